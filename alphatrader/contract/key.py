@@ -1,0 +1,114 @@
+"""The Key type: one declared Redis key, typed, with one writer.
+
+A Key holds a pattern such as `market:{symbol}:book`; `KEY.at(symbol="SPY")` gives the BoundKey that the store takes.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final, Generic, TypeVar
+
+from alphatrader.contract.modules import Module
+
+T = TypeVar("T")
+
+PART: Final = re.compile(r"[A-Za-z0-9._@/+-]{1,80}\Z")
+_PLACEHOLDER: Final = re.compile(r"\{(\w+)\}")
+
+
+class Server(StrEnum):
+    DATA = "data"
+    """Volatile market data and what is computed from them: 4 GB, volatile-lru."""
+    STATE = "state"
+    """What must not be lost, and Celery's broker: noeviction, AOF every second."""
+
+
+class Kind(StrEnum):
+    VALUE = "value"
+    """A string holding one JSON message."""
+    HASH = "hash"
+    """Field -> JSON message: ledgers and maps that are written field by field."""
+    STREAM = "stream"
+    """A Redis Stream; each entry carries one msgpack message."""
+    QUEUE = "queue"
+    """A sorted set of JSON messages, scored by the market time they are due, in milliseconds."""
+    LOG = "log"
+    """A sorted set of plain tokens scored by machine time: a sliding window."""
+
+
+class Self:
+    """Writer of a key whose `{module}` names the module that writes it."""
+
+    def __repr__(self) -> str:
+        return "itself"
+
+
+SELF: Final = Self()
+
+
+class BadKeyPartError(ValueError):
+    """A name that would change the meaning of a key was given for one of its parts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key(Generic[T]):
+    pattern: str
+    server: Server
+    kind: Kind
+    schema: type[T] | Any
+    """The message in it: what JSON or msgpack content is checked against."""
+    writer: Module | Self
+    readers: tuple[Module, ...]
+    about: str
+    ttl_seconds: float | None = None
+    """Written with every value; None where the key must stay."""
+    ttl_setting: str | None = None
+    """The setting that replaces `ttl_seconds`, where the operator may choose."""
+    takers: tuple[Module, ...] = ()
+    """Who pops or acknowledges entries that another module wrote."""
+    maxlen: int | None = None
+    """Streams only: about how many entries are kept. None: trimmed by age by the writer, never unread."""
+    plan: bool = False
+    """True where the user's plan names this key."""
+    parts: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "parts", tuple(_PLACEHOLDER.findall(self.pattern)))
+
+    def at(self, **values: str | int) -> BoundKey[T]:
+        """The key for these parts. Raises BadKeyPartError for a missing, foreign or unsafe part."""
+        if set(values) != set(self.parts):
+            raise BadKeyPartError(f"{self.pattern}: needs {list(self.parts)}, got {sorted(values)}")
+        for name, value in values.items():
+            if not PART.match(str(value)):
+                raise BadKeyPartError(f"{self.pattern}: {name}={value!r} may hold only letters, digits and . _ @ / + -")
+        return BoundKey(self, self.pattern.format(**values))
+
+    def glob(self, module: Module | None = None) -> str:
+        """The pattern as Redis matches it; `module` binds a `{module}` part (and the shards of that module)."""
+        pattern = self.pattern.replace("{module}", f"{module}*") if module is not None else self.pattern
+        return _PLACEHOLDER.sub("*", pattern)
+
+    def parse(self, name: str) -> dict[str, str] | None:
+        """The parts of a Redis name of this key, or None where the name is not of this key."""
+        regex = "".join(
+            f"(?P<{piece[1:-1]}>[^:]+)" if piece.startswith("{") else re.escape(piece)
+            for piece in re.split(r"(\{\w+\})", self.pattern)
+        )
+        match = re.fullmatch(regex, name)
+        return match.groupdict() if match else None
+
+    def may_write(self, module: Module, name: str) -> bool:
+        """Whether `module` is the writer of the key called `name`."""
+        if isinstance(self.writer, Module):
+            return self.writer == module
+        parts = self.parse(name)
+        return parts is not None and parts["module"].split(".")[0] == module
+
+
+@dataclass(frozen=True, slots=True)
+class BoundKey(Generic[T]):
+    key: Key[T]
+    name: str

@@ -1,0 +1,68 @@
+"""How the modules are: heartbeats, locks, cursors, routines."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from alphatrader.contract.messages import Message
+
+HealthState = Literal["starting", "ready", "degraded", "waiting", "stopping"]
+
+
+class Health(Message, frozen=True):
+    """One module's heartbeat."""
+
+    module: str
+    state: HealthState
+    reason: str | None
+    pid: int
+    started_machine_ns: int
+    machine_ns: int
+    ts_ns: int
+    counts: dict[str, int]
+    """What was counted since the start: events, refused inputs by source, sent, failed."""
+    facts: dict[str, Any]
+    """What the module wants seen: data ages, lags, what it waits for."""
+
+
+class Lock(Message, frozen=True):
+    """Held by the one running instance of a module; its fence grows with every holder."""
+
+    token: str
+    fence: int
+    pid: int
+
+
+class Observed(Message, frozen=True):
+    """What the watchdog saw from outside: processes, ports, lags. For lines that hold no heartbeat of their own, too."""
+
+    machine_ns: int
+    ts_ns: int
+    states: dict[str, str]
+    """Name -> `ok` or what is wrong."""
+    alerts: tuple[str, ...]
+
+
+class Stamp(Message, frozen=True):
+    """Which mode this server belongs to: a process of another mode refuses it."""
+
+    mode: str
+    made_machine_ns: int
+
+
+class RoutineRun(Message, frozen=True):
+    """A routine ran for this session's date."""
+
+    name: str
+    session: str
+    ts_ns: int
+    outcome: str
+
+
+class AuditEntry(Message, frozen=True):
+    """Where the newest raw messages stand in the audit log on disk."""
+
+    file: str
+    offset: int
+    messages: int
+    ts_ns: int
