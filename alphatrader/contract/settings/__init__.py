@@ -1,0 +1,46 @@
+"""The settings, typed: one class for each concern, read from config/config.yaml and the environment by runtime/settings.py.
+
+Each field's description gives unit, meaning and reason; `Meta` bounds are enforced when the file is read, and
+docs/settings.md is generated from here.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from alphatrader.contract.settings.market import Analytics, Discovery, Market, Options
+from alphatrader.contract.settings.people import Billing, Distribution, Routines, Vendors, Web
+from alphatrader.contract.settings.system import Broker, Log, Sandbox, Servers, Watchdog
+from alphatrader.contract.settings.trading import Orders, Positions, Risk, Signals, Strategies
+
+Mode = Literal["sandbox", "paper", "live"]
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All of config.yaml."""
+
+    mode: Annotated[Mode, Meta(description="`sandbox` needs no account; `paper` is an IBKR paper account; `live` is real money.")]
+    data_dir: Annotated[str, Meta(min_length=1, description="Where each mode keeps its own data, below this folder.")]
+    log_dir: Annotated[str, Meta(min_length=1, description="Where log files go, beside what the terminal shows.")]
+    servers: Servers
+    sandbox: Sandbox
+    broker: Broker
+    market: Market
+    options: Options
+    discovery: Discovery
+    analytics: Analytics
+    strategies: Strategies
+    signals: Signals
+    risk: Risk
+    orders: Orders
+    positions: Positions
+    distribution: Distribution
+    vendors: Vendors
+    billing: Billing
+    web: Web
+    routines: Routines
+    watchdog: Watchdog
+    log: Log

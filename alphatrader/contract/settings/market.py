@@ -1,0 +1,82 @@
+"""Settings of what is seen and measured: market, options, discovery, analytics."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from alphatrader.contract.settings.system import Seconds, Section
+
+Share = Annotated[float, Meta(ge=0, le=1)]
+
+
+class Future(Section, frozen=True):
+    root: Annotated[str, Meta(min_length=1, description="Our name, such as VX.")]
+    symbol: Annotated[str, Meta(min_length=1, description="The broker's symbol, such as VIX.")]
+    exchange: Annotated[str, Meta(min_length=1, description="The broker's exchange.")]
+    multiplier: Annotated[float, Meta(gt=0, description="Dollars a point.")]
+    trading_class: Annotated[str, Meta(description="Trading class, where the symbol alone is ambiguous.")] = ""
+
+
+class Index(Section, frozen=True):
+    name: Annotated[str, Meta(min_length=1, description="Our name.")]
+    symbol: Annotated[str, Meta(min_length=1, description="The broker's symbol.")]
+    exchange: Annotated[str, Meta(min_length=1, description="The broker's exchange.")]
+    currency: Annotated[str, Meta(min_length=3, description="Currency.")]
+
+
+class Market(Section, frozen=True):
+    equities: Annotated[tuple[str, ...], Meta(min_length=1, description="The underlyings, most important first.")]
+    futures: Annotated[tuple[Future, ...], Meta(description="Futures with depth and analytics.")]
+    quote_only_futures: Annotated[tuple[Future, ...], Meta(description="Futures of the morning note.")]
+    indices: Annotated[tuple[Index, ...], Meta(description="Foreign indices of the morning note, quotes only.")]
+    etfs: Annotated[tuple[str, ...], Meta(description="Which of the equities are funds: other thresholds for unusual activity.")]
+    ttl_seconds: Annotated[float, Meta(ge=1, le=5, description="Life of a market key without its feed.")] = 1.0
+    renew_seconds: Annotated[float, Meta(gt=0, lt=1, description="How often a living feed renews its keys.")] = 0.3
+    quiet_seconds: Annotated[float, Meta(gt=0, description="A feed silent this long is stale.")] = 5.0
+    quiet_seconds_by_symbol: Annotated[dict[str, float], Meta(description="Exceptions for instruments that trade rarely.")] = {}  # noqa: RUF012
+    depth_rows: Annotated[int, Meta(ge=1, le=20, description="Rows a side asked of the broker.")] = 10
+    market_data_lines: Annotated[int, Meta(ge=1, description="Lines the account has.")] = 100
+    depth_slots: Annotated[int, Meta(ge=0, description="Depth subscriptions the account has.")] = 3
+    tick_slots: Annotated[int, Meta(ge=0, description="Tick-by-tick subscriptions the account has.")] = 3
+
+
+class Options(Section, frozen=True):
+    base_url: Annotated[str, Meta(min_length=1, description="Alpha Vantage's address.")]
+    calls_per_minute: Annotated[
+        int, Meta(ge=1, le=590, description="Calls in any 60 s over all processes; the vendor's limit is 600.")
+    ] = 590
+    refresh_seconds: Annotated[Seconds, Meta(description="A chain is asked for again after this long; its keys live 10 s.")] = 5.0
+    sentiment_refresh_seconds: Annotated[Seconds, Meta(description="News are asked for again after this long.")] = 120.0
+    min_quality: Annotated[Share, Meta(description="Share of good rows below which no signal may use a chain.")] = 0.9
+    risk_free_rate: Annotated[float, Meta(ge=-0.05, le=0.3, description="Continuous annual rate for greeks.")] = 0.04
+    unusual_min_premium_usd: Annotated[float, Meta(ge=0, description="Least premium of an unusual contract.")] = 50_000.0
+    unusual_min_premium_etf_usd: Annotated[float, Meta(ge=0, description="The same for funds.")] = 250_000.0
+    timeout_seconds: Annotated[Seconds, Meta(description="Longest wait for an answer.")] = 5.0
+    max_answer_bytes: Annotated[int, Meta(gt=0, description="Larger answers, unpacked, are refused.")] = 32_000_000
+
+
+class Discovery(Section, frozen=True):
+    hour: Annotated[int, Meta(ge=0, le=23, description="New York hour of the nightly run.")] = 20
+    seed: Annotated[int, Meta(description="Seed of the clustering.")] = 7
+    history_days: Annotated[int, Meta(ge=2, le=250, description="Sessions of bars that are read.")] = 20
+    min_trades: Annotated[int, Meta(ge=100, description="Fewer prints than this fall back to volume / 50.")] = 1000
+
+
+class Analytics(Section, frozen=True):
+    shards: Annotated[int, Meta(ge=1, le=16, description="Processes that share the symbols.")] = 1
+    publish_seconds: Annotated[float, Meta(ge=0.02, le=1, description="Least time between two metrics events of a symbol.")] = 0.1
+    vpin_buckets: Annotated[int, Meta(ge=5, le=500, description="Full buckets in a VPIN.")] = 50
+    book_levels: Annotated[int, Meta(ge=1, le=10, description="Levels a side in the book imbalance.")] = 10
+    obi_alpha: Annotated[float, Meta(ge=0, le=5, description="Decay of the level weights exp(-alpha (i-1)).")] = 0.5
+    obi_weights: Annotated[
+        dict[str, float], Meta(description="Weights of volume, pressure, slope, ofi, micro in the composite; they add up to 1.")
+    ] = msgspec.field(default_factory=lambda: {"volume": 0.3, "pressure": 0.2, "slope": 0.1, "ofi": 0.25, "micro": 0.15})
+    ofi_window_seconds: Annotated[Seconds, Meta(description="Window of the order-flow imbalance.")] = 10.0
+    sweep_window_ms: Annotated[int, Meta(ge=1, le=5000, description="Prints closer than this may be one sweep.")] = 100
+    flip_range: Annotated[
+        float, Meta(gt=0, le=0.5, description="Share of spot searched for the zero-gamma flip, either way.")
+    ] = 0.1
+    checkpoint_seconds: Annotated[Seconds, Meta(description="How often the folded state is kept.")] = 10.0

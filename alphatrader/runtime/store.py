@@ -1,0 +1,357 @@
+"""The store: the only file that imports redis.
+
+`AsyncStore` for streams, `Store` for Flask, Celery tasks and the CLI; both offer the same methods. Reads decode and check: content
+that is not the key's message is refused with an error that names key and field, counted, and read as absent; a bad stream entry is
+skipped the same way. Nothing is retried behind the caller's back: a write whose reply was lost must not be made twice.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Final, Generic, TypeVar
+
+import msgspec
+import redis
+import redis.asyncio
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.retry import Retry
+
+from alphatrader.contract import keys as k
+from alphatrader.contract.key import BoundKey, Key, Kind, Server
+from alphatrader.contract.modules import Module
+from alphatrader.contract.settings import Settings
+from alphatrader.runtime.batch import Batch
+
+T = TypeVar("T")
+
+StoreLost: Final = (RedisConnectionError, RedisTimeoutError)
+"""What reading and writing raise while a server is away: stop, back off, recover."""
+StoreError = RedisError
+
+BLOCK_SECONDS: Final = 1.0
+"""Longest wait inside one read: well under the socket's time-out."""
+_SOCKET_TIMEOUT: Final = 5.0
+_STREAM_FIELD: Final = b"e"
+
+
+class WrongServerError(RuntimeError):
+    """This server belongs to another mode."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry(Generic[T]):
+    """One event read from a stream."""
+
+    stream: str
+    id: str
+    event: T
+
+
+@dataclass(slots=True)
+class Cursor:
+    """Where a reader stands in each of its streams. `read` moves it; `Batch.put_field` of `positions()` keeps it."""
+
+    keys: dict[str, BoundKey[Any]]
+    positions: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def at_end(cls, streams: Iterable[BoundKey[Any]]) -> Cursor:
+        """Only what comes from now on. Resolved to a real id at the first read, so that nothing between reads is lost."""
+        keys = {bound.name: bound for bound in streams}
+        return cls(keys, dict.fromkeys(keys, "$"))
+
+    @classmethod
+    def at_start(cls, streams: Iterable[BoundKey[Any]]) -> Cursor:
+        keys = {bound.name: bound for bound in streams}
+        return cls(keys, dict.fromkeys(keys, "0"))
+
+    def keep(self, batch: Batch, module: Module) -> None:
+        """Adds the positions to the module's cursor key, in the batch with what was booked from them."""
+        bound = k.CURSOR.at(module=module)
+        for name, position in self.positions.items():
+            if position != "$":
+                batch.put_field(bound, name, position)
+
+
+@cache
+def _decoder(schema: Any, packed: bool) -> Any:
+    return msgspec.msgpack.Decoder(schema) if packed else msgspec.json.Decoder(schema)
+
+
+def decode(key: Key[T], content: bytes) -> T:
+    """The message in `content`. Raises msgspec.ValidationError or DecodeError."""
+    return _decoder(key.schema, key.kind == Kind.STREAM).decode(content)  # type: ignore[no-any-return]
+
+
+def _client_options(module: Module, password: str, host: str, port: int, decode_timeout: float) -> dict[str, Any]:
+    return {
+        "host": host,
+        "port": port,
+        "username": str(module),
+        "password": password,
+        "client_name": str(module),
+        "socket_timeout": decode_timeout,
+        "socket_connect_timeout": 2.0,
+        "retry": Retry(NoBackoff(), 0),
+        "retry_on_timeout": False,
+        "protocol": 2,
+    }
+
+
+class _Base:
+    """What both stores share: who they are, and how commands and replies look."""
+
+    def __init__(self, module: Module, settings: Settings) -> None:
+        self.module = module
+        self.mode = settings.mode
+        self.refused: Counter[str] = Counter()
+        """Bad content by key pattern."""
+        self._ttl_by_setting = {"market.ttl_seconds": settings.market.ttl_seconds}
+        self._log = logging.getLogger("alphatrader.store")
+
+    def batch(self) -> Batch:
+        return Batch(self.module, self._ttl_by_setting)
+
+    def _value(self, bound: BoundKey[T], content: bytes | None, field_name: str = "") -> T | None:
+        if content is None:
+            return None
+        try:
+            return decode(bound.key, content)
+        except (msgspec.ValidationError, msgspec.DecodeError) as error:
+            place = f"{bound.name}[{field_name}]" if field_name else bound.name
+            self.refused[bound.key.pattern] += 1
+            self._log.error("refused the content of %s: %s", place, error)
+            return None
+
+    def _entries(self, reply: Any, cursor: Cursor) -> list[Entry[Any]]:
+        entries = []
+        pairs = reply.items() if isinstance(reply, Mapping) else reply or ()
+        for raw_name, items in pairs:
+            name = raw_name.decode()
+            bound = cursor.keys[name]
+            for raw_id, fields in items:
+                cursor.positions[name] = raw_id.decode()
+                event = self._value(bound, _stream_payload(fields), raw_id.decode())
+                if event is not None:
+                    entries.append(Entry(name, raw_id.decode(), event))
+        return entries
+
+    def _check_stamp(self, server: Server, mode: str | None) -> None:
+        if mode is not None and mode != self.mode:
+            raise WrongServerError(f"the {server} server belongs to mode {mode}, this process runs in {self.mode}")
+
+
+def _stream_payload(fields: Any) -> bytes | None:
+    if isinstance(fields, Mapping):
+        return fields.get(_STREAM_FIELD)
+    return dict(zip(fields[::2], fields[1::2], strict=True)).get(_STREAM_FIELD)
+
+
+def _read_command(cursor: Cursor, block_seconds: float | None, count: int) -> list[Any]:
+    block = ["BLOCK", int(block_seconds * 1000)] if block_seconds else []
+    return ["XREAD", "COUNT", count, *block, "STREAMS", *cursor.positions, *cursor.positions.values()]
+
+
+_STAMPS: Final = {Server.DATA: k.STAMP_DATA, Server.STATE: k.STAMP_STATE}
+
+
+class Store(_Base):
+    """Blocking: for Flask, Celery tasks and the CLI. Safe to share between threads."""
+
+    def __init__(self, module: Module, settings: Settings, password: str, *, timeout_seconds: float = _SOCKET_TIMEOUT) -> None:
+        super().__init__(module, settings)
+        addresses = {Server.DATA: settings.servers.data, Server.STATE: settings.servers.state}
+        self._clients = {
+            server: redis.Redis(**_client_options(module, password, at.host, at.port, timeout_seconds))
+            for server, at in addresses.items()
+        }
+
+    def check_servers(self) -> None:
+        """Raises WrongServerError when a server belongs to another mode."""
+        for server, key in _STAMPS.items():
+            stamp = self.get(key.at())
+            self._check_stamp(server, stamp.mode if stamp else None)
+
+    def get(self, bound: BoundKey[T]) -> T | None:
+        return self._value(bound, self._clients[bound.key.server].get(bound.name))  # type: ignore[arg-type]
+
+    def get_many(self, bounds: list[BoundKey[T]]) -> list[T | None]:
+        if not bounds:
+            return []
+        reply: Any = self._clients[bounds[0].key.server].mget([bound.name for bound in bounds])
+        return [self._value(bound, content) for bound, content in zip(bounds, reply, strict=True)]
+
+    def field(self, bound: BoundKey[T], name: str) -> T | None:
+        return self._value(bound, self._clients[bound.key.server].hget(bound.name, name), name)  # type: ignore[arg-type]
+
+    def fields(self, bound: BoundKey[T]) -> dict[str, T]:
+        reply: Any = self._clients[bound.key.server].hgetall(bound.name)
+        values = {name.decode(): self._value(bound, content, name.decode()) for name, content in reply.items()}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def put_field_once(self, bound: BoundKey[Any], name: str, value: Any) -> bool:
+        """Writes a field of a hash unless it is there; says whether it wrote. A claim: only one caller gets True."""
+        batch = self.batch()
+        batch.put_field(bound, name, value)
+        return bool(self._clients[bound.key.server].hsetnx(bound.name, name, batch.commands[0][3]))
+
+    def due(self, bound: BoundKey[T], until_ns: int, limit: int = 100) -> list[T]:
+        """Messages of a queue due by a market instant, earliest first. They stay until taken."""
+        reply: Any = self._clients[bound.key.server].zrangebyscore(bound.name, "-inf", until_ns // 1_000_000, start=0, num=limit)
+        return [value for content in reply if (value := self._value(bound, content)) is not None]
+
+    def next_due_ns(self, bound: BoundKey[Any]) -> int | None:
+        """When the queue's earliest message is due, market time; None when it is empty."""
+        reply: Any = self._clients[bound.key.server].zrange(bound.name, 0, 0, withscores=True)
+        return int(reply[0][1]) * 1_000_000 if reply else None
+
+    def length(self, bound: BoundKey[Any]) -> int:
+        command = {Kind.QUEUE: "ZCARD", Kind.STREAM: "XLEN", Kind.HASH: "HLEN", Kind.LOG: "ZCARD", Kind.VALUE: "EXISTS"}
+        return int(self._clients[bound.key.server].execute_command(command[bound.key.kind], bound.name))
+
+    def ttl_ms(self, bound: BoundKey[Any]) -> int | None:
+        """Milliseconds a key has left; None where it has no TTL or is absent."""
+        left = int(self._clients[bound.key.server].pttl(bound.name))  # type: ignore[arg-type]
+        return left if left >= 0 else None
+
+    def latest(self, bound: BoundKey[T], count: int = 1) -> list[T]:
+        """The newest events of a stream, newest first."""
+        reply: Any = self._clients[bound.key.server].execute_command("XREVRANGE", bound.name, "+", "-", "COUNT", count)
+        events = (self._value(bound, _stream_payload(fields), raw_id.decode()) for raw_id, fields in reply)
+        return [event for event in events if event is not None]
+
+    def read(self, cursor: Cursor, *, block_seconds: float | None = None, count: int = 500) -> list[Entry[Any]]:
+        """Events after the cursor, which moves past them (past refused ones too). All its streams are on one server."""
+        client = self._clients[next(iter(cursor.keys.values())).key.server]
+        self._resolve(cursor, client)
+        reply = client.execute_command(*_read_command(cursor, block_seconds, count))
+        return self._entries(reply, cursor)
+
+    def _resolve(self, cursor: Cursor, client: Any) -> None:
+        for name, position in cursor.positions.items():
+            if position == "$":
+                last = client.execute_command("XREVRANGE", name, "+", "-", "COUNT", 1)
+                cursor.positions[name] = last[0][0].decode() if last else "0"
+
+    def saved_cursor(self, streams: Iterable[BoundKey[Any]]) -> Cursor:
+        """The cursor this module last kept; a stream it never read starts at its end."""
+        cursor = Cursor.at_end(streams)
+        cursor.positions |= {n: p for n, p in self.fields(k.CURSOR.at(module=self.module)).items() if n in cursor.keys}
+        return cursor
+
+    def scan(self, key: Key[T]) -> Iterator[BoundKey[T]]:
+        """The existing keys of a pattern."""
+        for raw in self._clients[key.server].scan_iter(match=key.glob(), count=500):
+            if key.parse(raw.decode()) is not None:
+                yield BoundKey(key, raw.decode())
+
+    def raw(self, server: Server, *command: Any) -> Any:
+        """A command outside the contract's shapes: scripts, INFO. Keep it in `runtime/` and in the CLI's read-only commands."""
+        return self._clients[server].execute_command(*command)
+
+    def commit(self, batch: Batch) -> None:
+        """Sends a batch in one MULTI: all of it or nothing."""
+        if batch.server is None:
+            return
+        if len(batch) == 1:
+            self._clients[batch.server].execute_command(*batch.commands[0])
+            return
+        pipe = self._clients[batch.server].pipeline(transaction=True)
+        for command in batch.commands:
+            pipe.execute_command(*command)
+        pipe.execute()
+
+    def close(self) -> None:
+        for client in self._clients.values():
+            client.close()
+
+
+class AsyncStore(_Base):
+    """For streams: the same methods, awaited."""
+
+    def __init__(self, module: Module, settings: Settings, password: str) -> None:
+        super().__init__(module, settings)
+        addresses = {Server.DATA: settings.servers.data, Server.STATE: settings.servers.state}
+        self._clients = {
+            server: redis.asyncio.Redis(**_client_options(module, password, at.host, at.port, _SOCKET_TIMEOUT))
+            for server, at in addresses.items()
+        }
+
+    async def check_servers(self) -> None:
+        for server, key in _STAMPS.items():
+            stamp = await self.get(key.at())
+            self._check_stamp(server, stamp.mode if stamp else None)
+
+    async def get(self, bound: BoundKey[T]) -> T | None:
+        return self._value(bound, await self._clients[bound.key.server].get(bound.name))
+
+    async def get_many(self, bounds: list[BoundKey[T]]) -> list[T | None]:
+        if not bounds:
+            return []
+        reply = await self._clients[bounds[0].key.server].mget([bound.name for bound in bounds])
+        return [self._value(bound, content) for bound, content in zip(bounds, reply, strict=True)]
+
+    async def field(self, bound: BoundKey[T], name: str) -> T | None:
+        reply: Any = await self._clients[bound.key.server].hget(bound.name, name)  # type: ignore[misc]
+        return self._value(bound, reply, name)
+
+    async def fields(self, bound: BoundKey[T]) -> dict[str, T]:
+        reply: Any = await self._clients[bound.key.server].hgetall(bound.name)  # type: ignore[misc]
+        values = {name.decode(): self._value(bound, content, name.decode()) for name, content in reply.items()}
+        return {name: value for name, value in values.items() if value is not None}
+
+    async def latest(self, bound: BoundKey[T], count: int = 1) -> list[T]:
+        reply = await self._clients[bound.key.server].execute_command("XREVRANGE", bound.name, "+", "-", "COUNT", count)
+        events = (self._value(bound, _stream_payload(fields), raw_id.decode()) for raw_id, fields in reply)
+        return [event for event in events if event is not None]
+
+    async def read(self, cursor: Cursor, *, block_seconds: float | None = BLOCK_SECONDS, count: int = 500) -> list[Entry[Any]]:
+        client = self._clients[next(iter(cursor.keys.values())).key.server]
+        for name, position in cursor.positions.items():
+            if position == "$":
+                last = await client.execute_command("XREVRANGE", name, "+", "-", "COUNT", 1)
+                cursor.positions[name] = last[0][0].decode() if last else "0"
+        reply = await client.execute_command(*_read_command(cursor, block_seconds, count))
+        return self._entries(reply, cursor)
+
+    async def saved_cursor(self, streams: Iterable[BoundKey[Any]]) -> Cursor:
+        cursor = Cursor.at_end(streams)
+        kept = await self.fields(k.CURSOR.at(module=self.module))
+        cursor.positions |= {n: p for n, p in kept.items() if n in cursor.keys}
+        return cursor
+
+    async def scan(self, key: Key[T]) -> AsyncIterator[BoundKey[T]]:
+        async for raw in self._clients[key.server].scan_iter(match=key.glob(), count=500):
+            if key.parse(raw.decode()) is not None:
+                yield BoundKey(key, raw.decode())
+
+    async def raw(self, server: Server, *command: Any) -> Any:
+        return await self._clients[server].execute_command(*command)
+
+    async def commit(self, batch: Batch, *, atomic: bool = True) -> None:
+        """Sends a batch; `atomic` in one MULTI. Market data need no MULTI and are sent as a plain pipeline."""
+        if batch.server is None:
+            return
+        if len(batch) == 1:
+            await self._clients[batch.server].execute_command(*batch.commands[0])
+            return
+        pipe = self._clients[batch.server].pipeline(transaction=atomic)
+        for command in batch.commands:
+            pipe.execute_command(*command)
+        await pipe.execute()
+
+    async def close(self) -> None:
+        for client in self._clients.values():
+            await client.aclose()
+
+
+def is_permission_error(error: Exception) -> bool:
+    """Whether the server itself refused (ACL), which no retry mends."""
+    return isinstance(error, ResponseError) and str(error).startswith("NOPERM")
