@@ -1,0 +1,402 @@
+"""Live market data: top-of-book lines, depth, tick-by-tick and 5-second bars, with the account's limits.
+
+Lines are sampled as the broker samples them (250 ms, US options 100 ms, machine time) and send only what changed;
+prints, depth and bars are sent as they happen. Each turn reads one Step of the market.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from alphatrader.sandbox.gateway import layouts
+from alphatrader.sandbox.gateway.contracts import BBO_EXCHANGE, Contracts, Refusal
+from alphatrader.sandbox.gateway.depth import DepthLine, Mode
+from alphatrader.sandbox.gateway.limits import Limits
+from alphatrader.sandbox.gateway.quotes import Quotes
+from alphatrader.sandbox.gateway.session import Session
+from alphatrader.sandbox.gateway.wire import Fields, number
+from alphatrader.sandbox.market.types import Auction, Contract, Market, Print, Quote, Step
+
+NS = 10**9
+SAMPLE_NS = 250_000_000
+OPTION_SAMPLE_NS = 100_000_000
+TICK_BY_TICK = {"Last": 1, "AllLast": 2, "BidAsk": 3, "MidPoint": 4}
+DIRECT_DEPTH = "SMART"
+
+
+@dataclass(slots=True)
+class Line:
+    """One reqMktData subscription; `sent` is what its client last heard, by tick type."""
+
+    session: Session
+    req_id: int
+    contract: Contract
+    generic: frozenset[str]
+    sent: dict[int, Any] = field(default_factory=dict)
+    due_ns: int = 0
+    pending: bool = False
+
+    @property
+    def interval_ns(self) -> int:
+        return OPTION_SAMPLE_NS if self.contract.sec_type == "OPT" else SAMPLE_NS
+
+    def show(self, quote: Quote) -> None:
+        """Send what differs from what was sent."""
+        self._side(1, 0, 32, quote.bid, quote.bid_size, quote.bid_exchanges)
+        self._side(2, 3, 33, quote.ask, quote.ask_size, quote.ask_exchanges)
+        self._last(quote)
+        for tick, price in ((14, quote.open), (6, quote.high), (7, quote.low), (9, quote.prev_close)):
+            if price is not None and self._changed(tick, price):
+                self.session.send(layouts.tick_price(self.req_id, tick, price, 0))
+        if self._changed(8, quote.volume):
+            self.session.send(layouts.tick_size(self.req_id, 8, quote.volume))
+        if self._changed(49, quote.halted):
+            self.session.send(layouts.tick_generic(self.req_id, 49, quote.halted))
+        if "293" in self.generic and self._changed(54, quote.trade_count):
+            self.session.send(layouts.tick_generic(self.req_id, 54, quote.trade_count))
+        if self.contract.sec_type == "OPT":
+            self._option(quote)
+
+    def _changed(self, tick: int, value: Any) -> bool:
+        if self.sent.get(tick) == value:
+            return False
+        self.sent[tick] = value
+        return True
+
+    def _side(self, price_tick: int, size_tick: int, exchange_tick: int, price: float | None, size: int, exchanges: str) -> None:
+        """A side that does not exist is price -1 and size 0, as the broker says it."""
+        price, size = (-1.0, 0) if price is None else (price, size)
+        new_size = self._changed(size_tick, size)
+        if self._changed(price_tick, price):
+            self.session.send(layouts.tick_price(self.req_id, price_tick, price, size, 1))
+        if new_size:
+            self.session.send(layouts.tick_size(self.req_id, size_tick, size))
+        if exchanges and self._changed(exchange_tick, exchanges):
+            self.session.send(layouts.tick_string(self.req_id, exchange_tick, exchanges))
+
+    def _last(self, quote: Quote) -> None:
+        if quote.last is None or not self._changed(45, quote.last_ts_ns):
+            return
+        self.session.send(layouts.tick_price(self.req_id, 4, quote.last, quote.last_size))
+        self.session.send(layouts.tick_size(self.req_id, 5, quote.last_size))
+        self.session.send(layouts.tick_string(self.req_id, 45, str(quote.last_ts_ns // NS)))
+        if quote.last_exchange and self._changed(84, quote.last_exchange):
+            self.session.send(layouts.tick_string(self.req_id, 84, quote.last_exchange))
+
+    def _option(self, quote: Quote) -> None:
+        """Computations 10 bid, 11 ask, 12 last, 13 model. The market gives one volatility, at its middle; the others
+        are it moved by their distance in price over vega (vega is per volatility point)."""
+        middle = None if quote.bid is None or quote.ask is None else (quote.bid + quote.ask) / 2
+        model = middle if middle is not None else quote.last
+        for tick, price in ((10, quote.bid), (11, quote.ask), (12, quote.last), (13, model)):
+            volatility = quote.implied_vol
+            if volatility is not None and price is not None and model is not None and price != model and (quote.vega or 0) > 1e-4:
+                volatility = max(0.0001, round(volatility + (price - model) / (quote.vega or 1) / 100, 6))
+            greeks = (quote.delta, quote.gamma, quote.vega, quote.theta)
+            if price is None or not self._changed(-tick, (price, volatility, greeks, quote.under_price)):
+                continue
+            delta, gamma, vega, theta = greeks
+            self.session.send(
+                layouts.tick_option(self.req_id, tick, volatility, delta, price, gamma, vega, theta, quote.under_price)
+            )
+        if "101" in self.generic and quote.open_interest is not None:
+            tick = 27 if self.contract.right == "C" else 28
+            if self._changed(tick, quote.open_interest):
+                self.session.send(layouts.tick_size(self.req_id, tick, quote.open_interest))
+        if "106" in self.generic and quote.implied_vol is not None and self._changed(24, quote.implied_vol):
+            self.session.send(layouts.tick_generic(self.req_id, 24, quote.implied_vol))
+
+    def trade(self, print_: Print, quote: Quote) -> None:
+        """RTVolume (233) for reported prints, RT trade volume (375) likewise without unreported ones."""
+        text = f"{number(print_.price)};{print_.size};{print_.ts_ns // 1_000_000};{quote.volume};{quote.vwap:.8f};true"
+        if "233" in self.generic:
+            self.session.send(layouts.tick_string(self.req_id, 48, text))
+        if "375" in self.generic and not print_.unreported:
+            self.session.send(layouts.tick_string(self.req_id, 77, text))
+
+    def auction(self, auction: Auction) -> None:
+        if "225" not in self.generic:
+            return
+        if self._changed(35, auction.price):
+            self.session.send(layouts.tick_price(self.req_id, 35, auction.price, 0))
+        for tick, size in ((34, auction.volume), (36, auction.imbalance), (61, auction.regulatory_imbalance)):
+            if self._changed(tick, size):
+                self.session.send(layouts.tick_size(self.req_id, tick, size))
+
+
+@dataclass(frozen=True, slots=True)
+class TickLine:
+    session: Session
+    req_id: int
+    con_id: int
+    kind: int
+
+
+@dataclass(frozen=True, slots=True)
+class BarLine:
+    session: Session
+    req_id: int
+    con_id: int
+
+
+class MarketData:
+    def __init__(
+        self,
+        market: Market,
+        quotes: Quotes,
+        contracts: Contracts,
+        limits: Limits,
+        machine_ns: Callable[[], int],
+        depth_mode: Mode,
+    ) -> None:
+        self._market = market
+        self._quotes = quotes
+        self._contracts = contracts
+        self._limits = limits
+        self._machine_ns = machine_ns
+        self._depth_mode = depth_mode
+        self._lines: dict[tuple[int, int], Line] = {}
+        self._depth: dict[tuple[int, int], DepthLine] = {}
+        self._ticks: dict[tuple[int, int], TickLine] = {}
+        self._bars: dict[tuple[int, int], BarLine] = {}
+        self._last_auction: dict[int, Auction] = {}
+        self.silent = False  # injected: data stop while the socket lives
+
+    def handlers(self) -> dict[str, Callable[[Session, dict[str, Any]], None]]:
+        return {
+            "reqMktData": self._subscribe,
+            "cancelMktData": lambda session, values: self._drop(self._lines, session, values, 300, "ticker"),
+            "reqMktDepth": self._subscribe_depth,
+            "cancelMktDepth": self._cancel_depth,
+            "reqTickByTick": self._subscribe_ticks,
+            "cancelTickByTick": lambda session, values: self._drop(self._ticks, session, values, 300, "tick-by-tick"),
+            "reqRealTimeBars": self._subscribe_bars,
+            "cancelRealTimeBars": lambda session, values: self._drop(self._bars, session, values, 300, "bars"),
+            "reqMarketDataType": lambda session, values: None,  # the simulated account is entitled to live data
+        }
+
+    def forget(self, session: Session) -> None:
+        for table in (self._lines, self._depth, self._ticks, self._bars):
+            for key in [key for key in table if key[0] == id(session)]:
+                del table[key]
+
+    def forget_all(self) -> None:
+        """1101: the broker has lost every subscription."""
+        for table in (self._lines, self._depth, self._ticks, self._bars):
+            table.clear()
+
+    def counts(self) -> dict[str, int]:
+        return {
+            "lines": len(self._lines),
+            "depth": len(self._depth),
+            "tick_by_tick": len(self._ticks),
+            "realtime_bars": len(self._bars),
+        }
+
+    # --- subscriptions
+
+    def _key(self, session: Session, values: dict[str, Any], table: dict[tuple[int, int], Any]) -> tuple[int, int]:
+        key = (id(session), values["reqId"])
+        if key in table:
+            raise Refusal(322, "Error processing request.-'bX' : cause - Duplicate ticker id")
+        return key
+
+    @staticmethod
+    def _drop(table: dict[tuple[int, int], Any], session: Session, values: dict[str, Any], code: int, what: str) -> None:
+        if table.pop((id(session), values["reqId"]), None) is None:
+            raise Refusal(code, f"Can't find EId with {what}Id:{values['reqId']}")
+
+    def _subscribe(self, session: Session, values: dict[str, Any]) -> None:
+        key = self._key(session, values, self._lines)
+        contract = self._contracts.one(values)
+        if not values["snapshot"] and len(self._lines) >= self._limits.market_data_lines:
+            raise Refusal(101, "Max number of tickers has been reached")
+        generic = frozenset(part.split(":")[0] for part in values["genericTickList"].split(",") if part)
+        line = Line(session, values["reqId"], contract, generic)
+        session.send(layouts.tick_req_params(line.req_id, contract.min_tick, BBO_EXCHANGE))
+        session.send(layouts.market_data_type(line.req_id, 1))
+        quote = self._quotes.get(contract.con_id)
+        if quote is not None and not self.silent:
+            line.show(quote)
+            self._underlying_extras(line)
+            if contract.con_id in self._last_auction:
+                line.auction(self._last_auction[contract.con_id])
+        line.due_ns = self._machine_ns() + line.interval_ns
+        if values["snapshot"]:
+            session.send(layouts.snapshot_end(line.req_id))
+        else:
+            self._lines[key] = line
+
+    def _underlying_extras(self, line: Line) -> None:
+        """Open interest and implied volatility of an underlying (generic ticks 101, 106), told once at the start."""
+        if line.contract.sec_type == "OPT" or not line.generic & {"101", "106"}:
+            return
+        chain = self._market.chain(line.contract.symbol)
+        rights: dict[str, int] = {"C": 0, "P": 0}
+        nearest: tuple[float, float] | None = None
+        for quote in chain:
+            option = self._market.contract(quote.con_id)
+            if option is None:
+                continue
+            rights[option.right] += quote.open_interest or 0
+            if quote.implied_vol is not None and quote.under_price is not None:
+                distance = abs(option.strike - quote.under_price)
+                if nearest is None or distance < nearest[0]:
+                    nearest = (distance, quote.implied_vol)
+        if chain and "101" in line.generic:
+            line.session.send(layouts.tick_size(line.req_id, 27, rights["C"]))
+            line.session.send(layouts.tick_size(line.req_id, 28, rights["P"]))
+        if nearest is not None and "106" in line.generic:
+            line.session.send(layouts.tick_generic(line.req_id, 24, nearest[1]))
+
+    def _subscribe_depth(self, session: Session, values: dict[str, Any]) -> None:
+        key = self._key(session, values, self._depth)
+        contract = self._contracts.one(values)
+        book = self._market.book(contract.con_id)
+        if book is None:
+            raise Refusal(10092, "Deep market data is not supported for this combination of security type/exchange")
+        if not 0 < values["numRows"] <= 100:
+            raise Refusal(321, f"Error validating request.-'bX' : cause - numRows {values['numRows']} is outside 1..100")
+        if len(self._depth) >= self._limits.depth:
+            raise Refusal(309, f"Max number ({self._limits.depth}) of market depth requests has been reached.")
+        smart = values["isSmartDepth"]
+        direct = not smart and contract.sec_type == "STK" and values["exchange"] not in ("", DIRECT_DEPTH)
+        line = DepthLine(
+            session=session,
+            req_id=values["reqId"],
+            con_id=contract.con_id,
+            rows=values["numRows"],
+            smart=smart,
+            level_two=smart or contract.sec_type == "STK",
+            venue=values["exchange"] if direct else "",
+        )
+        self._depth[key] = line
+        if smart:
+            venues = sorted({row.venue for row in book.bids + book.asks})
+            session.error(line.req_id, 2152, f"Exchanges - Depth: {'; '.join(venues)}; Top: ; ")
+        if not self.silent:
+            line.update(book, self._depth_mode)
+
+    def _cancel_depth(self, session: Session, values: dict[str, Any]) -> None:
+        key = (id(session), values["reqId"])
+        line = self._depth.get(key)
+        if line is None or line.smart != values["isSmartDepth"]:
+            raise Refusal(310, f"Can't find the subscribed market depth with tickerId:{values['reqId']}")
+        del self._depth[key]
+
+    def _subscribe_ticks(self, session: Session, values: dict[str, Any]) -> None:
+        key = self._key(session, values, self._ticks)
+        contract = self._contracts.one(values)
+        kind = TICK_BY_TICK.get(values["tickType"])
+        if kind is None:
+            raise Refusal(321, f"Error validating request.-'bX' : cause - Unknown tick-by-tick type {values['tickType']!r}")
+        if contract.sec_type == "OPT":
+            raise Refusal(10189, "Failed to request tick-by-tick data.:Tick-by-tick data are not available for options")
+        if len(self._ticks) >= self._limits.tick_by_tick:
+            raise Refusal(10190, "Max number of tick-by-tick requests has been reached.")
+        self._ticks[key] = TickLine(session, values["reqId"], contract.con_id, kind)
+
+    def _subscribe_bars(self, session: Session, values: dict[str, Any]) -> None:
+        key = self._key(session, values, self._bars)
+        contract = self._contracts.one(values)
+        if values["barSize"] != 5:
+            raise Refusal(321, f"Error validating request.-'bX' : cause - Bar size {values['barSize']} is not 5")
+        if values["whatToShow"] != "TRADES":
+            raise Refusal(321, f"Error validating request.-'bX' : cause - {values['whatToShow']} bars are not simulated")
+        if len(self._bars) >= self._limits.realtime_bars:
+            raise Refusal(420, "Invalid real-time query:Max number of real-time bar requests has been reached")
+        self._bars[key] = BarLine(session, values["reqId"], contract.con_id)
+
+    # --- every turn
+
+    def turn(self, step: Step) -> None:
+        for auction in step.auctions:
+            self._last_auction[auction.con_id] = auction
+        if self.silent:
+            return
+        self._push_lines(step)
+        if self._depth:
+            self._push_depth(step)
+        if self._ticks:
+            self._push_ticks(step)
+        if self._bars and step.bars:
+            for con_id, bar in step.bars:
+                for line in self._bars.values():
+                    if line.con_id == con_id:
+                        line.session.send(layouts.realtime_bar(line.req_id, bar))
+
+    def _push_lines(self, step: Step) -> None:
+        now = self._machine_ns()
+        changed = {*step.quotes, *(con_id for con_id, _ in step.halts), *self._quotes.halts}
+        repriced = set(step.repriced)
+        prints: dict[int, list[Print]] = {}
+        for print_ in step.prints:
+            prints.setdefault(print_.con_id, []).append(print_)
+        auctions = {auction.con_id: auction for auction in step.auctions}
+        for line in self._lines.values():
+            contract = line.contract
+            con_id = contract.con_id
+            if con_id in changed or (contract.sec_type == "OPT" and contract.symbol in repriced):
+                line.pending = True
+            if con_id in prints and line.generic:
+                quote = self._quotes.get(con_id)
+                if quote is not None:
+                    for print_ in prints[con_id]:
+                        line.trade(print_, quote)
+            if con_id in auctions:
+                line.auction(auctions[con_id])
+            if line.pending and now >= line.due_ns:
+                quote = self._quotes.get(con_id)
+                if quote is not None:
+                    line.show(quote)
+                line.pending = False
+                line.due_ns = now + line.interval_ns
+
+    def _push_depth(self, step: Step) -> None:
+        changed = set(step.books)
+        for line in self._depth.values():
+            if line.con_id in changed:
+                book = self._market.book(line.con_id)
+                if book is not None:
+                    line.update(book, self._depth_mode)
+
+    def reset_depth(self) -> None:
+        """317 to every depth subscriber, then the book anew."""
+        for line in self._depth.values():
+            line.session.error(
+                line.req_id,
+                317,
+                "Market depth data has been RESET. Please empty deep book contents before applying any new entries.",
+            )
+            line.reset()
+            book = self._market.book(line.con_id)
+            if book is not None:
+                line.update(book, self._depth_mode)
+
+    def _push_ticks(self, step: Step) -> None:
+        changed = set(step.quotes)
+        for line in self._ticks.values():
+            if line.kind <= 2:
+                for print_ in step.prints:
+                    if print_.con_id == line.con_id and (line.kind == 2 or not print_.unreported):
+                        line.session.send(_trade(line, print_))
+            elif line.con_id in changed:
+                quote = self._quotes.get(line.con_id)
+                if quote is not None and quote.bid is not None and quote.ask is not None:
+                    line.session.send(_quote(line, quote, quote.bid, quote.ask))
+
+
+def _trade(line: TickLine, print_: Print) -> Fields:
+    mask = int(print_.past_limit) | int(print_.unreported) << 1
+    return layouts.tick_by_tick_last(
+        line.req_id, line.kind, print_.ts_ns // NS, print_.price, print_.size, mask, print_.exchange, print_.conditions
+    )
+
+
+def _quote(line: TickLine, quote: Quote, bid: float, ask: float) -> Fields:
+    seconds = quote.ts_ns // NS
+    if line.kind == 4:
+        return layouts.tick_by_tick_mid(line.req_id, seconds, round((bid + ask) / 2, 6))
+    return layouts.tick_by_tick_bid_ask(line.req_id, seconds, bid, ask, quote.bid_size, quote.ask_size)

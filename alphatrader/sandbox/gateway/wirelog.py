@@ -1,0 +1,48 @@
+"""The gateway's own record of what was said and what is true: `wire.jsonl`, one JSON object a line.
+
+A checker of invariants reads it offline, so nothing in it is taken from what a client claims. Every line has
+`machine_ns` (for latencies), `market_ns` and `kind`:
+
+- `start`, `stop`: the gateway; `account`, `equity`.
+- `connect`, `disconnect`: `client` (its clientId, null before startApi), `port`, `version`, `reason`.
+- `frame`: one message of order traffic; `client`, `port`, `dir` (`in` from the client, `out` to it), `message`
+  (placeOrder, cancelOrder, reqGlobalCancel, openOrder, orderStatus, execDetails, commissionReport, error with an order's
+  id or one of 1100, 1101, 1102) and `fields` by name. `machine_ns` of an `in` line is when its bytes arrived.
+  `reply: true` marks what answers a request (reqExecutions, reqOpenOrders) instead of telling news.
+- `raw`: any other frame when `log_all` is set; `client`, `port`, `dir`, `fields` as a list of texts.
+- `truth`: the account after it changed. `what` is `fill` (`exec_id`, `perm_id`, `order_id`, `owner` the clientId that
+  placed the order, `order_ref`, `side`, `shares`, `price`, `con_id`, `symbol`, `position` signed after it, `average_cost`,
+  `cash`), `order` (`perm_id`, `order_id`, `owner`, `order_ref`, `parent_id`, `con_id`, `action`, `type`, `quantity`,
+  `filled`, `status`, `active`: the quantity that could execute now, zero while held for a parent), `expiry` (`con_id`,
+  `position`, `value`, `cash`), `correction` (`exec_id`, `replaces`, `price`).
+- `refused`: a bad frame (`why`), counted and answered, never acted on.
+- `fault`: an injected fault; `what` and its arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+
+class WireLog:
+    def __init__(self, path: Path, now_ns: Callable[[], int], machine_ns: Callable[[], int], *, log_all: bool = False) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.log_all = log_all
+        self._now_ns = now_ns
+        self._machine_ns = machine_ns
+        self._encoder = msgspec.json.Encoder()
+        self._file = path.open("ab", buffering=1 << 16)
+
+    def write(self, kind: str, *, machine_ns: int | None = None, **values: Any) -> None:
+        line = {"machine_ns": machine_ns or self._machine_ns(), "market_ns": self._now_ns(), "kind": kind, **values}
+        self._file.write(self._encoder.encode(line) + b"\n")
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
