@@ -1,0 +1,1 @@
+"""Options: Black-Scholes prices and greeks, and time to expiry."""

@@ -1,0 +1,1 @@
+"""Signals: scoring, sizing, stops and the choice of the contract."""
