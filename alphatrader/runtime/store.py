@@ -1,25 +1,26 @@
 """The store: the only file that imports redis.
 
-`AsyncStore` for streams, `Store` for Flask, Celery tasks and the CLI; both offer the same methods. Reads decode and check: content
-that is not the key's message is refused with an error that names key and field, counted, and read as absent; a bad stream entry is
-skipped the same way. Nothing is retried behind the caller's back: a write whose reply was lost must not be made twice.
+`AsyncStore` for streams, `Store` for Flask, Celery tasks and the CLI; both offer the same methods. Reads decode and check:
+content that is not the key's message is refused with an error that names key and field, counted, and read as absent; a bad
+stream entry is skipped the same way. Nothing is retried behind the caller's back: a write whose reply was lost must not be made
+twice.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar, cast
 
 import msgspec
 import redis
 import redis.asyncio
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import NoPermissionError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
@@ -81,13 +82,14 @@ class Cursor:
 
 
 @cache
-def _decoder(schema: Any, packed: bool) -> Any:
-    return msgspec.msgpack.Decoder(schema) if packed else msgspec.json.Decoder(schema)
+def _decoder(schema: Hashable, packed: bool) -> Any:
+    return msgspec.msgpack.Decoder(cast(Any, schema)) if packed else msgspec.json.Decoder(cast(Any, schema))
 
 
 def decode(key: Key[T], content: bytes) -> T:
     """The message in `content`. Raises msgspec.ValidationError or DecodeError."""
-    return _decoder(key.schema, key.kind == Kind.STREAM).decode(content)  # type: ignore[no-any-return]
+    message: T = _decoder(cast(Hashable, key.schema), key.kind == Kind.STREAM).decode(content)
+    return message
 
 
 def _client_options(module: Module, password: str, host: str, port: int, decode_timeout: float) -> dict[str, Any]:
@@ -100,7 +102,6 @@ def _client_options(module: Module, password: str, host: str, port: int, decode_
         "socket_timeout": decode_timeout,
         "socket_connect_timeout": 2.0,
         "retry": Retry(NoBackoff(), 0),
-        "retry_on_timeout": False,
         "protocol": 2,
     }
 
@@ -168,7 +169,7 @@ class Store(_Base):
     def __init__(self, module: Module, settings: Settings, password: str, *, timeout_seconds: float = _SOCKET_TIMEOUT) -> None:
         super().__init__(module, settings)
         addresses = {Server.DATA: settings.servers.data, Server.STATE: settings.servers.state}
-        self._clients = {
+        self._clients: dict[Server, Any] = {
             server: redis.Redis(**_client_options(module, password, at.host, at.port, timeout_seconds))
             for server, at in addresses.items()
         }
@@ -180,7 +181,7 @@ class Store(_Base):
             self._check_stamp(server, stamp.mode if stamp else None)
 
     def get(self, bound: BoundKey[T]) -> T | None:
-        return self._value(bound, self._clients[bound.key.server].get(bound.name))  # type: ignore[arg-type]
+        return self._value(bound, self._clients[bound.key.server].get(bound.name))
 
     def get_many(self, bounds: list[BoundKey[T]]) -> list[T | None]:
         if not bounds:
@@ -189,7 +190,7 @@ class Store(_Base):
         return [self._value(bound, content) for bound, content in zip(bounds, reply, strict=True)]
 
     def field(self, bound: BoundKey[T], name: str) -> T | None:
-        return self._value(bound, self._clients[bound.key.server].hget(bound.name, name), name)  # type: ignore[arg-type]
+        return self._value(bound, self._clients[bound.key.server].hget(bound.name, name), name)
 
     def fields(self, bound: BoundKey[T]) -> dict[str, T]:
         reply: Any = self._clients[bound.key.server].hgetall(bound.name)
@@ -218,7 +219,7 @@ class Store(_Base):
 
     def ttl_ms(self, bound: BoundKey[Any]) -> int | None:
         """Milliseconds a key has left; None where it has no TTL or is absent."""
-        left = int(self._clients[bound.key.server].pttl(bound.name))  # type: ignore[arg-type]
+        left = int(self._clients[bound.key.server].pttl(bound.name))
         return left if left >= 0 else None
 
     def latest(self, bound: BoundKey[T], count: int = 1) -> list[T]:
@@ -279,7 +280,7 @@ class AsyncStore(_Base):
     def __init__(self, module: Module, settings: Settings, password: str) -> None:
         super().__init__(module, settings)
         addresses = {Server.DATA: settings.servers.data, Server.STATE: settings.servers.state}
-        self._clients = {
+        self._clients: dict[Server, Any] = {
             server: redis.asyncio.Redis(**_client_options(module, password, at.host, at.port, _SOCKET_TIMEOUT))
             for server, at in addresses.items()
         }
@@ -299,11 +300,11 @@ class AsyncStore(_Base):
         return [self._value(bound, content) for bound, content in zip(bounds, reply, strict=True)]
 
     async def field(self, bound: BoundKey[T], name: str) -> T | None:
-        reply: Any = await self._clients[bound.key.server].hget(bound.name, name)  # type: ignore[misc]
+        reply: Any = await self._clients[bound.key.server].hget(bound.name, name)
         return self._value(bound, reply, name)
 
     async def fields(self, bound: BoundKey[T]) -> dict[str, T]:
-        reply: Any = await self._clients[bound.key.server].hgetall(bound.name)  # type: ignore[misc]
+        reply: Any = await self._clients[bound.key.server].hgetall(bound.name)
         values = {name.decode(): self._value(bound, content, name.decode()) for name, content in reply.items()}
         return {name: value for name, value in values.items() if value is not None}
 
@@ -354,4 +355,4 @@ class AsyncStore(_Base):
 
 def is_permission_error(error: Exception) -> bool:
     """Whether the server itself refused (ACL), which no retry mends."""
-    return isinstance(error, ResponseError) and str(error).startswith("NOPERM")
+    return isinstance(error, NoPermissionError)

@@ -1,0 +1,43 @@
+"""What every process of the product has at hand: settings, secrets, clock, calendar, log, folders."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alphatrader.contract.modules import Module
+from alphatrader.contract.settings import Settings
+from alphatrader.runtime import log
+from alphatrader.runtime.calendar import Calendar, nyse
+from alphatrader.runtime.clock import Clock, open_clock
+from alphatrader.runtime.secrets import Secrets
+from alphatrader.runtime.settings import data_path, load, log_path
+from alphatrader.runtime.store import AsyncStore, Store
+
+
+@dataclass(frozen=True)
+class Context:
+    module: Module
+    settings: Settings
+    secrets: Secrets
+    clock: Clock
+    calendar: Calendar
+    log: Any
+    data_dir: Path
+
+    def async_store(self) -> AsyncStore:
+        return AsyncStore(self.module, self.settings, self.secrets.redis_password)
+
+    def store(self) -> Store:
+        return Store(self.module, self.settings, self.secrets.redis_password)
+
+
+def process_context(module: Module) -> Context:
+    """The context of this process, started by its parent: secrets come from the environment."""
+    settings = load()
+    secrets = Secrets(module)
+    folder = data_path(settings)
+    clock = open_clock(folder, settings.mode)
+    logger = log.configure(settings, module, clock, secrets.values(), log_path(settings))
+    return Context(module, settings, secrets, clock, nyse(), logger, folder)

@@ -1,0 +1,61 @@
+"""A module's heartbeat: `health:{module}`, written once a second."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from typing import Any
+
+from alphatrader.contract import keys as k
+from alphatrader.contract.messages.operations import Health, HealthState
+from alphatrader.contract.modules import Module
+from alphatrader.runtime.batch import Batch
+from alphatrader.runtime.clock import Clock
+
+
+class Heartbeat:
+    """Gathers what the module says of itself."""
+
+    def __init__(self, module: Module, clock: Clock) -> None:
+        self._module = module
+        self._clock = clock
+        self._started_ns = clock.machine_ns()
+        self._state: HealthState = "starting"
+        self._reason: str | None = None
+        self._counts: Counter[str] = Counter()
+        self._facts: dict[str, Any] = {}
+
+    def ready(self) -> None:
+        self._state, self._reason = "ready", None
+
+    def degraded(self, reason: str) -> None:
+        """It works, but something a person should know is wrong."""
+        self._state, self._reason = "degraded", reason
+
+    def waiting(self, reason: str) -> None:
+        """It cannot work until something else does."""
+        self._state, self._reason = "waiting", reason
+
+    def stopping(self) -> None:
+        self._state, self._reason = "stopping", None
+
+    def count(self, name: str, n: int = 1) -> None:
+        self._counts[name] += n
+
+    def fact(self, name: str, value: Any) -> None:
+        self._facts[name] = value
+
+    def add_to(self, batch: Batch, refused: Counter[str]) -> None:
+        counts = dict(self._counts) | {f"refused {pattern}": n for pattern, n in refused.items()}
+        message = Health(
+            module=str(self._module),
+            state=self._state,
+            reason=self._reason,
+            pid=os.getpid(),
+            started_machine_ns=self._started_ns,
+            machine_ns=self._clock.machine_ns(),
+            ts_ns=self._clock.market_ns(),
+            counts=counts,
+            facts=dict(self._facts),
+        )
+        batch.put(k.HEALTH.at(module=self._module), message)

@@ -1,0 +1,118 @@
+"""Structured logs: exchange time and UTC, the module, the event and its values; secrets are struck out.
+
+The terminal shows a line a person can read at 9:31; `logs/<mode>/<module>.jsonl` keeps the same as JSON. Everything goes through
+the standard library's logging, so that what libraries say is stamped and redacted too.
+"""
+
+from __future__ import annotations
+
+import logging
+import logging.handlers
+import re
+import sys
+from collections.abc import Iterable, MutableMapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from alphatrader.contract.modules import Module
+from alphatrader.contract.settings import Settings
+from alphatrader.runtime.clock import Clock, exchange_datetime
+
+STRUCK: Final = "[secret]"
+_TOKEN_FORMS: Final = re.compile(
+    r"(?P<keep>bot)\d{6,}:[\w-]{8,}|(?:sk|rk|whsec)_\w{8,}|sk-[\w-]{12,}|(?P<hook>/webhooks/\d+/)[\w-]{8,}"
+    r"|(?P<query>(?:apikey|api_key|token|password)=)[^&\s'\"]+"
+)
+"""How secrets look in URLs and headers, for those that come from elsewhere than our own environment."""
+_BYTES_A_FILE: Final = 20_000_000
+_NOISY: Final = ("urllib3", "httpx", "httpx2", "httpcore", "telegram", "openai", "stripe", "werkzeug", "engineio", "socketio")
+
+_Event = MutableMapping[str, Any]
+
+
+class Redactor:
+    """Strikes known secrets, and what has the form of one, out of any text."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        known = sorted({secret for secret in secrets if secret}, key=len, reverse=True)
+        pieces = {piece for secret in known for piece in (secret, *secret.split("/")) if len(piece) >= 6}
+        ordered = sorted(pieces, key=len, reverse=True)
+        self._known = re.compile("|".join(map(re.escape, ordered))) if ordered else None
+
+    def __call__(self, text: str) -> str:
+        if self._known is not None:
+            text = self._known.sub(STRUCK, text)
+        return _TOKEN_FORMS.sub(lambda m: f"{m['keep'] or m['hook'] or m['query'] or ''}{STRUCK}", text)
+
+
+class _Renderer:
+    """Turns an event into its line, last: whatever is in it has been struck by then."""
+
+    def __init__(self, clock: Clock, module: str, redact: Redactor, *, as_json: bool) -> None:
+        self._clock = clock
+        self._module = module
+        self._redact = redact
+        self._render: Any = structlog.processors.JSONRenderer(default=str) if as_json else self._console
+
+    def __call__(self, logger: Any, method: str, event: _Event) -> str:
+        event.pop("_record", None)
+        event.pop("_from_structlog", None)
+        machine = datetime.fromtimestamp(self._clock.machine_ns() / 1e9, tz=UTC)
+        stamped = {
+            "et": exchange_datetime(self._clock.market_ns()).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3],
+            "utc": machine.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z",
+            "module": self._module,
+            **event,
+        }
+        return self._redact(str(self._render(logger, method, stamped)))
+
+    @staticmethod
+    def _console(_logger: Any, _method: str, event: _Event) -> str:
+        trace = event.pop("exception", None)
+        level = event.pop("level", "info")
+        head = f"{event.pop('et')[11:]} ET {event.pop('utc')[11:23]}Z {level.upper():<7} {event.pop('event')}"
+        event.pop("module")
+        event.pop("logger", None)
+        tail = "".join(f" {name}={value}" for name, value in event.items())
+        return head + tail + (f"\n{trace}" if trace else "")
+
+
+def configure(settings: Settings, module: Module, clock: Clock, secrets: Iterable[str], folder: Path) -> Any:
+    """Sets up logging for this process and returns the module's logger."""
+    redact = Redactor(secrets)
+    level = getattr(logging, settings.log.level.upper())
+    shared: list[Any] = [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.format_exc_info,
+    ]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared[:2],
+            shared[3],
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+
+    def formatter(*, as_json: bool) -> logging.Formatter:
+        renderer = _Renderer(clock, str(module), redact, as_json=as_json)
+        return structlog.stdlib.ProcessorFormatter(processors=[renderer], foreign_pre_chain=shared)
+
+    terminal = logging.StreamHandler(sys.stdout)
+    terminal.setFormatter(formatter(as_json=settings.log.format == "json"))
+    file = logging.handlers.RotatingFileHandler(folder / f"{module}.jsonl", maxBytes=_BYTES_A_FILE, backupCount=3)
+    file.setFormatter(formatter(as_json=True))
+    root = logging.getLogger()
+    root.handlers[:] = [terminal, file]
+    root.setLevel(level)
+    for name in _NOISY:
+        logging.getLogger(name).setLevel(max(level, logging.WARNING))
+    return structlog.get_logger(f"alphatrader.{module}")

@@ -1,0 +1,167 @@
+"""How a stream module lives: start-up is recovery, a heartbeat, one running instance, SIGTERM, and back-off when Redis is lost.
+
+Failure policy stands here and nowhere else: a lost server is waited for and then recovered from; any other error ends the process
+with its traceback, and the parent starts it anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Final
+
+from alphatrader.contract.modules import Module
+from alphatrader.runtime.context import Context, process_context
+from alphatrader.runtime.health import Heartbeat
+from alphatrader.runtime.lock import LockLostError, ModuleLock
+from alphatrader.runtime.store import StoreLost
+
+HEARTBEAT_SECONDS: Final = 1.0
+_BACKOFF_FIRST: Final = 0.2
+_BACKOFF_MOST: Final = 3.0
+
+
+class StreamModule(ABC):
+    """A long-lived worker. `recover` rebuilds what it holds, `run` works until `stopping`."""
+
+    name: ClassVar[Module]
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.settings = context.settings
+        self.secrets = context.secrets
+        self.clock = context.clock
+        self.calendar = context.calendar
+        self.log: Any = context.log
+        self.data_dir = context.data_dir
+        self.store = context.async_store()
+        self.health = Heartbeat(self.name, context.clock)
+        self.stopping = asyncio.Event()
+        self.fence = 0
+
+    @abstractmethod
+    async def recover(self) -> None:
+        """Rebuild from Redis and the outside world: after a first start, a restart and a lost server alike."""
+
+    @abstractmethod
+    async def run(self) -> None:
+        """Work until `stopping` is set."""
+
+    async def shut(self) -> None:  # noqa: B027 most modules have no last words
+        """Last words before the process leaves; under two seconds."""
+
+    async def pause(self, seconds: float) -> None:
+        """Sleeps, but wakes at once when asked to stop."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.stopping.wait(), seconds)
+
+
+class _Loop:
+    def __init__(self, module: StreamModule) -> None:
+        self._module = module
+        self._lock = ModuleLock(module.store, module.name)
+
+    async def live(self) -> None:
+        module = self._module
+        backoff = _BACKOFF_FIRST
+        while not module.stopping.is_set():
+            try:
+                await self._hold_lock()
+                backoff = _BACKOFF_FIRST
+                await self._work()
+            except StoreLost as error:
+                module.log.warning("redis_lost", error=str(error), retry_seconds=backoff)
+                await module.pause(backoff)
+                backoff = min(backoff * 2, _BACKOFF_MOST)
+
+    async def _hold_lock(self) -> None:
+        """Waits until this is the only running instance."""
+        module = self._module
+        said = False
+        await module.store.check_servers()
+        while not module.stopping.is_set():
+            fence = await self._lock.acquire()
+            if fence:
+                module.fence = fence
+                return
+            holder = await self._lock.holder()
+            if not said and holder:
+                module.log.warning("another_instance_runs", holder_pid=holder.pid, holder_fence=holder.fence)
+                said = True
+            await module.pause(0.5)
+
+    async def _work(self) -> None:
+        """Runs the module beside its heartbeat; whichever fails first ends both."""
+        module = self._module
+        if module.stopping.is_set():
+            return
+        beating = asyncio.create_task(self._beat(), name="heartbeat")
+        working = asyncio.create_task(self._recover_and_run(), name="run")
+        try:
+            await asyncio.wait({beating, working}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (beating, working):
+                if not task.done():
+                    task.cancel()
+            results = await asyncio.gather(beating, working, return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException) and not isinstance(result, asyncio.CancelledError):
+                raise result
+        if not module.stopping.is_set():
+            raise RuntimeError(f"{module.name}: run() returned without being asked to stop")
+
+    async def _recover_and_run(self) -> None:
+        await self._module.recover()
+        await self._module.run()
+
+    async def _beat(self) -> None:
+        module = self._module
+        while True:
+            await self._lock.renew()
+            batch = module.store.batch()
+            module.health.add_to(batch, module.store.refused)
+            await module.store.commit(batch)
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+
+    async def leave(self) -> None:
+        module = self._module
+        module.health.stopping()
+        await module.shut()
+        with contextlib.suppress(*StoreLost):
+            await self._lock.release()
+        await module.store.close()
+
+
+async def live(module: StreamModule) -> None:
+    """Runs a module until SIGTERM or SIGINT."""
+    event_loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        event_loop.add_signal_handler(number, module.stopping.set)
+    module.log.info("starting", mode=module.settings.mode)
+    loop = _Loop(module)
+    try:
+        await loop.live()
+    except LockLostError as error:
+        module.log.error("lock_lost", error=str(error))
+        raise SystemExit(1) from error
+    finally:
+        await loop.leave()
+    module.log.info("stopped")
+
+
+def main(kind: type[StreamModule]) -> None:
+    """The process of one stream module."""
+    import uvloop
+
+    context = process_context(kind.name)
+
+    async def start() -> None:
+        await live(kind(context))
+
+    try:
+        uvloop.run(start())
+    except Exception:
+        context.log.exception("died")
+        raise SystemExit(1) from None
