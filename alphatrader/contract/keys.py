@@ -70,6 +70,24 @@ MARKET_STATUS = _key(
     ttl=1.0,
     ttl_setting="market.ttl_seconds",
 )
+MARKET_HISTORY = _key(
+    "market:{symbol}:history",
+    VALUE,
+    m.Bars,
+    M.IBKR,
+    (M.ANALYTICS, M.SIGNALS, M.DISCOVERY),
+    "1-minute bars of the last two sessions up to now, for warm-up",
+    server=DATA,
+)
+MARKET_DAILY = _key(
+    "market:{symbol}:daily",
+    VALUE,
+    m.Bars,
+    M.IBKR,
+    (M.ANALYTICS, M.SIGNALS, M.DISCOVERY, M.RISK, M.ROUTINES),
+    "Daily bars of the last 60 sessions before today",
+    server=DATA,
+)
 QUOTES = _key(
     "quotes:{con_id}",
     VALUE,
