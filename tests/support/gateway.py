@@ -14,12 +14,17 @@ With `market="simulated"` the seeded `SimulatedMarket` runs instead, and with `c
 market time flows with the machine's. Options of `Gateway` pass through as keywords. `running.port` and
 `running.second_port` are the two gateways of one account; `running.data_dir` holds `ledger.jsonl` and `wire.jsonl`.
 `running.wire()` reads the wire log as a list of dicts.
+
+`async with client(running, client_id) as ib:` is a connected IB() that fails the test when ib_insync could not decode
+a frame; `await until(condition)` waits for an event with a limit.
 """
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from ib_insync import IB
 
 from alphatrader.sandbox.gateway import Gateway
 from alphatrader.sandbox.gateway.hours import NEW_YORK
@@ -113,3 +119,39 @@ async def running_gateway(
         yield Running(gateway, market, clock, data_dir)
     finally:
         await gateway.stop()
+
+
+class _DecoderErrors(logging.Handler):
+    """What ib_insync logs when a frame does not decode; it swallows the exception itself."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.texts.append(record.getMessage())
+
+
+@asynccontextmanager
+async def client(running: Running, client_id: int = 1, *, port: int | None = None, tolerate: bool = False) -> AsyncIterator[IB]:
+    """A connected ib_insync session. `tolerate` allows decoder errors (injected garbage)."""
+    errors = _DecoderErrors()
+    logger = logging.getLogger("ib_insync.Decoder")
+    logger.addHandler(errors)
+    ib = IB()
+    try:
+        await ib.connectAsync("127.0.0.1", port or running.port, clientId=client_id, timeout=4)
+        yield ib
+    finally:
+        ib.disconnect()
+        logger.removeHandler(errors)
+    assert tolerate or not errors.texts, errors.texts
+
+
+async def until(condition: Callable[[], Any], limit: float = 3.0) -> Any:
+    """The condition's value once it is true; AssertionError after `limit` seconds."""
+    deadline = time.monotonic() + limit
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"not true within {limit} s: {condition}"
+        await asyncio.sleep(0.01)
+    return value

@@ -162,7 +162,7 @@ class MarketData:
         self._ticks: dict[tuple[int, int], TickLine] = {}
         self._bars: dict[tuple[int, int], BarLine] = {}
         self._last_auction: dict[int, Auction] = {}
-        self.silent = False  # injected: data stop while the socket lives
+        self._silent = False
 
     def handlers(self) -> dict[str, Callable[[Session, dict[str, Any]], None]]:
         return {
@@ -186,6 +186,15 @@ class MarketData:
         """1101: the broker has lost every subscription."""
         for table in (self._lines, self._depth, self._ticks, self._bars):
             table.clear()
+
+    def silence(self, silent: bool) -> None:
+        """Injected: data stop while the socket lives. Afterwards every line shows what is now."""
+        self._silent = silent
+        if silent:
+            return
+        for line in self._lines.values():
+            line.pending = True
+        self._push_depth({line.con_id for line in self._depth.values()})
 
     def counts(self) -> dict[str, int]:
         return {
@@ -218,7 +227,7 @@ class MarketData:
         session.send(layouts.tick_req_params(line.req_id, contract.min_tick, BBO_EXCHANGE))
         session.send(layouts.market_data_type(line.req_id, 1))
         quote = self._quotes.get(contract.con_id)
-        if quote is not None and not self.silent:
+        if quote is not None and not self._silent:
             line.show(quote)
             self._underlying_extras(line)
             if contract.con_id in self._last_auction:
@@ -276,7 +285,7 @@ class MarketData:
         if smart:
             venues = sorted({row.venue for row in book.bids + book.asks})
             session.error(line.req_id, 2152, f"Exchanges - Depth: {'; '.join(venues)}; Top: ; ")
-        if not self.silent:
+        if not self._silent:
             line.update(book, self._depth_mode)
 
     def _cancel_depth(self, session: Session, values: dict[str, Any]) -> None:
@@ -314,11 +323,11 @@ class MarketData:
     def turn(self, step: Step) -> None:
         for auction in step.auctions:
             self._last_auction[auction.con_id] = auction
-        if self.silent:
+        if self._silent:
             return
         self._push_lines(step)
         if self._depth:
-            self._push_depth(step)
+            self._push_depth(set(step.books))
         if self._ticks:
             self._push_ticks(step)
         if self._bars and step.bars:
@@ -354,8 +363,7 @@ class MarketData:
                 line.pending = False
                 line.due_ns = now + line.interval_ns
 
-    def _push_depth(self, step: Step) -> None:
-        changed = set(step.books)
+    def _push_depth(self, changed: set[int]) -> None:
         for line in self._depth.values():
             if line.con_id in changed:
                 book = self._market.book(line.con_id)

@@ -58,8 +58,8 @@ class Faults:
             "notice": self._notice,
             "lost": self._lost,
             "restored": self._restored,
-            "silence": lambda: self._silence(True),
-            "speak": lambda: self._silence(False),
+            "silence": lambda: gateway.data.silence(True),
+            "speak": lambda: gateway.data.silence(False),
             "halt": self._halt,
             "refuse_next": self._refuse_next,
             "fill_cap": self._fill_cap,
@@ -123,16 +123,15 @@ class Faults:
 
     def _lost(self) -> None:
         self._notice(1100)
-        self._gateway.data.silent = self._gateway.reporter.muted = self._gateway.orders.disconnected = True
+        self._gateway.reporter.muted = self._gateway.orders.disconnected = True
+        self._gateway.data.silence(True)
 
     def _restored(self, data_lost: bool = False) -> None:
-        self._gateway.data.silent = self._gateway.reporter.muted = self._gateway.orders.disconnected = False
+        self._gateway.reporter.muted = self._gateway.orders.disconnected = False
         if data_lost:
             self._gateway.data.forget_all()
+        self._gateway.data.silence(False)
         self._notice(1101 if data_lost else 1102)
-
-    def _silence(self, silent: bool) -> None:
-        self._gateway.data.silent = silent
 
     def _garbage(self, what: str = "text", client_id: int | None = None) -> None:
         pieces = {

@@ -30,21 +30,23 @@ class Limits:
 
 
 class RateMeter:
-    """Messages of one connection in the last second."""
+    """Messages of one connection: a bucket of a second's worth that refills steadily, so that a client which spaces its
+    bursts a second apart is not punished for the jitter of their arrival."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._times: deque[int] = deque()
+        self._cost_ns = SECOND_NS // limits.messages_per_second
+        self._debt_ns = 0  # what has been said and not yet earned back
+        self._last_ns = 0
         self._violation_ns = -SECOND_NS
         self.violations = 0
 
     def allow(self, now_ns: int) -> bool:
         """False when this message is one too many; `violations` counts the seconds in which that happened."""
-        times = self._times
-        while times and now_ns - times[0] >= SECOND_NS:
-            times.popleft()
-        if len(times) < self._limits.messages_per_second:
-            times.append(now_ns)
+        self._debt_ns = max(0, self._debt_ns - (now_ns - self._last_ns))
+        self._last_ns = now_ns
+        if self._debt_ns + self._cost_ns <= SECOND_NS:
+            self._debt_ns += self._cost_ns
             return True
         if now_ns - self._violation_ns >= SECOND_NS:
             self._violation_ns = now_ns

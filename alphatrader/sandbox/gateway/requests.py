@@ -257,6 +257,12 @@ SHAPED: dict[int, tuple[str, Callable[[Cursor, int], None]]] = {
 }
 
 
+def _probable_id(message: int, fields: list[str]) -> int:
+    """The request id of a message this gateway does not know: newer messages have no version before it."""
+    text = fields[1 if message >= 78 else 2 : 3]
+    return int(text[0]) if text and text[0].isdigit() else -1
+
+
 def decode(fields: list[str], version: int) -> Request:
     try:
         message = int(fields[0])
@@ -269,7 +275,7 @@ def decode(fields: list[str], version: int) -> Request:
     elif message in SHAPED:
         name, shape = SHAPED[message]
     else:
-        raise BadRequest(f"message {message} is not served by this gateway")
+        raise BadRequest(f"message {message} is not served by this gateway", _probable_id(message, fields))
     cursor = Cursor(name, fields)
     try:
         if shape is None:
