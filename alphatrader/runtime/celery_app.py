@@ -1,7 +1,7 @@
 """The Celery application and the one base class of its tasks.
 
-Read by celeryconfig.py's workers, by beat, by Flower, and by the stream that enqueues (distribution). Tasks take ids, not objects, and
-may run twice: every one is idempotent. A task finds its process's store, settings, clocks and log on itself.
+Read by the workers, by beat, by Flower, and by the stream that enqueues (distribution). Tasks take ids, not objects, and may run
+twice: every one is idempotent. A task finds its process's store, settings, clocks and log on itself.
 """
 
 from __future__ import annotations

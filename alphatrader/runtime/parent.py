@@ -22,7 +22,7 @@ from alphatrader.contract.modules import Module
 from alphatrader.contract.settings import Settings
 from alphatrader.roster import AlphaTrader, Line
 from alphatrader.runtime.calendar import nyse
-from alphatrader.runtime.clock import EXCHANGE, Epoch, ResumeRule, instant
+from alphatrader.runtime.clock import EXCHANGE, Epoch, ResumeRule, instant, monotonic
 from alphatrader.runtime.secrets import Vault
 from alphatrader.runtime.settings import PREFIX, ROOT, data_path, load
 
@@ -114,12 +114,12 @@ class Parent:
     def _supervise(self) -> None:
         backoff = _BACKOFF_FIRST
         while not self._told_to_leave:
-            started = time.monotonic()
+            started = monotonic()
             self._child = self._start()
             code = self._watch(self._child)
             if self._told_to_leave:
                 return
-            if time.monotonic() - started > _STEADY_SECONDS:
+            if monotonic() - started > _STEADY_SECONDS:
                 backoff = _BACKOFF_FIRST
             self.say(f"ended with {_ending(code)}; starts again in {backoff:g} s")
             self._wait(lambda: False, backoff)
@@ -169,8 +169,8 @@ class Parent:
             # Its clients say goodbye first: the order connections cancel what must not outlive them.
             time.sleep(0.5)
         child.terminate()
-        limit = time.monotonic() + (LEAVE_SECONDS if self._line.kind != "server" else 1.0)
-        while child.poll() is None and time.monotonic() < limit:
+        limit = monotonic() + (LEAVE_SECONDS if self._line.kind != "server" else 1.0)
+        while child.poll() is None and monotonic() < limit:
             time.sleep(0.02)
         if child.poll() is None:
             self.say("did not leave in time; killed")
@@ -179,11 +179,11 @@ class Parent:
 
     def _wait(self, done: Callable[[], bool], limit_seconds: float | None) -> bool:
         """Waits for `done`, the limit, or the word to leave; stamps the epoch meanwhile."""
-        started = stamped = time.monotonic()
+        started = stamped = monotonic()
         while not self._told_to_leave:
             if done():
                 return True
-            now = time.monotonic()
+            now = monotonic()
             if limit_seconds is not None and now - started >= limit_seconds:
                 return False
             if self._epoch and now - stamped >= 1.0:

@@ -19,7 +19,7 @@ from alphatrader.contract.messages.operations import Stamp
 from alphatrader.contract.modules import Module
 from alphatrader.contract.render import acl_file
 from alphatrader.contract.settings import Settings
-from alphatrader.runtime.clock import Clock
+from alphatrader.runtime.clock import Clock, monotonic
 from alphatrader.runtime.secrets import Vault
 from alphatrader.runtime.settings import ROOT
 from alphatrader.runtime.store import Store, StoreError
@@ -87,8 +87,8 @@ class ServerDoor:
 
     def wait_ready(self, limit_seconds: float) -> bool:
         """Whether the server answers (and has loaded its data) within the limit; stamps it with the mode."""
-        until = time.monotonic() + limit_seconds
-        while time.monotonic() < until:
+        until = monotonic() + limit_seconds
+        while monotonic() < until:
             try:
                 known = self._store.get(_STAMPS[self._server].at())
                 if known is None:
@@ -110,8 +110,8 @@ class ServerDoor:
 
     def clients_gone(self, limit_seconds: float) -> bool:
         """Whether all clients have left within the limit."""
-        until = time.monotonic() + limit_seconds
-        while time.monotonic() < until:
+        until = monotonic() + limit_seconds
+        while monotonic() < until:
             try:
                 if self.clients() == 0:
                     return True

@@ -1,0 +1,78 @@
+"""The operator's commands, one file each, imported only when asked for.
+
+A command module has `ABOUT` (one line), `arguments(parser)` and `run(args) -> int`. Every command takes `--json`. Exit codes: 0 done,
+1 it found something wrong, 2 it was used wrongly, 3 the system cannot be reached.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from typing import Final
+
+DONE: Final = 0
+WRONG: Final = 1
+MISUSED: Final = 2
+UNREACHABLE: Final = 3
+
+COMMANDS: Final = {
+    "start": "Everything, with honcho, and a login link when it is up",
+    "run": "One module, as its line in the Procfile does",
+    "status": "Every module's health, data ages and lags",
+    "doctor": "Go or no-go: configuration, servers, gateways, channels",
+    "halt": "Stop opening positions, at once",
+    "resume": "Allow opening again (asks)",
+    "flatten": "Cancel every order and close every position",
+    "get": "One key, as the operator's read-only user",
+    "watch": "Keys and streams as they change",
+    "keys": "The contract: table, JSON, graph or ACL",
+    "why": "Which gate stopped each window's signal",
+    "report": "Closed trades: win rate, Sharpe, drawdown; the paper gate",
+    "login": "A one-time link to the dashboard",
+    "docs": "Writes the generated docs; --check only compares",
+}
+"""Name -> what it does, in the order they are listed."""
+
+
+def _usage() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {about}" for name, about in COMMANDS.items()]
+    return (
+        "usage: alphatrader COMMAND [options]\n\n"
+        + "\n".join(lines)
+        + "\n\n`alphatrader COMMAND --help` says more. Every command has --json."
+    )
+
+
+def dispatch(argv: list[str]) -> int:
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        sys.stdout.write(_usage() + "\n")
+        return DONE if argv else MISUSED
+    name, *rest = argv
+    if name not in COMMANDS:
+        sys.stderr.write(f"alphatrader: there is no command {name!r}\n\n{_usage()}\n")
+        return MISUSED
+    module = importlib.import_module(f"alphatrader.commands.{name}")
+    parser = argparse.ArgumentParser(prog=f"alphatrader {name}", description=COMMANDS[name])
+    module.arguments(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    return _run(module, parser.parse_args(rest), name)
+
+
+def _run(module: object, args: argparse.Namespace, name: str) -> int:
+    from alphatrader.runtime.settings import SettingsError
+    from alphatrader.runtime.store import StoreError
+
+    try:
+        return int(module.run(args))  # type: ignore[attr-defined]
+    except SettingsError as error:
+        sys.stderr.write(f"alphatrader {name}: {error}\n")
+        return MISUSED
+    except StoreError as error:
+        sys.stderr.write(
+            f"alphatrader {name}: the servers cannot be reached: {error}\nDoes the system run? (`alphatrader start`)\n"
+        )
+        return UNREACHABLE
+    except KeyboardInterrupt:
+        return DONE
