@@ -1,0 +1,167 @@
+"""Gamma and delta exposure of a chain: totals, expiries, strikes, walls, and the true zero-gamma flip. domain.md §4.
+
+Convention: dealers are long the calls and short the puts that customers hold: an assumption, so it is published with the number.
+Greeks are recomputed here with the real time to expiry (floor one minute), each contract's implied volatility held fixed. Open
+interest is yesterday's; today's positioning shows apart, as `zero_dte`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from alphatrader.contract.messages.options import OptionRow
+from alphatrader.core.options.greeks import Floats, gamma, greeks, years_to_expiry
+
+CONVENTION: Final = "dealers long calls, short puts (assumed); + means dealers are long gamma"
+CONTRACT_SHARES: Final = 100.0
+MIN_VOL: Final = 0.01
+MAX_VOL: Final = 5.0
+CHART_STRIKES: Final = 60
+_GRID: Final = 81
+_BISECTIONS: Final = 40
+
+
+@dataclass(frozen=True)
+class ExposureChain:
+    """A chain as columns, only rows that can be priced. Made once a refresh; priced again whenever spot or time moves."""
+
+    strikes: Floats
+    call: Any
+    """bool array."""
+    vols: Floats
+    interest: Floats
+    expiry: Any
+    """int array: index into `expiries`."""
+    expiries: tuple[str, ...]
+    closes_ns: Any
+    """int64 array: each row's expiry close."""
+    dropped: Mapping[str, int]
+    """Rows left out, by reason."""
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """Dollars of delta. `gex_1pct`: to trade per 1 % move; `gex_1usd`: per $1 move."""
+
+    spot: float
+    rows: int
+    gex_1pct: float
+    gex_1usd: float
+    gross_1pct: float
+    zero_dte_1pct: float
+    by_expiry: dict[str, float]
+    strikes: tuple[float, ...]
+    call_by_strike: tuple[float, ...]
+    put_by_strike: tuple[float, ...]
+    call_wall: float | None
+    put_wall: float | None
+    dex_net: float
+    dex_dealer: float
+    dex_zero_dte: float
+    expired: int
+
+
+def prepare(rows: Sequence[OptionRow], closes_ns: Mapping[str, int], now_ns: int) -> ExposureChain:
+    """Columns of the rows that can be priced. `closes_ns`: expiry -> market instant its session closes; absent: no session."""
+    dropped: Counter[str] = Counter()
+    kept: list[OptionRow] = []
+    for row in rows:
+        close = closes_ns.get(row.expiry)
+        if close is None:
+            dropped["expiry is no session"] += 1
+        elif close <= now_ns:
+            dropped["expired"] += 1
+        elif row.implied_vol is None or not MIN_VOL <= row.implied_vol <= MAX_VOL:
+            dropped["no usable implied volatility"] += 1
+        elif not row.strike > 0 or row.open_interest < 0:
+            dropped["strike or open interest out of range"] += 1
+        elif (row.gamma is not None and row.gamma < 0) or (row.delta is not None and abs(row.delta) > 1):
+            dropped["impossible greeks"] += 1
+        else:
+            kept.append(row)
+    expiries = tuple(sorted({row.expiry for row in kept}))
+    index = {expiry: i for i, expiry in enumerate(expiries)}
+    return ExposureChain(
+        strikes=np.array([row.strike for row in kept], dtype=np.float64),
+        call=np.array([row.right == "C" for row in kept], dtype=bool),
+        vols=np.array([row.implied_vol for row in kept], dtype=np.float64),
+        interest=np.array([row.open_interest for row in kept], dtype=np.float64),
+        expiry=np.array([index[row.expiry] for row in kept], dtype=np.int64),
+        expiries=expiries,
+        closes_ns=np.array([closes_ns[row.expiry] for row in kept], dtype=np.int64),
+        dropped=dict(dropped),
+    )
+
+
+def measure(chain: ExposureChain, spot: float, now_ns: int, rate: float, today: str) -> Exposure | None:
+    """Exposure at this spot and time; None where no row is left to price. `today` is YYYYMMDD of the session."""
+    years = years_to_expiry(now_ns, chain.closes_ns)
+    live = np.isfinite(years)
+    if not live.any():
+        return None
+    g = greeks(spot, chain.strikes, years, chain.vols, chain.call, rate)
+    shares = chain.interest * CONTRACT_SHARES
+    sign = np.where(chain.call, 1.0, -1.0)
+    gamma_usd = np.where(live, sign * g.gamma * shares * spot, 0.0)
+    one_pct = gamma_usd * spot * 0.01
+    net_delta = np.where(live, g.delta * shares * spot, 0.0)
+    zero_dte = np.array([expiry == today for expiry in chain.expiries], dtype=bool)[chain.expiry]
+    per_expiry = np.bincount(chain.expiry, one_pct, len(chain.expiries))
+    strikes, position = np.unique(chain.strikes, return_inverse=True)
+    calls = np.bincount(position[chain.call], one_pct[chain.call], len(strikes))
+    puts = np.bincount(position[~chain.call], one_pct[~chain.call], len(strikes))
+    near = np.sort(np.argsort(np.abs(strikes - spot), kind="stable")[:CHART_STRIKES])
+    return Exposure(
+        spot=spot,
+        rows=int(live.sum()),
+        gex_1pct=float(one_pct.sum()),
+        gex_1usd=float(gamma_usd.sum()),
+        gross_1pct=float(np.abs(one_pct).sum()),
+        zero_dte_1pct=float(one_pct[zero_dte].sum()),
+        by_expiry={expiry: float(value) for expiry, value in zip(chain.expiries, per_expiry, strict=True)},
+        strikes=tuple(strikes[near].tolist()),
+        call_by_strike=tuple(calls[near].tolist()),
+        put_by_strike=tuple(puts[near].tolist()),
+        call_wall=float(strikes[np.argmax(calls)]) if calls.max(initial=0.0) > 0 else None,
+        put_wall=float(strikes[np.argmin(puts)]) if puts.min(initial=0.0) < 0 else None,
+        dex_net=float(net_delta.sum()),
+        dex_dealer=float((sign * net_delta).sum()),
+        dex_zero_dte=float(net_delta[zero_dte].sum()),
+        expired=int((~live).sum()),
+    )
+
+
+def zero_gamma_flip(chain: ExposureChain, spot: float, now_ns: int, rate: float, share: float) -> float | None:
+    """The spot nearest to `spot` within ±`share` at which the chain's gamma exposure changes sign; None where it does not.
+
+    Gamma is recomputed at every trial spot with each contract's volatility fixed. The scan steps on the strikes and between them
+    as well as evenly, so that the narrow humps of an expiry day are not stepped over; every sign change is bisected."""
+    years = years_to_expiry(now_ns, chain.closes_ns)
+    use = np.isfinite(years) & (chain.interest > 0)
+    if not use.any():
+        return None
+    strikes, years, vols = chain.strikes[use], years[use], chain.vols[use]
+    weight = np.where(chain.call[use], 1.0, -1.0) * chain.interest[use]
+
+    def total(trials: Floats) -> Floats:
+        return np.asarray(trials**2 * (gamma(trials[:, None], strikes, years, vols, rate) @ weight))
+
+    low, high = spot * (1 - share), spot * (1 + share)
+    near = np.unique(strikes[(strikes > low) & (strikes < high)])
+    trials = np.unique(np.concatenate((np.linspace(low, high, _GRID), near, (near[1:] + near[:-1]) / 2)))
+    values = total(trials)
+    turns = np.flatnonzero(np.sign(values[1:]) * np.sign(values[:-1]) < 0)
+    found = trials[values == 0.0]
+    if turns.size:
+        left, right, left_sign = trials[turns], trials[turns + 1], np.sign(values[turns])
+        for _round in range(_BISECTIONS):
+            middle = (left + right) / 2
+            same = np.sign(total(middle)) == left_sign
+            left, right = np.where(same, middle, left), np.where(same, right, middle)
+        found = np.concatenate((found, (left + right) / 2))
+    return float(found[np.argmin(np.abs(found - spot))]) if found.size else None

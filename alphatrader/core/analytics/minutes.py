@@ -1,0 +1,75 @@
+"""One-minute bars and five-second closes, folded from prints and mids; warmed from the broker's historical minutes.
+
+What trend, regime and ATR are measured on. A minute without a print keeps no bar: it is a hole, not a flat bar.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from alphatrader.contract.messages.market import Bar
+
+MINUTE_NS: Final = 60_000_000_000
+SLOT_NS: Final = 5_000_000_000
+MAX_MINUTES: Final = 480
+MAX_SLOTS: Final = 360
+"""Half an hour of five-second closes."""
+
+
+class Minutes(msgspec.Struct):
+    bars: list[tuple[int, float, float, float, float]] = msgspec.field(default_factory=list)
+    """(start, open, high, low, close) of finished minutes, oldest first."""
+    current: tuple[int, float, float, float, float] | None = None
+    slots: list[tuple[int, float]] = msgspec.field(default_factory=list)
+    """(slot start, newest price in it), oldest first."""
+    warmed: bool = False
+
+    def add_print(self, ts_ns: int, price: float) -> None:
+        start = ts_ns - ts_ns % MINUTE_NS
+        if self.current is None or start > self.current[0]:
+            if self.current is not None:
+                self.bars.append(self.current)
+                del self.bars[:-MAX_MINUTES]
+            self.current = (start, price, price, price, price)
+        else:
+            at, first, high, low, _ = self.current
+            self.current = (at, first, max(high, price), min(low, price), price)
+        self.add_price(ts_ns, price)
+
+    def add_price(self, ts_ns: int, price: float) -> None:
+        """A price that is no print (a mid): moves the five-second closes only."""
+        start = ts_ns - ts_ns % SLOT_NS
+        if self.slots and start <= self.slots[-1][0]:
+            self.slots[-1] = (self.slots[-1][0], price)
+            return
+        self.slots.append((start, price))
+        del self.slots[:-MAX_SLOTS]
+
+    def warm_up(self, bars: Sequence[Bar]) -> int:
+        """Put historical minutes before our own; returns how many. A minute we saw only in part is replaced by the whole one."""
+        first_whole = (self.bars[0][0] + MINUTE_NS) if self.bars else (self.current[0] + MINUTE_NS if self.current else None)
+        older = [
+            (bar.ts_ns, bar.open, bar.high, bar.low, bar.close) for bar in bars if first_whole is None or bar.ts_ns < first_whole
+        ]
+        ours = [bar for bar in self.bars if not older or bar[0] > older[-1][0]]
+        if self.current is not None and older and older[-1][0] >= self.current[0]:
+            older = [bar for bar in older if bar[0] < self.current[0]]
+        self.bars = (older + ours)[-MAX_MINUTES:]
+        self.warmed = self.warmed or bool(older)
+        return len(older)
+
+    def closes_ago(self, now_ns: int, seconds: int) -> float | None:
+        """The price `seconds` ago: the last five-second close at or before then; None where none is that old, or it is a minute
+        older still."""
+        at = now_ns - seconds * 1_000_000_000
+        for start, price in reversed(self.slots):
+            if start + SLOT_NS <= at:
+                return price if at - start <= MINUTE_NS + SLOT_NS else None
+        return None
+
+    @property
+    def last(self) -> float | None:
+        return self.slots[-1][1] if self.slots else None

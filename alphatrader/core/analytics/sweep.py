@@ -1,0 +1,91 @@
+"""Sweeps: one order that takes liquidity on several venues at once. domain.md §3.
+
+First form: prints of one side on three or more lit venues within the window (reception time: IB stamps whole seconds). Every
+further print of that side inside the window belongs to the same sweep. Its score is the signed notional of the sweeps of the last
+minute over their gross, [-1, 1], + where buyers swept.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import msgspec
+
+OFF_EXCHANGE: Final = frozenset({"FINRA", "D", "FINN", "FINC", "FINY", "XADF", ""})
+MEMORY_NS: Final = 60_000_000_000
+MIN_VENUES: Final = 3
+
+
+class Sweep(msgspec.Struct):
+    side: str
+    first_ns: int
+    last_ns: int
+    notional: float
+    shares: float
+    venues: list[str]
+    prints: int
+
+
+class SweepDetector(msgspec.Struct):
+    window_ns: int
+    recent: list[tuple[int, str, str, float, float]] = msgspec.field(default_factory=list)
+    """(received, side, venue, shares, notional) of the window."""
+    sweeps: list[Sweep] = msgspec.field(default_factory=list)
+    """Of the last minute, oldest first."""
+    since_ns: int | None = None
+    """Prints with venues have come without a gap since then."""
+    count: int = 0
+
+    def add(self, received_ns: int, price: float, shares: float, venue: str, side: str) -> Sweep | None:
+        """Fold one print; the sweep it completes, if any."""
+        if not venue:
+            return None
+        if self.since_ns is None:
+            self.since_ns = received_ns
+        if venue in OFF_EXCHANGE or side not in ("buy", "sell"):
+            return None
+        self.recent = [entry for entry in self.recent if entry[0] > received_ns - self.window_ns]
+        open_sweep = next((s for s in reversed(self.sweeps) if s.side == side and s.last_ns > received_ns - self.window_ns), None)
+        if open_sweep is not None:
+            open_sweep.last_ns = max(open_sweep.last_ns, received_ns)
+            open_sweep.notional += price * shares
+            open_sweep.shares += shares
+            open_sweep.prints += 1
+            if venue not in open_sweep.venues:
+                open_sweep.venues.append(venue)
+            return None
+        self.recent.append((received_ns, side, venue, shares, price * shares))
+        same = [entry for entry in self.recent if entry[1] == side]
+        venues = sorted({entry[2] for entry in same})
+        if len(venues) < MIN_VENUES:
+            return None
+        found = Sweep(
+            side=side,
+            first_ns=same[0][0],
+            last_ns=received_ns,
+            notional=math.fsum(entry[4] for entry in same),
+            shares=math.fsum(entry[3] for entry in same),
+            venues=venues,
+            prints=len(same),
+        )
+        self.recent = [entry for entry in self.recent if entry[1] != side]
+        self.sweeps.append(found)
+        self.count += 1
+        self.forget(received_ns)
+        return found
+
+    def forget(self, now_ns: int) -> None:
+        while self.sweeps and self.sweeps[0].last_ns <= now_ns - MEMORY_NS:
+            self.sweeps.pop(0)
+
+    def reset(self) -> None:
+        self.recent, self.since_ns = [], None
+
+    def score(self, now_ns: int) -> float | None:
+        """0.0 is a measurement: a minute of prints without a sweep. None until a minute of prints has been seen."""
+        self.forget(now_ns)
+        gross = math.fsum(sweep.notional for sweep in self.sweeps)
+        if gross > 0:
+            return math.fsum(sweep.notional if sweep.side == "buy" else -sweep.notional for sweep in self.sweeps) / gross
+        return 0.0 if self.since_ns is not None and now_ns - self.since_ns >= MEMORY_NS else None
