@@ -146,7 +146,7 @@ class Market(Protocol):
     """The simulated market. Everything is a function of the seed and of market time."""
 
     def step(self, now_ns: int) -> Step:
-        """Advance to `now_ns` (never back). Cheap when little time has passed; when far behind it conflates quotes, never prints."""
+        """Advance to `now_ns` (never back). Cheap for a short time; when far behind it conflates quotes, never prints."""
 
     def contract(self, con_id: int) -> Contract | None: ...
 

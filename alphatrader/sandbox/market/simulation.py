@@ -1,0 +1,400 @@
+"""`SimulatedMarket`: plays the sessions slot by slot as market time goes on, and answers what is asked about now or before.
+
+Made by the sandbox's process; read by its gateway and its Alpha Vantage stand-in. Reads nothing but its arguments; writes the
+truth log. A start at any instant, and a step over a gap longer than `replay_seconds`, stand the market where it would be had
+it run all along; shorter gaps are played print by print, with quotes conflated.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import date
+from math import exp, inf
+
+from .auctions import STARTS_BEFORE_CLOSE, closing_imbalance
+from .business_days import Session, Sessions
+from .expiry_rules import MONTH_CODES
+from .history import DAY_SECONDS, bars_of
+from .instrument import Instrument
+from .instruments import EQUITIES, GC_LIQUID_MONTHS, SPECS, FutureListing
+from .listings import Listing, find_unlisted, unpack_option
+from .news import news_items
+from .option_desk import OptionDesk
+from .paths import SLOT_NS, SLOT_SECONDS, Paths
+from .slots import Event, PrintEvent, Tape, TruthEvent
+from .tables import Activity, SlotTable, build_table
+from .truth import TruthLog
+from .types import Auction, Bar, Book, Contract, Print, Quote, Step
+from .venues import PRIMARY_VENUE
+
+_MONTH_SHARE = (1.0, 0.12, 0.04, 0.02, 0.01)  # of a root's activity by rank of the contract month
+_TABLES_KEPT = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """A scheduled halt of one equity (LULD pause, tick 49 value 2), widened to whole 5-second slots."""
+
+    symbol: str
+    start_ns: int
+    end_ns: int
+
+
+class _Turn:
+    """What one step changed, gathered while it is played."""
+
+    def __init__(self) -> None:
+        self.quotes: dict[int, None] = {}
+        self.books: dict[int, None] = {}
+        self.repriced: dict[str, None] = {}
+        self.prints: list[Print] = []
+        self.bars: list[tuple[int, Bar]] = []
+        self.halts: list[tuple[int, int]] = []
+        self.auctions: list[Auction] = []
+
+    def everything(self, instruments: dict[int, Instrument]) -> None:
+        for con_id, instrument in instruments.items():
+            self.quotes[con_id] = None
+            if instrument.has_depth:
+                self.books[con_id] = None
+            if instrument.contract.sec_type == "STK":
+                self.repriced[instrument.contract.symbol] = None
+
+    def printer(self, con_id: int, truth: TruthLog) -> Callable[[PrintEvent], None]:
+        def note(event: PrintEvent) -> None:
+            self.prints.append(Print(con_id, event.ts_ns, event.price, event.size, event.exchange, event.conditions))
+            if truth.enabled:
+                fields = {"price": event.price, "size": event.size, "venue": event.exchange, "side": event.side,
+                          "informed": event.informed}  # fmt: skip
+                truth.write("print", event.ts_ns, con_id, fields)
+
+        return note
+
+    def teller(self, con_id: int, truth: TruthLog) -> Callable[[Event], None]:
+        return lambda event: truth.write(event.what, event.ts_ns, con_id, event.fields) if isinstance(event, TruthEvent) else None
+
+    def step(self, now_ns: int) -> Step:
+        self.prints.sort(key=lambda made: made.ts_ns)
+        self.bars.sort(key=lambda made: made[1].ts_ns)
+        return Step(
+            now_ns, tuple(self.quotes), tuple(self.books), tuple(self.prints), tuple(self.bars), tuple(self.halts),
+            tuple(self.auctions), tuple(self.repriced),
+        )  # fmt: skip
+
+
+class SimulatedMarket:
+    def __init__(
+        self,
+        *,
+        seed: int,
+        start_ns: int,
+        sessions: Sequence[tuple[date, int, int]],
+        truth: TruthLog | None = None,
+        rate: float = 1.0,
+        halts: Sequence[Halt] = (),
+        depth_con_ids: Collection[int] | None = None,
+        replay_seconds: int = 600,
+    ) -> None:
+        """`sessions` are (date, open_ns, close_ns); `rate` scales the number of quotes and prints; `depth_con_ids` limits which
+        instruments have level 2 (all equities and the two nearest months of each future by default)."""
+        if rate <= 0:
+            raise ValueError(f"rate: must be > 0, got {rate}")
+        self._seed, self._rate, self._halts = seed, rate, tuple(halts)
+        self._truth = truth or TruthLog(None)
+        self._sessions = Sessions(sessions)
+        self._paths = Paths(seed)
+        self._depth = depth_con_ids
+        self._replay_ns = replay_seconds * 1_000_000_000
+        self._tables: OrderedDict[tuple[int, date], SlotTable] = OrderedDict()
+        self._daily: dict[tuple[int, date], Bar] = {}
+        self._listings: dict[date, Listing] = {}
+        self._now = start_ns
+        self._instruments: dict[int, Instrument] = {}
+        self._session = self._sessions.started(start_ns)
+        self._desk = OptionDesk(seed, self._sessions, self._paths)
+        self._stand_at(start_ns)
+
+    # -- where the market is -----------------------------------------------------------------------------------------
+
+    @property
+    def now_ns(self) -> int:
+        return self._now
+
+    @property
+    def is_open(self) -> bool:
+        return self._now < self._session.close_ns
+
+    def _listing(self, day: date) -> Listing:
+        listing = self._listings.get(day)
+        if listing is None:
+            before = self._sessions.shift(day, -1)
+            listing = Listing(self._sessions, day, lambda symbol: exp(self._paths.level(symbol, before)))
+            self._listings = {d: kept for d, kept in self._listings.items() if abs((d - day).days) < 5} | {day: listing}
+        return listing
+
+    @property
+    def _listed(self) -> Listing:
+        return self._listing(self._sessions.trading_date(self._now))
+
+    def _stand_at(self, now_ns: int) -> None:
+        self._now = now_ns
+        self._open_session(self._sessions.started(now_ns))
+        for instrument in self._instruments.values():
+            instrument.position(now_ns)
+            if now_ns >= self._session.close_ns:
+                instrument.close_session()
+
+    def _open_session(self, session: Session) -> None:
+        self._session = session
+        listing = self._listing(session.day)
+        before = self._sessions.before(session)
+        self._instruments = {}
+        for contract in (*(c for _, c in listing.equities), *(c for _, c, _, _ in listing.futures), *listing.indices):
+            previous = self._table(contract, before)
+            depth = contract.con_id in self._depth if self._depth is not None else self._rank(contract, session) < 2
+            instrument = Instrument(
+                contract, self._table(contract, session), self._tape(contract, session), self._rate,
+                float(previous.close[-1]) / previous.per_unit, has_depth=depth and contract.sec_type != "IND",
+            )  # fmt: skip
+            instrument.start_slot(0)
+            self._instruments[contract.con_id] = instrument
+        self._desk.start_session(session)
+
+    # -- tables ------------------------------------------------------------------------------------------------------
+
+    def _future(self, contract: Contract, session: Session) -> tuple[FutureListing, date, int] | None:
+        for future, listed, last_day, rank in self._listing(session.day).futures:
+            if listed.con_id == contract.con_id:
+                return future, last_day, rank
+        return None
+
+    def _rank(self, contract: Contract, session: Session) -> int:
+        """0 for stocks and indices; for futures the contract month's place among the listed ones."""
+        found = self._future(contract, session) if contract.sec_type == "FUT" else None
+        return 0 if found is None else found[2]
+
+    @staticmethod
+    def _path_name(contract: Contract) -> str:
+        return contract.trading_class if contract.sec_type == "FUT" else contract.symbol
+
+    def _activity(self, contract: Contract, session: Session) -> Activity:
+        spec = SPECS[self._path_name(contract)]
+        if contract.sec_type != "FUT":
+            return Activity(spec.prints_per_second, spec.quotes_per_second, spec.daily_volume, spec.spread_ticks, 1.0)
+        last_day = date.fromisoformat(contract.expiry)
+        rank = self._rank(contract, session) if (last_day - session.day).days < 400 else len(_MONTH_SHARE) - 1
+        share = _MONTH_SHARE[min(rank, len(_MONTH_SHARE) - 1)]
+        if contract.trading_class == "GC" and MONTH_CODES[int(contract.contract_month[4:]) - 1] not in GC_LIQUID_MONTHS:
+            share = 0.01
+        scale = exp(spec.carry * max(0, (last_day - session.day).days) / 365)
+        quotes = max(1.0, spec.quotes_per_second * max(share, 0.2))
+        wide = spec.spread_ticks + (0 if rank == 0 else rank)
+        return Activity(spec.prints_per_second * share, quotes, max(1, int(spec.daily_volume * share)), wide, scale)
+
+    def _tape(self, contract: Contract, session: Session) -> Tape:
+        venue = PRIMARY_VENUE.get(contract.primary_exchange, contract.exchange)
+        return Tape(contract.sec_type == "STK", venue, self._activity(contract, session).quotes_per_second)
+
+    def _table(self, contract: Contract, session: Session) -> SlotTable:
+        key = (contract.con_id, session.day)
+        table = self._tables.get(key)
+        if table is None:
+            name = self._path_name(contract)
+            halts = tuple((h.start_ns, h.end_ns) for h in self._halts if h.symbol == name and h.start_ns < session.close_ns)
+            table = self._tables[key] = build_table(
+                self._seed, SPECS[name], self._activity(contract, session), str(contract.con_id), session,
+                self._paths.session(name, session), rate=self._rate, halts=halts,
+            )  # fmt: skip
+            if len(self._tables) > _TABLES_KEPT:
+                self._tables.popitem(last=False)
+        else:
+            self._tables.move_to_end(key)
+        return table
+
+    # -- time --------------------------------------------------------------------------------------------------------
+
+    def step(self, now_ns: int) -> Step:
+        if now_ns < self._now:
+            raise ValueError(f"now_ns: market time never goes back, {now_ns} < {self._now}")
+        turn = _Turn()
+        if self._session_time(now_ns) > self._replay_ns:
+            self._truth.write("gap", now_ns, 0, {"from_ns": self._now})
+            self._stand_at(now_ns)
+            turn.everything(self._instruments)
+        while True:
+            if self._now < self._session.close_ns:
+                target = min(now_ns, self._session.close_ns)
+                self._advance(target, turn)
+                self._now = target
+                if target == self._session.close_ns:
+                    for instrument in self._instruments.values():
+                        instrument.close_session()
+                    turn.everything(self._instruments)
+            following = self._sessions.after(self._session)
+            if now_ns < following.open_ns:
+                break
+            self._open_session(following)
+            self._now = following.open_ns
+            turn.everything(self._instruments)
+        self._now = now_ns
+        return turn.step(now_ns)
+
+    def _session_time(self, now_ns: int) -> int:
+        """Nanoseconds of session time between the market's now and `now_ns`."""
+        return sum(
+            min(now_ns, s.close_ns) - max(self._now, s.open_ns) for s in self._sessions.within(self._now, now_ns)
+        )  # fmt: skip
+
+    def _advance(self, target: int, turn: _Turn) -> None:
+        for con_id, instrument in self._instruments.items():
+            if instrument.next_ts > target:
+                continue
+            equity = instrument.contract.sec_type == "STK"
+            while instrument.next_ts <= target:
+                changed, moved = instrument.play(target, turn.printer(con_id, self._truth), turn.teller(con_id, self._truth))
+                if changed:
+                    turn.quotes[con_id] = None
+                    if instrument.has_depth:
+                        turn.books[con_id] = None
+                    if moved and equity:
+                        turn.repriced[instrument.contract.symbol] = None
+                if instrument.cursor == len(instrument.events) and instrument.next_ts <= target:
+                    self._finish_slot(instrument, turn)
+
+    def _finish_slot(self, instrument: Instrument, turn: _Turn) -> None:
+        table, slot = instrument.table, instrument.slot
+        con_id = instrument.contract.con_id
+        turn.bars.append((con_id, instrument.bar(slot)))
+        following = slot + 1
+        if following >= table.slots:
+            instrument.next_ts = inf
+            return
+        was_halted = instrument.halted
+        instrument.start_slot(following)
+        start_ns = table.session.open_ns + following * SLOT_NS
+        if instrument.halted != was_halted:
+            turn.halts.append((con_id, instrument.halted))
+            turn.quotes[con_id] = turn.books[con_id] = None
+            turn.repriced[instrument.contract.symbol] = None
+        if instrument.contract.sec_type == "STK":
+            self._announce(instrument, following, start_ns, turn)
+
+    def _announce(self, instrument: Instrument, slot: int, start_ns: int, turn: _Turn) -> None:
+        """What begins with this slot: an informed episode (truth only), a closing imbalance."""
+        contract, session = instrument.contract, self._session
+        if self._truth.enabled:
+            episodes = self._paths.session(contract.symbol, session).episodes
+            if episodes is not None:
+                block = int(slot * SLOT_SECONDS // SPECS[contract.symbol].episode_block_seconds)
+                if block < len(episodes.start) and slot == int(episodes.start[block] // SLOT_SECONDS):
+                    fields = {
+                        "symbol": contract.symbol,
+                        "direction": int(episodes.direction[block]),
+                        "end_ns": session.open_ns + int(episodes.end[block] * 1e9),
+                        "log_move": float(episodes.drift[block]),
+                    }
+                    self._truth.write("episode", session.open_ns + int(episodes.start[block] * 1e9), contract.con_id, fields)
+        left_ns = session.close_ns - start_ns
+        if left_ns <= STARTS_BEFORE_CLOSE.get(contract.primary_exchange, 0) and not instrument.halted:
+            volume = SPECS[contract.symbol].daily_volume
+            price = instrument.last if instrument.last is not None else instrument.mid
+            turn.auctions.append(
+                closing_imbalance(
+                    self._seed, contract.con_id, str(session.day), price, volume, instrument.table.lot, left_ns, start_ns
+                )
+            )
+
+    # -- questions ---------------------------------------------------------------------------------------------------
+
+    def contract(self, con_id: int) -> Contract | None:
+        return self._listed.by_con_id.get(con_id) or find_unlisted(self._sessions, con_id)
+
+    def contracts(
+        self, *, symbol: str = "", sec_type: str = "", expiry: str = "", strike: float = 0.0, right: str = "", exchange: str = "",
+        trading_class: str = "", local_symbol: str = "", multiplier: str = "",
+    ) -> list[Contract]:  # fmt: skip
+        listing = self._listed
+        pool = listing.by_symbol.get(symbol, []) if symbol else list(listing.by_con_id.values())
+        right = right[:1].upper() if right not in ("", "0", "?") else ""
+        return [
+            c
+            for c in pool
+            if (not sec_type or c.sec_type == sec_type)
+            and (not expiry or c.expiry == expiry or (len(expiry) == 6 and c.contract_month == expiry))
+            and (not strike or c.strike == strike)
+            and (not right or c.right == right)
+            and (
+                not exchange
+                or exchange == c.exchange
+                or exchange == c.primary_exchange
+                or exchange in c.valid_exchanges.split(",")
+            )
+            and (not trading_class or c.trading_class == trading_class)
+            and (not local_symbol or c.local_symbol == local_symbol)
+            and (not multiplier or c.multiplier == multiplier)
+        ]
+
+    def quote(self, con_id: int) -> Quote | None:
+        instrument = self._instruments.get(con_id)
+        if instrument is not None:
+            return instrument.quote()
+        option = unpack_option(con_id)
+        if option is not None:
+            listing, expiry, _, _ = option
+            if self._sessions.is_session(expiry):
+                return self._desk.quote(con_id, option, self._instruments[listing.con_id], self._now)
+        return None
+
+    def book(self, con_id: int) -> Book | None:
+        instrument = self._instruments.get(con_id)
+        return None if instrument is None else instrument.book()
+
+    def expiries(self, symbol: str) -> list[str]:
+        return list(self._listed.expiries.get(symbol, []))
+
+    def chain(self, symbol: str) -> list[Quote]:
+        quotes = (self.quote(contract.con_id) for contract in self._listed.options.get(symbol, []))
+        return [quote for quote in quotes if quote is not None]
+
+    def news(self, symbol: str, limit: int) -> list[tuple[int, str, float, float]]:
+        if not any(listing.symbol == symbol for listing in EQUITIES):
+            return []
+        return news_items(self._seed, self._paths, self._sessions, symbol, self._now, limit)
+
+    def bars(self, con_id: int, end_ns: int, duration_seconds: int, bar_seconds: int) -> list[Bar]:
+        """`duration_seconds` is calendar time back from `end_ns`; see `sessions_back` for a number of trading days."""
+        if bar_seconds < SLOT_SECONDS:
+            raise ValueError(f"bar_seconds: at least {SLOT_SECONDS}, got {bar_seconds}")
+        contract = self.contract(con_id)
+        if contract is None:
+            return []
+        end_ns = min(end_ns, self._now)
+        start_ns = end_ns - duration_seconds * 1_000_000_000
+        terms = unpack_option(con_id)
+        found: list[Bar] = []
+        for session in self._sessions.within(start_ns, end_ns):
+            if terms is not None:
+                underlying = self._table(self._listed.by_con_id[contract.under_con_id], session)
+                found += self._desk.bars(con_id, terms, bars_of(underlying, start_ns, end_ns, bar_seconds), session, bar_seconds)
+            elif bar_seconds >= DAY_SECONDS:
+                found += self._daily_bar(contract, session, start_ns, end_ns)
+            else:
+                found += bars_of(self._table(contract, session), start_ns, end_ns, bar_seconds)
+        return found
+
+    def _daily_bar(self, contract: Contract, session: Session, start_ns: int, end_ns: int) -> list[Bar]:
+        if session.open_ns < start_ns or session.close_ns > end_ns:
+            return []
+        key = (contract.con_id, session.day)
+        if key not in self._daily:
+            self._daily[key] = bars_of(self._table(contract, session), session.open_ns, session.close_ns, DAY_SECONDS)[0]
+        return [self._daily[key]]
+
+    def sessions_back(self, end_ns: int, count: int) -> int:
+        """The open of the `count`-th session back from `end_ns`, the running one included: the start of the broker's "N D"."""
+        session = self._sessions.started(end_ns)
+        for _ in range(count - 1):
+            session = self._sessions.before(session)
+        return session.open_ns
