@@ -298,6 +298,15 @@ EVENTS_APPROVALS = _key(
     server=STATE,
     maxlen=20_000,
 )
+LEDGER_APPROVALS = _key(
+    "ledger:approvals",
+    HASH,
+    r.Approval,
+    M.RISK,
+    (M.EXECUTION, M.POSITIONS, M.WATCHDOG),
+    "Every verdict by intent: one signal gets one, whatever is replayed",
+    server=STATE,
+)
 LEASE = _key(
     "lease",
     VALUE,
@@ -388,6 +397,15 @@ LEDGER_TRADES = _key(
     M.POSITIONS,
     (M.RISK, M.SIGNALS, M.ROUTINES, M.DELIVERY),
     "Closed round trips",
+    server=STATE,
+)
+LEDGER_ADJUSTMENTS = _key(
+    "ledger:adjustments",
+    HASH,
+    e.Fill,
+    M.POSITIONS,
+    (M.WATCHDOG,),
+    "What the broker's account taught us without an execution: adopted and vanished positions, as bookings",
     server=STATE,
 )
 EVENTS_POSITIONS = _key(

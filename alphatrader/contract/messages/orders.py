@@ -41,8 +41,16 @@ class OrderRecord(Message, frozen=True):
     created_ns: int
     updated_ns: int
     machine_ns: int
+    """Machine time of the last change of state."""
     fence: int
     halt_epoch: int
+    remaining: int | None = None
+    """What the broker says still works; None until it has said."""
+    tif: Literal["DAY", "GTC"] = "DAY"
+    oca_group: str = ""
+    """Orders of one group cancel or reduce each other at the broker: together they never sell more than is held."""
+    reference_price: Decimal | None = None
+    """Mid of the quote when it was sent."""
 
 
 class OrderEvent(Event, frozen=True):

@@ -35,6 +35,14 @@ class Position(Message, frozen=True):
     opened_ns: int
     closed_ns: int | None
     updated_ns: int
+    initial_stop: Decimal | None = None
+    """The first stop: its distance from the entry is the first risk, R."""
+    best_mark: Decimal | None = None
+    """The highest mark since the entry: what the trailing stop follows."""
+    targets_hit: int = 0
+    planned_quantity: int = 0
+    """What risk approved; 0 for an external position."""
+    confidence: float | None = None
 
 
 class PositionsSummary(Message, frozen=True):
@@ -46,8 +54,10 @@ class PositionsSummary(Message, frozen=True):
     """None while a held contract has no fresh quote."""
     market_value: Decimal | None
     reconciled: bool
-    """True when our positions equal the broker's."""
+    """True when our positions equal the broker's; a difference younger than `positions.reconcile_seconds` is in flight."""
     differences: tuple[str, ...]
+    machine_ns: int = 0
+    """When it was written: an old one means that nobody watches the positions."""
 
 
 class Count(Message, frozen=True):
@@ -106,3 +116,5 @@ class ClosedTrade(Message, frozen=True):
     closed_ns: int
     session: str
     reason: str
+    exit_known: bool = True
+    """False: it ended at the broker without an execution that we saw; `exit_price` is what `reason` says, not a price paid."""

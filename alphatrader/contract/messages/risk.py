@@ -32,6 +32,8 @@ class Approval(Event, frozen=True):
     limits_version: str
     fence: int
     confidence: float = 0.0
+    targets: tuple[Decimal, ...] = ()
+    """Where a third, half of the rest, and all of it is sold; `target_price`, at the broker, is the last."""
 
 
 class Lease(Message, frozen=True):
@@ -97,6 +99,18 @@ class Reservation(Message, frozen=True):
     max_loss_usd: Decimal
 
 
+class Stop(Message, frozen=True):
+    """A halt that somebody asked for and risk obeys before emergency has recorded it. Ends with a later epoch that says so."""
+
+    by: str
+    reason: str
+    machine_ns: int
+    epoch: int
+    """The halt epoch known when it was asked for; -1: none was."""
+    recorded: bool
+    """Emergency's halt has been seen; only after that may a later epoch end it."""
+
+
 class RiskState(Message, frozen=True):
     """Risk's own books: what the limits are measured against. Survives restarts; the day rolls with the session."""
 
@@ -113,3 +127,8 @@ class RiskState(Message, frozen=True):
     limits: dict[str, str]
     """Each limit in words: used of allowed."""
     ts_ns: int
+    starting_equity: Decimal | None = None
+    """The first equity ever seen in this mode: what returns are measured from."""
+    carried_unrealized: Decimal = Decimal(0)
+    """Unrealized at the last close: the day's result is realized plus unrealized less this."""
+    stop: Stop | None = None

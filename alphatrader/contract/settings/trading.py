@@ -71,6 +71,13 @@ class Risk(Section, frozen=True):
     max_account_age_seconds: Annotated[Seconds, Meta(description="Older buying power approves nothing.")] = 60.0
     approval_seconds: Annotated[float, Meta(gt=0, le=1, description="How long an approval is worth acting on.")] = 1.0
     lease_renew_seconds: Annotated[float, Meta(gt=0, le=1, description="How often the lease is renewed; it lives 3 s.")] = 1.0
+    max_signal_age_seconds: Annotated[Seconds, Meta(description="An older signal is refused, machine time.")] = 5.0
+    max_positions_age_seconds: Annotated[
+        Seconds, Meta(description="`positions:summary` older than this: nobody watches the positions, nothing is opened.")
+    ] = 5.0
+    unclaimed_seconds: Annotated[
+        float, Meta(gt=1, le=600, description="An approval without an order record after this was never acted on; its place is freed.")
+    ] = 10.0
 
 
 class Orders(Section, frozen=True):
