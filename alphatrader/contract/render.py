@@ -43,7 +43,7 @@ def acl_rules(module: Module, server: Server) -> str:
             keys.append(f"%R~{key.glob()}")
     rules = [_COMMANDS, *dict.fromkeys(keys)]
     if module in CELERY_USERS and server == Server.STATE:
-        rules += ["~celery:*", _CELERY_CHANNELS, "+@pubsub +eval +evalsha +script|load"]
+        rules += ["~celery:*", _CELERY_CHANNELS, "+@pubsub +eval +evalsha +script|load +time"]
     return " ".join(rules)
 
 

@@ -56,6 +56,7 @@ class Options(Section, frozen=True):
     unusual_min_premium_etf_usd: Annotated[float, Meta(ge=0, description="The same for funds.")] = 250_000.0
     timeout_seconds: Annotated[Seconds, Meta(description="Longest wait for an answer.")] = 5.0
     max_answer_bytes: Annotated[int, Meta(gt=0, description="Larger answers, unpacked, are refused.")] = 32_000_000
+    max_rows: Annotated[int, Meta(ge=1, description="A chain of more contracts is refused; SPY lists about 12,000.")] = 20_000
 
 
 class Discovery(Section, frozen=True):
