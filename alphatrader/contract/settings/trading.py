@@ -76,7 +76,7 @@ class Risk(Section, frozen=True):
         Seconds, Meta(description="`positions:summary` older than this: nobody watches the positions, nothing is opened.")
     ] = 5.0
     unclaimed_seconds: Annotated[
-        float, Meta(gt=1, le=600, description="An approval without an order record after this was never acted on: no place is held.")
+        float, Meta(gt=1, le=600, description="Without an order record after this, an approval is void and holds no place.")
     ] = 10.0
 
 
