@@ -1,0 +1,64 @@
+"""A log line names exchange time, UTC, module and event, and never a secret."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from pathlib import Path
+
+import pytest
+
+from alphatrader.contract.modules import Module
+from alphatrader.runtime import log
+from alphatrader.runtime.clock import Clock
+from alphatrader.runtime.settings import load
+
+CANARY = "whsec_0123456789abcdef"
+
+
+@pytest.fixture
+def logger(tmp_path: Path):
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    yield log.configure(load({}), Module.PAGES, Clock(), [CANARY, "123/hook-secret-token"], tmp_path)
+    root.handlers[:], root.level = before, level
+
+
+def lines(folder: Path) -> list[dict[str, str]]:
+    return [json.loads(line) for line in (folder / "pages.jsonl").read_text().splitlines()]
+
+
+def test_a_line_carries_both_times_and_its_values(logger, tmp_path: Path) -> None:
+    logger.info("checkout_made", customer="cus_1")
+    [line] = lines(tmp_path)
+    assert line["event"] == "checkout_made"
+    assert line["customer"] == "cus_1"
+    assert line["module"] == "pages"
+    assert line["utc"].endswith("Z")
+    assert line["et"][:2] == "20"
+
+
+def test_secrets_are_struck_out_wherever_they_stand(logger, tmp_path: Path) -> None:
+    logger.warning("webhook", secret=CANARY, url="https://discord.com/api/webhooks/123/hook-secret-token")
+    logging.getLogger("urllib3").warning("GET /query?apikey=ABCDEF123456&symbol=SPY")
+    logging.getLogger("x").error("POST https://api.telegram.org/bot123456789:AAbbCCddEEff-123/getMe")
+    try:
+        raise ValueError(f"bad signature {CANARY}")
+    except ValueError:
+        logger.exception("refused")
+    text = (tmp_path / "pages.jsonl").read_text()
+    for secret in (CANARY, "hook-secret-token", "ABCDEF123456", "AAbbCCddEEff"):
+        assert secret not in text
+    assert text.count(log.STRUCK) >= 5
+    assert "ValueError" in text
+
+
+def test_the_terminal_line_is_short_and_redacted(logger) -> None:
+    stream = io.StringIO()
+    logging.getLogger().handlers[0].setStream(stream)  # type: ignore[attr-defined]
+    logger.info("order_sent", order="a-1", key=CANARY)
+    line = stream.getvalue()
+    assert " ET " in line
+    assert "order_sent order=a-1" in line
+    assert CANARY not in line
