@@ -9,8 +9,8 @@ from collections.abc import Callable
 from datetime import date, timedelta
 
 from .business_days import Sessions, month_days, nth_weekday
+from .instruments import MONTH_CODES
 
-MONTH_CODES = "FGHJKMNQUVXZ"
 FRIDAY, WEDNESDAY = 4, 2
 
 
@@ -55,6 +55,21 @@ RULES: dict[str, Callable[[Sessions, int, int], date]] = {
     "third_last_day": third_last_day,
     "crude": crude,
     "eighth_last_day": eighth_last_day,
+}
+
+
+def _first_notice(sessions: Sessions, year: int, month: int) -> date:
+    """Last business day of the month before (GC, ZB)."""
+    return sessions.shift(date(year, month, 1), -1)
+
+
+# From this date on, the contract month is no longer the front: (sessions, year, month, last trading day) -> date.
+ROLLS: dict[str, Callable[[Sessions, int, int, date], date]] = {
+    "expiry_week": lambda sessions, year, month, last: last - timedelta(days=8),
+    "1_session": lambda sessions, year, month, last: sessions.shift(last, -1),
+    "3_sessions": lambda sessions, year, month, last: sessions.shift(last, -3),
+    "5_sessions": lambda sessions, year, month, last: sessions.shift(last, -5),
+    "notice": lambda sessions, year, month, last: sessions.shift(_first_notice(sessions, year, month), -2),
 }
 
 

@@ -26,8 +26,8 @@ def bars_of(table: SlotTable, start_ns: int, end_ns: int, bar_seconds: int) -> l
         return []
     unit = table.per_unit
     high, low = np.maximum.reduceat(table.high, edges), np.minimum.reduceat(table.low, edges)
-    volume, count = np.add.reduceat(table.volume, edges), np.add.reduceat(table.count, edges)
-    value = np.add.reduceat(table.volume * (table.open + table.high + table.low + table.close), edges)
+    volume, count = np.add.reduceat(table.volume, edges, dtype=np.int64), np.add.reduceat(table.count, edges)
+    value = np.add.reduceat(table.volume.astype(np.int64) * (table.open + table.high + table.low + table.close), edges)
     ends = np.minimum(edges + size, n) - 1
     columns = zip(
         bar_start[keep].tolist(), table.open[edges][keep].tolist(), high[keep].tolist(), low[keep].tolist(),

@@ -11,7 +11,7 @@ from math import inf
 from .depth import ladder
 from .paths import SLOT_NS
 from .slots import INDEX, PRINT, QUOTE, Event, IndexEvent, PrintEvent, Tape, fill_slot
-from .tables import SlotTable
+from .tables import RunningTotals, SlotTable
 from .types import Bar, Book, Contract, Quote
 from .venues import LETTERS
 
@@ -33,7 +33,8 @@ class Instrument:
         self.cursor = 0
         self.next_ts: float = inf
         self.ts_ns = table.session.open_ns
-        self.bid, self.ask = table.bid[0], table.bid[0] + table.spread[0]
+        self._totals = RunningTotals(table)
+        self.bid, self.ask = int(table.bid[0]), int(table.bid[0] + table.spread[0])
         self.bid_size = self.ask_size = table.display
         self.bid_venues: tuple[str, ...] = (tape.venue,)
         self.ask_venues: tuple[str, ...] = (tape.venue,)
@@ -59,7 +60,8 @@ class Instrument:
         """Stand at `now_ns` as if the session had been played so far."""
         table = self.table
         slot = min((now_ns - table.session.open_ns) // SLOT_NS, table.slots)
-        for i in range(max(0, slot - 1), slot):  # the quote in force at a slot's start is the previous slot's last
+        # The last trade is that of the last slot which had any; the quote in force is the previous slot's last.
+        for i in sorted({int(self._totals.last_traded_slot[slot]), slot - 1} - {-1}):
             self._load(i)
             self.play(now_ns, None, None)
         if slot < table.slots:
@@ -76,14 +78,12 @@ class Instrument:
         self.slot, self.cursor = slot, 0
         self.events = fill_slot(table, slot, self.tape, self._rate)
         self.halted = 2 if table.halted[slot] else 0
-        self.volume, self.count = int(table.volume_before[slot]), int(table.count_before[slot])
-        self.value = float(table.value_before[slot])
+        totals = self._totals
+        self.volume, self.count, self.value = int(totals.volume[slot]), int(totals.count[slot]), float(totals.value[slot])
         if self.count or (slot and table.is_index):
             unit = table.per_unit
-            self.open = float(table.open[0]) / unit
-            self.high, self.low = float(table.high_before[slot]) / unit, float(table.low_before[slot]) / unit
-            if self.last is None:
-                self.last, self.last_ts_ns = float(table.close[slot - 1]) / unit, table.session.open_ns + slot * SLOT_NS - 1
+            self.open = int(table.open[0]) / unit
+            self.high, self.low = int(totals.high[slot]) / unit, int(totals.low[slot]) / unit
         self.next_ts = self.events[0][0] if self.events else table.session.open_ns + (slot + 1) * SLOT_NS
         self._quote = self._book = None
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+MONTH_CODES = "FGHJKMNQUVXZ"
 FACTORS = ("market", "tech", "small", "volatility", "dollar", "gold", "oil", "rates")
 
 
@@ -124,25 +125,49 @@ class FutureListing:
     multiplier: str
     months: str  # listed delivery months
     rule: str  # last trading day, by the name of the rule in expiry_rules.py
+    roll: str  # when the next month becomes the front, by the name of the rule in expiry_rules.py
     stops_before_open: bool  # trading on the last day ends at or before 09:30, so that day has no session
     long_name: str
     listed: int = 4
+    liquid: str = MONTH_CODES  # the others are listed but hardly trade
     spelled_local_symbol: bool = False  # "ZB   DEC 26" instead of "ZBZ6"
 
 
 FUTURES = (
-    FutureListing("ES", "ES", "CME", "50", "HMUZ", "third_friday", True, "E-mini S&P 500"),
-    FutureListing("NQ", "NQ", "CME", "20", "HMUZ", "third_friday", True, "E-mini NASDAQ 100"),
-    FutureListing("RTY", "RTY", "CME", "50", "HMUZ", "third_friday", True, "E-Mini Russell 2000"),
-    FutureListing("YM", "YM", "CBOT", "5", "HMUZ", "third_friday", True, "Mini Sized Dow Jones $5", 3, True),
-    FutureListing("VX", "VIX", "CFE", "1000", "FGHJKMNQUVXZ", "vix", True, "CBOE Volatility Index"),
-    FutureListing("DX", "DX", "NYBOT", "1000", "HMUZ", "before_third_wednesday", False, "US Dollar Index", 3),
-    FutureListing("GC", "GC", "COMEX", "100", "FGHJKMNQUVXZ", "third_last_day", False, "Gold"),
-    FutureListing("CL", "CL", "NYMEX", "1000", "FGHJKMNQUVXZ", "crude", False, "Light Sweet Crude Oil"),
-    FutureListing("ZB", "ZB", "CBOT", "1000", "HMUZ", "eighth_last_day", False, "30 Year US Treasury Bond", 3, True),
+    FutureListing("ES", "ES", "CME", "50", "HMUZ", "third_friday", "expiry_week", True, "E-mini S&P 500"),
+    FutureListing("NQ", "NQ", "CME", "20", "HMUZ", "third_friday", "expiry_week", True, "E-mini NASDAQ 100"),
+    FutureListing("RTY", "RTY", "CME", "50", "HMUZ", "third_friday", "expiry_week", True, "E-Mini Russell 2000"),
+    FutureListing(
+        "YM",
+        "YM",
+        "CBOT",
+        "5",
+        "HMUZ",
+        "third_friday",
+        "expiry_week",
+        True,
+        "Mini Sized Dow Jones $5",
+        3,
+        spelled_local_symbol=True,
+    ),
+    FutureListing("VX", "VIX", "CFE", "1000", "FGHJKMNQUVXZ", "vix", "1_session", True, "CBOE Volatility Index"),
+    FutureListing("DX", "DX", "NYBOT", "1000", "HMUZ", "before_third_wednesday", "5_sessions", False, "US Dollar Index", 3),
+    FutureListing("GC", "GC", "COMEX", "100", "FGHJKMNQUVXZ", "third_last_day", "notice", False, "Gold", liquid="GJMQVZ"),
+    FutureListing("CL", "CL", "NYMEX", "1000", "FGHJKMNQUVXZ", "crude", "3_sessions", False, "Light Sweet Crude Oil"),
+    FutureListing(
+        "ZB",
+        "ZB",
+        "CBOT",
+        "1000",
+        "HMUZ",
+        "eighth_last_day",
+        "notice",
+        False,
+        "30 Year US Treasury Bond",
+        3,
+        spelled_local_symbol=True,
+    ),
 )
-
-GC_LIQUID_MONTHS = "GJMQVZ"  # serial gold months are listed but hardly trade
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,12 @@ listing (an expired option that somebody held) can still be unpacked. Made by `s
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import date, timedelta
 
 from .business_days import Sessions
-from .expiry_rules import MONTH_CODES, RULES, listed_months, option_expiries
-from .instruments import EQUITIES, FUTURES, INDICES, SPECS, EquityListing, FutureListing
+from .expiry_rules import ROLLS, RULES, listed_months, option_expiries
+from .instruments import EQUITIES, FUTURES, INDICES, MONTH_CODES, SPECS, EquityListing, FutureListing
 from .types import Contract
 from .venues import LIT
 
@@ -79,12 +80,31 @@ def strikes(listing: EquityListing, centre: float, days: int, *, traded_most: bo
     if not listing.daily_expiries:
         found = _ladder(centre, listing.coarse_strike, 0.11) | _ladder(centre, listing.fine_strike, 0.03)
         return sorted(found | _ladder(centre, listing.coarse_strike * 2, 0.18 if wild else 0.11))
-    found = _ladder(centre, listing.coarse_strike * 2, 0.10) | _ladder(centre, listing.coarse_strike, 0.035)
-    if traded_most:
-        found |= _ladder(centre, listing.coarse_strike, 0.06)
-        if days < 7:
-            found |= _ladder(centre, listing.fine_strike, 0.016)
-    return sorted(found)
+    coarse = listing.coarse_strike
+    if not traded_most:
+        return sorted(_ladder(centre, coarse * 2, 0.05) | _ladder(centre, coarse, 0.025))
+    found = _ladder(centre, coarse * 2, 0.10) | _ladder(centre, coarse, 0.06)
+    return sorted(found | _ladder(centre, listing.fine_strike, 0.016) if days < 7 else found)
+
+
+@dataclass(frozen=True, slots=True)
+class FutureMonth:
+    """A listed contract month; rank 0 is the front, 1 the next, -1 one that has been rolled out of or hardly trades."""
+
+    listing: FutureListing
+    contract: Contract
+    rank: int
+
+
+def future_months(sessions: Sessions, future: FutureListing, today: date) -> list[FutureMonth]:
+    """The listed months of a root on a date, nearest first."""
+    first_live = today + timedelta(days=1) if future.stops_before_open else today
+    months, rank = [], 0
+    for year, month, last_day in listed_months(sessions, future.rule, future.months, first_live, future.listed):
+        live = MONTH_CODES[month - 1] in future.liquid and today < ROLLS[future.roll](sessions, year, month, last_day)
+        months.append(FutureMonth(future, future_contract(future, year, month, last_day), rank if live else -1))
+        rank += live
+    return months
 
 
 class Listing:
@@ -97,7 +117,7 @@ class Listing:
         self.by_symbol: dict[str, list[Contract]] = {}
         self.options: dict[str, list[Contract]] = {}
         self.expiries: dict[str, list[str]] = {}
-        self.futures: list[tuple[FutureListing, Contract, date, int]] = []  # with the rank, nearest first
+        self.futures: list[FutureMonth] = []
         self.equities: list[tuple[EquityListing, Contract]] = []
         self.indices: list[Contract] = []
         for listing in EQUITIES:
@@ -106,12 +126,9 @@ class Listing:
             self._add(contract)
             self._list_options(sessions, listing, spot(listing.symbol))
         for future in FUTURES:
-            first_live = today + timedelta(days=1) if future.stops_before_open else today
-            months = listed_months(sessions, future.rule, future.months, first_live, future.listed)
-            for rank, (year, month, last_day) in enumerate(months):
-                contract = future_contract(future, year, month, last_day)
-                self.futures.append((future, contract, last_day, rank))
-                self._add(contract)
+            for month in future_months(sessions, future, today):
+                self.futures.append(month)
+                self._add(month.contract)
         for index in INDICES:
             contract = Contract(
                 con_id=index.con_id, symbol=index.symbol, sec_type="IND", currency=index.currency, exchange=index.exchange,

@@ -27,18 +27,30 @@ class OptionDesk:
         self._interest: dict[int, Interest] = {}
         self._last: dict[int, tuple[int, float]] = {}
         self._session: Session | None = None
+        self._levels: dict[tuple[str, date], tuple[float, float]] = {}
+        self._closes: dict[date, int] = {}
 
     def start_session(self, session: Session) -> None:
         self._session = session
         self._interest.clear()
         self._last.clear()
+        self._levels.clear()
 
     def _atm(self, listing: EquityListing, session: Session, spot: float) -> float:
-        before = self._sessions.before(session).day
-        level = exp(0.7 * (self._paths.level("VIX", before) - log(SPECS["VIX"].base)))
-        moved = log(spot) - self._paths.level(listing.symbol, before)
+        levels = self._levels.get((listing.symbol, session.day))
+        if levels is None:
+            before = self._sessions.before(session).day
+            vix = exp(0.7 * (self._paths.level("VIX", before) - log(SPECS["VIX"].base)))
+            levels = self._levels[listing.symbol, session.day] = (vix, self._paths.level(listing.symbol, before))
+        level, moved = levels[0], log(spot) - levels[1]
         sign = -1.0 if listing.symbol == "VXX" else 1.0  # volatility of volatility rises with it
         return listing.atm_vol * level * max(0.5, min(2.0, 1 - sign * _VOL_BETA * moved))
+
+    def _close_of(self, expiry: date) -> int:
+        closes = self._closes.get(expiry)
+        if closes is None:
+            closes = self._closes[expiry] = self._sessions.on(expiry).close_ns
+        return closes
 
     def _interest_of(self, con_id: int, terms: Terms, session: Session) -> Interest:
         found = self._interest.get(con_id)
@@ -58,7 +70,7 @@ class OptionDesk:
         session = table.session
         spot = underlying.mid
         at_ns = min(now_ns, session.close_ns)
-        expiry_ns = self._sessions.on(expiry).close_ns
+        expiry_ns = self._close_of(expiry)
         held = self._interest_of(con_id, terms, session)
         tight = listing.symbol in _TIGHT
         slot = min((at_ns - session.open_ns) // SLOT_NS, table.slots)
@@ -118,7 +130,7 @@ class OptionDesk:
         cached = self._last.get(con_id)
         if cached is not None and cached[0] == at:
             return cached[1], ts_ns
-        spot = (table.bid[at] + table.spread[at] / 2) / table.per_unit
+        spot = (int(table.bid[at]) + int(table.spread[at]) / 2) / table.per_unit
         theoretical = self._value(terms, table.session, spot, ts_ns)
         bid, ask = bid_ask(theoretical, tight=terms[0].symbol in _TIGHT)
         traded = ask if bid is None or mix(held.key, at) & 1 else bid
@@ -127,7 +139,7 @@ class OptionDesk:
 
     def _value(self, terms: Terms, session: Session, spot: float, at_ns: int) -> float:
         listing, expiry, strike, right = terms
-        years = years_to(self._sessions.on(expiry).close_ns, at_ns)
+        years = years_to(self._close_of(expiry), at_ns)
         return price(spot, strike, years, implied_vol(self._atm(listing, session, spot), spot, strike, years), right)
 
     def bars(self, con_id: int, terms: Terms, underlying: list[Bar], session: Session, bar_seconds: int) -> list[Bar]:

@@ -15,11 +15,10 @@ from math import exp, inf
 
 from .auctions import STARTS_BEFORE_CLOSE, closing_imbalance
 from .business_days import Session, Sessions
-from .expiry_rules import MONTH_CODES
 from .history import DAY_SECONDS, bars_of
 from .instrument import Instrument
-from .instruments import EQUITIES, GC_LIQUID_MONTHS, SPECS, FutureListing
-from .listings import Listing, find_unlisted, unpack_option
+from .instruments import EQUITIES, FUTURES, SPECS
+from .listings import Listing, find_unlisted, future_months, unpack_option
 from .news import news_items
 from .option_desk import OptionDesk
 from .paths import SLOT_NS, SLOT_SECONDS, Paths
@@ -29,8 +28,9 @@ from .truth import TruthLog
 from .types import Auction, Bar, Book, Contract, Print, Quote, Step
 from .venues import PRIMARY_VENUE
 
-_MONTH_SHARE = (1.0, 0.12, 0.04, 0.02, 0.01)  # of a root's activity by rank of the contract month
-_TABLES_KEPT = 400
+_MONTH_SHARE = (1.0, 0.12, 0.04, 0.02)  # of a root's activity by rank of the contract month
+_IDLE_SHARE = 0.01
+_TABLES_KEPT = 160
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +109,10 @@ class SimulatedMarket:
         self._replay_ns = replay_seconds * 1_000_000_000
         self._tables: OrderedDict[tuple[int, date], SlotTable] = OrderedDict()
         self._daily: dict[tuple[int, date], Bar] = {}
+        self._months: dict[tuple[str, date], dict[int, int]] = {}
         self._listings: dict[date, Listing] = {}
         self._now = start_ns
         self._instruments: dict[int, Instrument] = {}
-        self._session = self._sessions.started(start_ns)
         self._desk = OptionDesk(seed, self._sessions, self._paths)
         self._stand_at(start_ns)
 
@@ -145,18 +145,21 @@ class SimulatedMarket:
             instrument.position(now_ns)
             if now_ns >= self._session.close_ns:
                 instrument.close_session()
+            elif instrument.contract.sec_type == "STK" and self._truth.enabled:
+                self._tell_episode(instrument.contract, (now_ns - self._session.open_ns) // 1_000_000_000, running=True)
 
     def _open_session(self, session: Session) -> None:
-        self._session = session
+        self._session, self._following = session, self._sessions.after(session)
         listing = self._listing(session.day)
         before = self._sessions.before(session)
         self._instruments = {}
-        for contract in (*(c for _, c in listing.equities), *(c for _, c, _, _ in listing.futures), *listing.indices):
-            previous = self._table(contract, before)
-            depth = contract.con_id in self._depth if self._depth is not None else self._rank(contract, session) < 2
+        for contract in (*(c for _, c in listing.equities), *(month.contract for month in listing.futures), *listing.indices):
+            rank = self._rank(contract, session)
+            depth = contract.con_id in self._depth if self._depth is not None else rank in (0, 1)
+            prev_close = self._daily_bar(contract, before, before.open_ns, before.close_ns)[0].close
             instrument = Instrument(
-                contract, self._table(contract, session), self._tape(contract, session), self._rate,
-                float(previous.close[-1]) / previous.per_unit, has_depth=depth and contract.sec_type != "IND",
+                contract, self._table(contract, session), self._tape(contract, session), self._rate, prev_close,
+                has_depth=depth and contract.sec_type != "IND",
             )  # fmt: skip
             instrument.start_slot(0)
             self._instruments[contract.con_id] = instrument
@@ -164,16 +167,16 @@ class SimulatedMarket:
 
     # -- tables ------------------------------------------------------------------------------------------------------
 
-    def _future(self, contract: Contract, session: Session) -> tuple[FutureListing, date, int] | None:
-        for future, listed, last_day, rank in self._listing(session.day).futures:
-            if listed.con_id == contract.con_id:
-                return future, last_day, rank
-        return None
-
     def _rank(self, contract: Contract, session: Session) -> int:
-        """0 for stocks and indices; for futures the contract month's place among the listed ones."""
-        found = self._future(contract, session) if contract.sec_type == "FUT" else None
-        return 0 if found is None else found[2]
+        """0 for stocks and indices; for futures the place of the contract month on that date, see `FutureMonth`."""
+        if contract.sec_type != "FUT":
+            return 0
+        key = (contract.trading_class, session.day)
+        if key not in self._months:
+            future = next(future for future in FUTURES if future.root == contract.trading_class)
+            months = future_months(self._sessions, future, session.day)
+            self._months[key] = {month.contract.con_id: month.rank for month in months}
+        return self._months[key].get(contract.con_id, -1)
 
     @staticmethod
     def _path_name(contract: Contract) -> str:
@@ -184,13 +187,11 @@ class SimulatedMarket:
         if contract.sec_type != "FUT":
             return Activity(spec.prints_per_second, spec.quotes_per_second, spec.daily_volume, spec.spread_ticks, 1.0)
         last_day = date.fromisoformat(contract.expiry)
-        rank = self._rank(contract, session) if (last_day - session.day).days < 400 else len(_MONTH_SHARE) - 1
-        share = _MONTH_SHARE[min(rank, len(_MONTH_SHARE) - 1)]
-        if contract.trading_class == "GC" and MONTH_CODES[int(contract.contract_month[4:]) - 1] not in GC_LIQUID_MONTHS:
-            share = 0.01
+        rank = self._rank(contract, session)
+        share = _MONTH_SHARE[rank] if 0 <= rank < len(_MONTH_SHARE) else _IDLE_SHARE
         scale = exp(spec.carry * max(0, (last_day - session.day).days) / 365)
         quotes = max(1.0, spec.quotes_per_second * max(share, 0.2))
-        wide = spec.spread_ticks + (0 if rank == 0 else rank)
+        wide = spec.spread_ticks + (1 if rank < 0 else rank)
         return Activity(spec.prints_per_second * share, quotes, max(1, int(spec.daily_volume * share)), wide, scale)
 
     def _tape(self, contract: Contract, session: Session) -> Tape:
@@ -219,7 +220,7 @@ class SimulatedMarket:
         if now_ns < self._now:
             raise ValueError(f"now_ns: market time never goes back, {now_ns} < {self._now}")
         turn = _Turn()
-        if self._session_time(now_ns) > self._replay_ns:
+        if now_ns - self._now > self._replay_ns and self._session_time(now_ns) > self._replay_ns:
             self._truth.write("gap", now_ns, 0, {"from_ns": self._now})
             self._stand_at(now_ns)
             turn.everything(self._instruments)
@@ -232,11 +233,10 @@ class SimulatedMarket:
                     for instrument in self._instruments.values():
                         instrument.close_session()
                     turn.everything(self._instruments)
-            following = self._sessions.after(self._session)
-            if now_ns < following.open_ns:
+            if now_ns < self._following.open_ns:
                 break
-            self._open_session(following)
-            self._now = following.open_ns
+            self._open_session(self._following)
+            self._now = self._session.open_ns
             turn.everything(self._instruments)
         self._now = now_ns
         return turn.step(now_ns)
@@ -281,21 +281,26 @@ class SimulatedMarket:
         if instrument.contract.sec_type == "STK":
             self._announce(instrument, following, start_ns, turn)
 
+    def _tell_episode(self, contract: Contract, second: int, *, running: bool) -> None:
+        """Write the episode that begins within the slot at `second` of the session, or is `running` then."""
+        episodes = self._paths.session(contract.symbol, self._session).episodes
+        if episodes is None:
+            return
+        block = second // SPECS[contract.symbol].episode_block_seconds
+        if block >= len(episodes.start):
+            return
+        start, end = float(episodes.start[block]), float(episodes.end[block])
+        if (start < second < end) if running else (second <= start < second + SLOT_SECONDS):
+            open_ns = self._session.open_ns
+            fields = {"symbol": contract.symbol, "direction": int(episodes.direction[block]),
+                      "end_ns": open_ns + int(end * 1e9), "log_move": float(episodes.drift[block])}  # fmt: skip
+            self._truth.write("episode", open_ns + int(start * 1e9), contract.con_id, fields)
+
     def _announce(self, instrument: Instrument, slot: int, start_ns: int, turn: _Turn) -> None:
         """What begins with this slot: an informed episode (truth only), a closing imbalance."""
         contract, session = instrument.contract, self._session
         if self._truth.enabled:
-            episodes = self._paths.session(contract.symbol, session).episodes
-            if episodes is not None:
-                block = int(slot * SLOT_SECONDS // SPECS[contract.symbol].episode_block_seconds)
-                if block < len(episodes.start) and slot == int(episodes.start[block] // SLOT_SECONDS):
-                    fields = {
-                        "symbol": contract.symbol,
-                        "direction": int(episodes.direction[block]),
-                        "end_ns": session.open_ns + int(episodes.end[block] * 1e9),
-                        "log_move": float(episodes.drift[block]),
-                    }
-                    self._truth.write("episode", session.open_ns + int(episodes.start[block] * 1e9), contract.con_id, fields)
+            self._tell_episode(contract, slot * SLOT_SECONDS, running=False)
         left_ns = session.close_ns - start_ns
         if left_ns <= STARTS_BEFORE_CLOSE.get(contract.primary_exchange, 0) and not instrument.halted:
             volume = SPECS[contract.symbol].daily_volume

@@ -88,11 +88,12 @@ class _Order:
 
 def _bid_path(table: SlotTable, i: int, knots: int, draw: Random) -> tuple[list[int], list[int], int, int]:
     """Bids and asks by knot, and the knots which touch the slot's high and low."""
-    first, last = table.bid[i], table.bid[i + 1]
+    first, last = int(table.bid[i]), int(table.bid[i + 1])
+    spreads = int(table.spread[i]), int(table.spread[i + 1])
     high, low = int(table.high[i]), int(table.low[i])
     if not table.count[i]:  # no prints: the row repeats the last trade and bounds nothing
-        high, low = max(first + table.spread[i], last + table.spread[i + 1]), min(first, last)
-    step = table.sigma[i] / knots**0.5
+        high, low = max(first + spreads[0], last + spreads[1]), min(first, last)
+    step = float(table.sigma[i]) / knots**0.5
     walk, total = [], 0.0
     for _ in range(knots):
         walk.append(total)
@@ -102,7 +103,7 @@ def _bid_path(table: SlotTable, i: int, knots: int, draw: Random) -> tuple[list[
     for k in range(knots):
         x = k / (knots - 1)
         bid = round(first + (last - first) * x + walk[k] - end * x)
-        spread = table.spread[i] if x < 0.5 else table.spread[i + 1]
+        spread = spreads[x >= 0.5]
         if spread and 0 < k < knots - 1 and draw.random() < 0.12:
             spread += 1
         bid = max(bid, low)
@@ -111,7 +112,7 @@ def _bid_path(table: SlotTable, i: int, knots: int, draw: Random) -> tuple[list[
             bid = high - spread
         bids.append(bid)
         asks.append(bid + spread)
-    bids[0], asks[0], bids[-1], asks[-1] = first, first + table.spread[i], last, last + table.spread[i + 1]
+    bids[0], asks[0], bids[-1], asks[-1] = first, first + spreads[0], last, last + spreads[1]
     at_high = 0 if asks[0] == high else knots - 1
     at_low = 0 if bids[0] == low else knots - 1
     if asks[at_high] != high:
@@ -137,7 +138,7 @@ def _plan_prints(table: SlotTable, i: int, tape: Tape, bids: list[int], asks: li
 
     An iceberg holds its price: bids and asks are edited.
     """
-    knots, lot, lean = len(bids), table.lot, table.lean[i]
+    knots, lot, lean = len(bids), table.lot, float(table.lean[i])
     plan: list[list[_Order]] = [[] for _ in range(knots)]
     count = int(table.count[i])
     if not count:
@@ -170,7 +171,7 @@ def _plan_prints(table: SlotTable, i: int, tape: Tape, bids: list[int], asks: li
             for venue in list(chosen)[:width]:
                 plan[sweep].append(_Order(side, "sweep", 0, 1.2, abs(lean) > 0.9, venue))
             free -= len(plan[sweep])
-    move = (table.bid[i + 1] - table.bid[i]) / max(1.0, table.sigma[i])
+    move = (bids[-1] - bids[0]) / max(1.0, float(table.sigma[i]))
     buys = min(0.93, max(0.07, 0.5 + 0.36 * lean + 0.08 * max(-1.0, min(1.0, move))))
     open_slots = [k for k in range(knots) if k not in busy]
     for _ in range(free):
@@ -218,7 +219,7 @@ def fill_slot(table: SlotTable, i: int, tape: Tape, rate: float) -> list[Event]:
         return [IndexEvent(t, INDEX, bid) for t, bid in zip(times, bids, strict=True)]
     plan, iceberg, sweep = _plan_prints(table, i, tape, bids, asks, (at_high, at_low), draw)
     times.append(start_ns + SLOT_NS)
-    lean, lot, unit = table.lean[i], table.lot, table.per_unit
+    lean, lot, unit = float(table.lean[i]), table.lot, table.per_unit
     target_bid, target_ask = table.display * exp(0.7 * lean), table.display * exp(-0.7 * lean)
     bid = ask = bid_size = ask_size = 0
     bid_venues: tuple[str, ...] = ()
