@@ -1,0 +1,255 @@
+"""The order book of one account: every order of ours and every fill, folded from what the broker says.
+
+Pure: news go in, changed records and fills to book come out by `drain`. `execution` writes them and sends; nothing is sent here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from msgspec.structs import replace
+
+from alphatrader.contract.messages.broker import BrokerOrder, BrokerSnapshot, CommissionNews, ErrorNews, ExecutionNews, StatusNews
+from alphatrader.contract.messages.orders import Fill, OrderRecord
+from alphatrader.core.orders import refs
+from alphatrader.core.orders.fills import FillBook
+from alphatrader.core.orders.states import STATUS_WORDS, Word, after, is_harmless, is_open
+
+GONE_AFTER_NS = 2_000_000_000
+"""An order that none of the broker's lists holds, asked this long after it was last heard of, does not exist there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """Both clocks at one instant."""
+
+    ts_ns: int
+    machine_ns: int
+
+
+@dataclass(slots=True)
+class Changes:
+    records: dict[str, OrderRecord] = field(default_factory=dict)
+    fills: list[Fill] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.records or self.fills)
+
+
+class OrderBook:
+    def __init__(self, client_id: int, records: Iterable[OrderRecord] = (), fills: Iterable[Fill] = ()) -> None:
+        self._client_id = client_id
+        self.records: dict[str, OrderRecord] = {record.id: record for record in records}
+        self.fills = FillBook(fills)
+        self._by_order_id: dict[int, str] = {}
+        for record in sorted(self.records.values(), key=lambda r: r.created_ns):
+            if record.order_id is not None and record.client_id == client_id:
+                self._by_order_id[record.order_id] = record.id
+        self._errors: dict[str, str] = {}
+        self._changes = Changes()
+
+    # -- reading
+
+    def open(self) -> list[OrderRecord]:
+        return [record for record in self.records.values() if is_open(record.state)]
+
+    def of_intent(self, intent_id: str) -> list[OrderRecord]:
+        return [record for record in self.records.values() if record.intent_id == intent_id]
+
+    def of_order_id(self, order_id: int) -> OrderRecord | None:
+        ref = self._by_order_id.get(order_id)
+        return self.records[ref] if ref else None
+
+    def drain(self) -> Changes:
+        """What changed since the last call."""
+        changes, self._changes = self._changes, Changes()
+        return changes
+
+    # -- our own doing
+
+    def put(self, record: OrderRecord) -> None:
+        self.records[record.id] = record
+        if record.order_id is not None and record.client_id == self._client_id:
+            self._by_order_id[record.order_id] = record.id
+        self._changes.records[record.id] = record
+
+    def change(self, ref: str, now: Now, **changes: Any) -> OrderRecord:
+        """Changes fields of a record; a new state is stamped with the time of its change."""
+        record = self.records[ref]
+        changed = {name: value for name, value in changes.items() if getattr(record, name) != value}
+        if not changed:
+            return record
+        stamp = {"machine_ns": now.machine_ns} if "state" in changed else {}
+        record = replace(record, **changed, **stamp, updated_ns=now.ts_ns)
+        self.put(record)
+        return record
+
+    def doubt(self, reason: str, now: Now) -> None:
+        """The link is lost: what was open at the broker is unknown until it has answered."""
+        for record in self.open():
+            self.change(record.id, now, state="UNKNOWN", reason=reason)
+
+    # -- what the broker said
+
+    def hear_order(self, news: BrokerOrder, now: Now) -> None:
+        record = self._find(news.order_ref, news.client_id, news.order_id)
+        if record is not None:
+            self._take_terms(record, news, now)
+
+    def hear_status(self, news: StatusNews, now: Now) -> None:
+        record = self.of_order_id(news.order_id) if news.client_id == self._client_id else None
+        word = STATUS_WORDS.get(news.status, "unclear")
+        if record is None:
+            return
+        self._say(record, word, now, None)
+        if news.perm_id:
+            self.change(record.id, now, perm_id=news.perm_id)
+        self.change(record.id, now, remaining=news.remaining if is_open(self.records[record.id].state) else 0)
+
+    def hear_execution(self, news: ExecutionNews, now: Now) -> None:
+        record = self._find(news.order_ref, news.client_id, news.order_id)
+        fill = self.fills.hear(news, record.reference_price if record else None)
+        if fill is None:
+            return
+        self._changes.fills.append(fill)
+        if record is not None:
+            self._count_fills(record, now)
+
+    def hear_commission(self, news: CommissionNews) -> None:
+        fill = self.fills.hear_commission(news)
+        if fill is not None:
+            self._changes.fills.append(fill)
+
+    def hear_error(self, news: ErrorNews, now: Now) -> OrderRecord | None:
+        """The order that must be asked about, where the error concerns an open one of ours."""
+        record = self.of_order_id(news.order_id)
+        if record is None or is_harmless(news.code) or not is_open(record.state):
+            return None
+        self._errors[record.id] = f"{news.code}: {news.text}"
+        return self.change(record.id, now, state="UNKNOWN", reason=self._errors[record.id])
+
+    def hear_snapshot(self, snapshot: BrokerSnapshot, now: Now) -> list[OrderRecord]:
+        """Settles every open order by the broker's lists. Returns orders of ours at the broker that no ledger knew: adopted."""
+        listed = {order.order_ref: order for order in snapshot.open_orders if order.order_ref}
+        by_id = {o.order_id: o for o in snapshot.open_orders if o.client_id == self._client_id and o.order_id > 0}
+        ended = {order.order_ref: order for order in snapshot.completed if order.order_ref}
+        ended_by_perm = {order.perm_id: order for order in snapshot.completed if order.perm_id}
+        adopted = [
+            self._adopt(order, now)
+            for order in by_id.values()
+            if self._find(order.order_ref, order.client_id, order.order_id) is None and order.contract is not None
+        ]
+        for record in list(self.records.values()):
+            mine = record.client_id == self._client_id and record.order_id is not None
+            order = listed.get(record.id) or (by_id.get(record.order_id or 0) if mine else None)
+            if order is not None:
+                self._listed_open(record, order, now)
+            elif is_open(record.state):
+                over = ended.get(record.id) or (ended_by_perm.get(record.perm_id) if record.perm_id else None)
+                self._not_open(record, over, snapshot.asked_machine_ns, now)
+        return adopted
+
+    # -- inside
+
+    def _find(self, order_ref: str, client_id: int, order_id: int) -> OrderRecord | None:
+        if order_ref in self.records:
+            return self.records[order_ref]
+        return self.of_order_id(order_id) if client_id == self._client_id and order_id > 0 and not order_ref else None
+
+    def _say(self, record: OrderRecord, word: Word, now: Now, reason: str | None) -> None:
+        state = after(record.state, word)
+        if state != record.state:
+            done = {} if is_open(state) else {"remaining": 0}
+            self.change(record.id, now, state=state, reason=reason or (None if state != "UNKNOWN" else record.reason), **done)
+
+    def _count_fills(self, record: OrderRecord, now: Now) -> None:
+        filled, average = self.fills.filled(record.id)
+        record = self.change(record.id, now, filled=filled, average_price=average)
+        if filled >= record.quantity:
+            self._say(record, "filled", now, None)
+
+    def _take_terms(self, record: OrderRecord, order: BrokerOrder, now: Now) -> None:
+        """Quantity and prices as they stand at the broker: OCA reductions and confirmed modifications."""
+        self.change(
+            record.id,
+            now,
+            quantity=order.quantity,
+            limit_price=order.limit_price if record.order_type in ("LMT", "STP LMT") else record.limit_price,
+            stop_price=order.stop_price if record.order_type in ("STP", "STP LMT") else record.stop_price,
+            perm_id=order.perm_id or record.perm_id,
+            order_id=order.order_id if order.client_id == self._client_id else record.order_id,
+            client_id=order.client_id,
+        )
+
+    def _listed_open(self, record: OrderRecord, order: BrokerOrder, now: Now) -> None:
+        self._take_terms(record, order, now)
+        record = self.records[record.id]
+        # Being listed as open is proof that it lives, whatever the library has concluded; Inactive alone stays unclear.
+        word: Word = (
+            "unclear"
+            if order.status == "Inactive"
+            else "pending"
+            if order.status in ("PendingSubmit", "ApiPending")
+            else "working"
+        )
+        if record.state in ("INTENT", "SENT", "UNKNOWN", "EXPIRED"):
+            self._say(record, word, now, None)
+            if word == "working":
+                self.change(record.id, now, remaining=max(0, order.quantity - record.filled))
+
+    def _not_open(self, record: OrderRecord, over: BrokerOrder | None, asked_machine_ns: int, now: Now) -> None:
+        if over is not None:
+            word = STATUS_WORDS.get(over.status, "unclear")
+            self._count_fills(record, now)
+            error = self._errors.get(record.id)
+            self._say(self.records[record.id], "rejected" if word == "unclear" else word, now, error)
+        elif self.fills.filled(record.id)[0] >= record.quantity:
+            self._count_fills(record, now)
+        elif asked_machine_ns - record.machine_ns >= (0 if record.id in self._errors else GONE_AFTER_NS):
+            error = self._errors.get(record.id)
+            self._say(record, "rejected" if error else "gone", now, error or "the broker knows no such order")
+
+    def _adopt(self, order: BrokerOrder, now: Now) -> OrderRecord:
+        """An open order of our clientId that the ledger does not hold (a lost Redis): its record, from the broker's words."""
+        ref = order.order_ref or f"unnamed-{order.perm_id}"
+        kind = order.order_type if order.order_type in ("LMT", "MKT", "STP", "STP LMT") else "LMT"
+        record = OrderRecord(
+            id=ref,
+            intent_id=refs.intent_of(ref),
+            role=refs.role_of(ref),
+            symbol=order.symbol,
+            contract=order.contract,  # type: ignore[arg-type]
+            side=order.side,
+            quantity=order.quantity,
+            order_type=kind,  # type: ignore[arg-type]
+            limit_price=order.limit_price if kind in ("LMT", "STP LMT") else None,
+            stop_price=order.stop_price if kind in ("STP", "STP LMT") else None,
+            state="WORKING",
+            filled=0,
+            average_price=None,
+            order_id=order.order_id,
+            perm_id=order.perm_id,
+            client_id=order.client_id,
+            reason="adopted from the broker",
+            strategy="",
+            signal_id=None,
+            created_ns=now.ts_ns,
+            updated_ns=now.ts_ns,
+            machine_ns=now.machine_ns,
+            fence=0,
+            halt_epoch=0,
+            remaining=order.quantity,
+            tif="GTC" if order.tif == "GTC" else "DAY",
+            oca_group=order.oca_group,
+        )
+        self.put(record)
+        self._count_fills(record, now)
+        return self.records[ref]
+
+
+def held_price(record: OrderRecord) -> Decimal | None:
+    """Where an order stands: its stop or limit price."""
+    return record.stop_price if record.order_type.startswith("STP") else record.limit_price

@@ -1,0 +1,86 @@
+"""Fills, each once: the key is the execId without its last dotted field, and the latest revision of a key wins.
+
+The fold is independent of order and repetition: any shuffle of executions and commission reports gives the same book.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+from msgspec.structs import replace
+
+from alphatrader.contract.messages.broker import CommissionNews, ExecutionNews
+from alphatrader.contract.messages.orders import Fill
+
+
+def split_exec_id(exec_id: str) -> tuple[str, int]:
+    """Key and revision: `0000e0d5.6917a3f1.01.02` is revision 2 of `0000e0d5.6917a3f1.01`."""
+    head, dot, tail = exec_id.rpartition(".")
+    return (head, int(tail)) if dot and tail.isascii() and tail.isdigit() else (exec_id, 0)
+
+
+class FillBook:
+    def __init__(self, fills: Iterable[Fill] = ()) -> None:
+        self.by_key: dict[str, Fill] = {fill.key: fill for fill in fills}
+        self._commissions: dict[str, tuple[int, Decimal]] = {
+            fill.key: (fill.revision, fill.commission) for fill in self.by_key.values() if fill.commission is not None
+        }
+
+    def hear(self, news: ExecutionNews, reference_price: Decimal | None) -> Fill | None:
+        """The fill as it must be booked now; None for what is booked already."""
+        key, revision = split_exec_id(news.exec_id)
+        known = self.by_key.get(key)
+        if known is not None and known.revision >= revision:
+            return None
+        fill = Fill(
+            key=key,
+            exec_id=news.exec_id,
+            revision=revision,
+            order_ref=news.order_ref,
+            con_id=news.con_id,
+            symbol=news.symbol,
+            contract=news.contract,
+            side=news.side,
+            quantity=news.quantity,
+            price=news.price,
+            commission=self._commission(key),
+            ts_ns=news.ts_ns,
+            perm_id=news.perm_id,
+            account=news.account,
+            reference_price=reference_price,
+        )
+        self.by_key[key] = fill
+        return fill
+
+    def hear_commission(self, news: CommissionNews) -> Fill | None:
+        """The fill with its commission; None where nothing changed or its execution has not come yet."""
+        key, revision = split_exec_id(news.exec_id)
+        known = self._commissions.get(key)
+        if known is not None and known[0] >= revision:
+            return None
+        self._commissions[key] = (revision, news.amount)
+        fill = self.by_key.get(key)
+        if fill is None or fill.commission == news.amount:
+            return None
+        self.by_key[key] = replace(fill, commission=news.amount)
+        return self.by_key[key]
+
+    def _commission(self, key: str) -> Decimal | None:
+        known = self._commissions.get(key)
+        return known[1] if known else None
+
+    def filled(self, order_ref: str) -> tuple[int, Decimal | None]:
+        """Quantity and average price of an order, from its executions."""
+        fills = [fill for fill in self.by_key.values() if fill.order_ref == order_ref]
+        quantity = sum(fill.quantity for fill in fills)
+        if not quantity:
+            return 0, None
+        return quantity, sum((fill.price * fill.quantity for fill in fills), Decimal(0)) / quantity
+
+    def net(self) -> dict[int, int]:
+        """Signed quantity by contract, as all executions make it."""
+        net: dict[int, int] = {}
+        for fill in self.by_key.values():
+            net[fill.con_id] = net.get(fill.con_id, 0) + (fill.quantity if fill.side == "BUY" else -fill.quantity)
+        return net

@@ -1,0 +1,47 @@
+"""Permission to open: the lease, the halt and the approval, judged together at the moment the bytes leave (design §4 rule 2).
+
+Anything missing, old, of another epoch or of an older fence refuses. Exits, cancels and flattening ask nothing of this.
+"""
+
+from __future__ import annotations
+
+from alphatrader.contract.messages.risk import Approval, Halt, Lease
+
+LEASE_SECONDS = 3.0
+
+
+def lapsed(lease: Lease | None, halt: Halt | None, machine_ns: int) -> str | None:
+    """Why nothing may be open at all; None while there is permission."""
+    if halt is None:
+        return "global:halt cannot be read"
+    if halt.halted or halt.flatten:
+        return f"halted: {halt.reason}"
+    if lease is None:
+        return "there is no lease"
+    if not lease.granted:
+        return f"the lease is not granted: {lease.reason}"
+    age = (machine_ns - lease.machine_ns) / 1e9
+    if not -1.0 <= age <= LEASE_SECONDS:
+        return f"the lease is {age:.1f} s old"
+    if lease.halt_epoch != halt.epoch:
+        return f"the lease is of halt epoch {lease.halt_epoch}, the halt of {halt.epoch}"
+    return None
+
+
+def refusal(
+    approval: Approval, lease: Lease | None, halt: Halt | None, machine_ns: int, approval_seconds: float, newest_fence: int
+) -> str | None:
+    """Why this approval may not be acted on now; None when it may."""
+    if not approval.approved:
+        return f"not approved: {approval.reason}"
+    reason = lapsed(lease, halt, machine_ns)
+    if reason is not None or lease is None or halt is None:
+        return reason
+    age = (machine_ns - approval.machine_ns) / 1e9
+    if not -0.1 <= age <= approval_seconds:
+        return f"the approval is {age:.2f} s old, {approval_seconds:g} s are allowed"
+    if approval.halt_epoch != halt.epoch:
+        return f"the approval is of halt epoch {approval.halt_epoch}, the halt of {halt.epoch}"
+    if approval.fence != lease.fence or approval.fence < newest_fence:
+        return f"the approval has fence {approval.fence}, the lease {lease.fence}, the newest is {newest_fence}"
+    return None

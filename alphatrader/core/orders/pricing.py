@@ -1,0 +1,95 @@
+"""Prices and hard limits: what a quote allows. A price that is missing, stale, crossed or not finite prices nothing.
+
+Every refusal is a `Refused` whose text names the rule and the values. The limits here are the last wall before the wire:
+they hold whatever risk has approved.
+"""
+
+from __future__ import annotations
+
+import math
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
+from typing import Final, Literal
+
+from alphatrader.contract.messages.market import ContractQuote
+from alphatrader.contract.messages.risk import Approval
+from alphatrader.contract.settings.trading import Orders
+
+_ROUNDING: Final = {"down": ROUND_FLOOR, "up": ROUND_CEILING, "nearest": ROUND_HALF_EVEN}
+
+
+class Refused(ValueError):
+    """This order must not be sent: the text says why."""
+
+
+def to_tick(price: Decimal, tick: Decimal, direction: Literal["down", "up", "nearest"]) -> Decimal:
+    """The price on the contract's grid, at least one tick."""
+    steps = (price / tick).quantize(Decimal(1), _ROUNDING[direction])
+    return max(steps, Decimal(1)) * tick
+
+
+def _decimal(value: float | None, name: str, con_id: int) -> Decimal:
+    if value is None or not math.isfinite(value) or value <= 0:
+        raise Refused(f"quotes:{con_id}: {name} is {value}")
+    return Decimal(str(round(value, 6)))
+
+
+class Prices:
+    """A quote that has passed: bid, ask, mid and tick as Decimals."""
+
+    def __init__(self, quote: ContractQuote | None, con_id: int, machine_ns: int, max_age_seconds: float) -> None:
+        if quote is None:
+            raise Refused(f"quotes:{con_id}: there is no quote")
+        age = (machine_ns - quote.machine_ns) / 1e9
+        if not -1.0 <= age <= max_age_seconds:
+            raise Refused(f"quotes:{con_id}: is {age:.1f} s old, at most {max_age_seconds:g} s are allowed")
+        self.bid = _decimal(quote.bid, "bid", con_id)
+        self.ask = _decimal(quote.ask, "ask", con_id)
+        self.tick = _decimal(quote.min_tick, "min_tick", con_id)
+        if self.bid > self.ask:
+            raise Refused(f"quotes:{con_id}: bid {self.bid} is over ask {self.ask}")
+        self.mid = (self.bid + self.ask) / 2
+
+
+def finite(value: Decimal, name: str) -> Decimal:
+    if not value.is_finite() or value <= 0:
+        raise Refused(f"{name} is {value}")
+    return value
+
+
+def entry_price(approval: Approval, prices: Prices, settings: Orders) -> Decimal:
+    """The entry's limit: risk's, or one tick through the ask above `high_confidence`; never outside the collar."""
+    most = to_tick(prices.mid * (1 + Decimal(str(settings.collar_share))), prices.tick, "down")
+    if approval.confidence > settings.high_confidence:
+        price = to_tick(prices.ask + prices.tick, prices.tick, "up")
+        if prices.ask > most:
+            raise Refused(f"collar: ask {prices.ask} is over {most}, {settings.collar_share:.0%} from mid {prices.mid}")
+        return min(price, most)
+    price = to_tick(finite(approval.limit_price, "limit_price"), prices.tick, "down")
+    if price > most:
+        raise Refused(f"collar: limit {price} is over {most}, {settings.collar_share:.0%} from mid {prices.mid}")
+    return price
+
+
+def exit_price(prices: Prices, urgent: bool, attempt: int, collar_share: float) -> Decimal:
+    """A selling limit: at mid first when there is time, then through the bid, each attempt a tick further, within the collar."""
+    if not urgent and attempt == 0:
+        return to_tick(prices.mid, prices.tick, "up")
+    floor = to_tick(prices.mid * (1 - Decimal(str(collar_share))), prices.tick, "up")
+    through = to_tick(max(prices.bid - prices.tick * (1 + attempt), prices.tick), prices.tick, "down")
+    # A wide market's bid may lie under the collar: an exit must get out, so it may always reach the bid itself.
+    return max(through, min(floor, prices.bid))
+
+
+def check_limits(approval: Approval, price: Decimal, settings: Orders, sent_last_minute: int) -> None:
+    """The hard limits of one opening order. Raises Refused."""
+    quantity = approval.quantity
+    if not 1 <= quantity <= settings.max_quantity:
+        raise Refused(f"quantity {quantity} is outside 1 to {settings.max_quantity}")
+    notional = price * quantity * approval.contract.multiplier
+    if notional > Decimal(str(settings.max_notional_usd)):
+        raise Refused(f"notional {notional} USD is over {settings.max_notional_usd:g}")
+    if sent_last_minute >= settings.max_orders_per_minute:
+        raise Refused(f"{sent_last_minute} orders in the last minute, {settings.max_orders_per_minute} are allowed")
+    stop, target = finite(approval.stop_price, "stop_price"), finite(approval.target_price, "target_price")
+    if not stop < price < target:
+        raise Refused(f"stop {stop}, entry {price} and target {target} are not in order")

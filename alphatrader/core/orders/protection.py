@@ -1,0 +1,165 @@
+"""What must be done so that a position is protected and held as wanted: never naked, never sold twice (faults.md I13 to I15).
+
+`decide` looks at one intent and says the next step; it is asked again after every change. Orders of one OCA group reduce each
+other at the broker, so the live protective quantity of an intent is the largest in its group plus what stands outside it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from alphatrader.contract.messages.orders import OrderRecord
+from alphatrader.core.orders.states import is_open
+
+REPROTECT_AFTER_SECONDS = 0.4
+"""How long a filled position may be without a confirmed stop before another stop is placed."""
+FLATTEN_AFTER_SECONDS = 1.5
+"""... and before the position is closed: it must be protected or on its way out within 2 s."""
+SETTLE_SECONDS = 0.3
+"""The broker reduces and cancels OCA siblings by itself: its own news get this long to come."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceStop:
+    quantity: int
+    price: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceExit:
+    quantity: int
+    in_group: bool
+    """In the intent's OCA group: right for closing all of it. A part must stand outside: a filled member ends its whole group."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Modify:
+    ref: str
+    remaining: int
+    """What should still work."""
+    stop_price: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    ref: str
+    reason: str
+
+
+Action = PlaceStop | PlaceExit | Modify | Cancel
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One intent: what it holds, its orders, and what is wanted of it."""
+
+    held: int
+    records: tuple[OrderRecord, ...]
+    hold: int | None
+    """Contracts that should remain; None where nothing was asked."""
+    stop: Decimal | None
+    """Wanted stop price, on the contract's grid; None where nothing was asked."""
+    unprotected_seconds: float
+    """How long something has been held without a confirmed stop."""
+    quiet_seconds: float
+    """Since the broker's last word about this intent."""
+
+
+def working(record: OrderRecord) -> int:
+    """What an open order may still execute."""
+    if not is_open(record.state):
+        return 0
+    return record.remaining if record.remaining is not None else max(0, record.quantity - record.filled)
+
+
+def live_protective_quantity(records: tuple[OrderRecord, ...]) -> int:
+    """The most that all selling orders together may sell (I14)."""
+    groups: dict[str, int] = {}
+    for record in records:
+        if record.side == "SELL" and record.role != "entry":
+            key = record.oca_group or record.id
+            groups[key] = max(groups.get(key, 0), working(record))
+    return sum(groups.values())
+
+
+def is_protected(case: Case) -> bool:
+    return any(record.role == "stop" and record.state == "WORKING" for record in case.records)
+
+
+def decide(case: Case) -> list[Action]:
+    live = {
+        role: [r for r in case.records if r.role == role and is_open(r.state)] for role in ("entry", "stop", "target", "exit")
+    }
+    if case.held <= 0:
+        return _nothing_held(case, live)
+    if case.unprotected_seconds >= FLATTEN_AFTER_SECONDS:
+        return [*_cancels(live["entry"], "unprotected"), *_close(case, live, "no stop was confirmed in time")]
+    keep = case.held if case.hold is None else max(0, min(case.hold, case.held))
+    if keep < case.held and live["entry"]:
+        return _cancels(live["entry"], "an exit is wanted")
+    if keep == 0:
+        return _close(case, live, "exit")
+    if keep < case.held:
+        return _reduce(case, live, keep)
+    return _protect(case, live)
+
+
+def _nothing_held(case: Case, live: dict[str, list[OrderRecord]]) -> list[Action]:
+    """Orphans must go: a stop without a position would open one."""
+    if live["entry"] or case.quiet_seconds < SETTLE_SECONDS:
+        return []
+    return _cancels([*live["stop"], *live["target"], *live["exit"]], "nothing is held")
+
+
+def _close(case: Case, live: dict[str, list[OrderRecord]], reason: str) -> list[Action]:
+    """One order for all of it, in the group: the stop stands until it has filled."""
+    exits = live["exit"]
+    if not exits:
+        return [PlaceExit(case.held, in_group=True, reason=reason)]
+    grouped = [record for record in exits if record.oca_group]
+    if len(grouped) < len(exits):
+        return _cancels([record for record in exits if not record.oca_group], "all is to be closed")
+    too_much = [record for record in grouped if working(record) > case.held]
+    return [Modify(record.id, case.held) for record in too_much] if case.quiet_seconds >= SETTLE_SECONDS else []
+
+
+def _reduce(case: Case, live: dict[str, list[OrderRecord]], keep: int) -> list[Action]:
+    """First the protection shrinks to what stays, then the rest is sold: together they never exceed what is held."""
+    wide: list[Action] = [Modify(record.id, keep) for record in (*live["stop"], *live["target"]) if working(record) > keep]
+    if wide:
+        return wide
+    return [] if live["exit"] else [PlaceExit(case.held - keep, in_group=False, reason="reduce")]
+
+
+def _protect(case: Case, live: dict[str, list[OrderRecord]]) -> list[Action]:
+    actions: list[Action] = []
+    stops = [record for record in live["stop"] if record.state != "UNKNOWN"]
+    if not stops:
+        if live["stop"] and case.unprotected_seconds < REPROTECT_AFTER_SECONDS:
+            return []
+        price = case.stop or _last_stop(case.records)
+        if price is None:
+            return [*_cancels(live["entry"], "unprotected"), *_close(case, live, "there is no stop price")]
+        return [*_cancels(live["entry"], "its stop is gone"), PlaceStop(case.held, price)]
+    settled = case.quiet_seconds >= SETTLE_SECONDS and not live["entry"]
+    first, *others = stops
+    price = case.stop if case.stop is not None and case.stop != first.stop_price else None
+    size = case.held if settled and working(first) != case.held else working(first)
+    if price is not None or size != working(first):
+        actions.append(Modify(first.id, size, price))
+    if settled:
+        actions += [Modify(record.id, case.held) for record in live["target"] if working(record) > case.held]
+        actions += _cancels(others, "one stop is enough")
+        actions += _cancels(live["exit"], "it is to be held")
+    return actions
+
+
+def _cancels(records: list[OrderRecord], reason: str) -> list[Action]:
+    return [Cancel(record.id, reason) for record in records if record.state != "INTENT"]
+
+
+def _last_stop(records: tuple[OrderRecord, ...]) -> Decimal | None:
+    stops = [record for record in records if record.role == "stop" and record.stop_price is not None]
+    return max(stops, key=lambda r: r.created_ns).stop_price if stops else None
