@@ -1,4 +1,4 @@
-"""The contract is whole: every key of the plan, one writer each, patterns that cannot be confused, messages that survive the wire."""
+"""The contract is whole: every key of the plan, one writer each, patterns that cannot be confused, messages that decode."""
 
 from __future__ import annotations
 
