@@ -239,7 +239,6 @@ def test_bad_and_too_frequent_historical_requests_are_refused(tmp_path):
 def test_the_accounts_limits_are_real(tmp_path):
     async def steps(running, ib):
         errors = collect_errors(ib)
-        (spy,) = await ib.qualifyContractsAsync(Stock("SPY", "SMART", "USD"))
         option = Option("SPY", "20261218", 600, "C", "SMART")
         await ib.qualifyContractsAsync(option)
 

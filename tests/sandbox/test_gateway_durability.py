@@ -45,7 +45,11 @@ def test_a_reconnecting_client_finds_its_orders_positions_and_fills(tmp_path):
                 await until(lambda: not ib.isConnected())
             async with client(running, 3) as ib:
                 (stop,) = ib.openTrades()
-                assert (stop.order.orderRef, stop.order.auxPrice, stop.orderStatus.status) == ("intent-7:stop", 3.0, "PreSubmitted")
+                assert (stop.order.orderRef, stop.order.auxPrice, stop.orderStatus.status) == (
+                    "intent-7:stop",
+                    3.0,
+                    "PreSubmitted",
+                )
                 assert [(p.position, p.avgCost) for p in ib.positions()] == [(5, 405.65)]
                 assert [(f.execution.orderRef, f.commissionReport.commission) for f in ib.fills()] == [("intent-7", 3.25)]
                 assert ib.client._reqIdSeq >= highest - 4  # never an id that was used

@@ -162,7 +162,11 @@ def test_the_wire_log_tells_orders_in_both_directions_and_the_truth_of_each_fill
         lines = running.wire()
         assert all(line["machine_ns"] > 0 and line["market_ns"] > 0 for line in lines)
         frames = [line for line in lines if line["kind"] == "frame" and line["message"] != "error"]
-        assert [(f["dir"], f["message"]) for f in frames][:3] == [("in", "placeOrder"), ("out", "openOrder"), ("out", "orderStatus")]
+        assert [(f["dir"], f["message"]) for f in frames][:3] == [
+            ("in", "placeOrder"),
+            ("out", "openOrder"),
+            ("out", "orderStatus"),
+        ]
         placed = frames[0]
         assert (placed["client"], placed["fields"]["orderRef"], placed["fields"]["lmtPrice"]) == (1, "r", 4.1)
         assert {f["message"] for f in frames} == {"placeOrder", "openOrder", "orderStatus", "execDetails", "commissionReport"}

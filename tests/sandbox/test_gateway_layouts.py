@@ -13,6 +13,14 @@ FRAMES = Path(__file__).parents[2] / "../shared/data/frames/frames.jsonl"
 pytestmark = pytest.mark.skipif(not FRAMES.exists(), reason="../shared/data/frames is not here")
 
 
+_SET_BY_AN_ORDER = (
+    "orderId conId symbol secType lastTradeDate strike right multiplier exchange currency localSymbol tradingClass action "
+    "totalQuantity orderType lmtPrice auxPrice tif account orderRef clientId permId sharesAllocation status commission "
+    "commissionCurrency trailStopPrice adjustedTrailStopPrice rule80A minCompeteSize competeAgainstBestOffset"
+)
+SET_BY_AN_ORDER = frozenset(_SET_BY_AN_ORDER.split())
+
+
 def recorded(*types):
     frames = [json.loads(line) for line in FRAMES.read_text().splitlines()] if FRAMES.exists() else []
     return [
@@ -73,12 +81,7 @@ def test_errors_carry_the_reject_field_from_166(fields, version):
 def test_open_order_is_the_recorded_one_given_its_values(fields, version):
     """What an order sets is taken from the recording; every other field must be what we send by default."""
     names = order_layouts.open_order_names(version)
-    own = (
-        "orderId conId symbol secType lastTradeDate strike right multiplier exchange currency localSymbol tradingClass action "
-        "totalQuantity orderType lmtPrice auxPrice tif account orderRef clientId permId sharesAllocation status commission "
-        "commissionCurrency trailStopPrice adjustedTrailStopPrice rule80A minCompeteSize competeAgainstBestOffset"
-    ).split()
-    values = {name: text for name, text in zip(names, fields[1:], strict=True) if name in own}
+    values = {name: text for name, text in zip(names, fields[1:], strict=True) if name in SET_BY_AN_ORDER}
     same(texts(order_layouts.open_order(values, version)), fields)
 
 
@@ -102,9 +105,25 @@ def test_order_status(fields, version):
 
 @pytest.mark.parametrize(("fields", "version"), recorded("execDetails"))
 def test_exec_details(fields, version):
-    _, req_id, order_id, *contract, exec_id, time, account, exchange, side, shares, price, perm_id, client_id, _, cum, avg, ref = (
-        fields[:27]
-    )
+    (
+        _,
+        req_id,
+        order_id,
+        *contract,
+        exec_id,
+        time,
+        account,
+        exchange,
+        side,
+        shares,
+        price,
+        perm_id,
+        client_id,
+        _,
+        cum,
+        avg,
+        ref,
+    ) = fields[:27]
     ours = layouts.exec_details(
         int(req_id),
         int(order_id),
@@ -162,10 +181,23 @@ def test_account_summary_and_ends(fields, version):
 @pytest.mark.parametrize(("fields", "version"), recorded("contractDetails"))
 def test_contract_details_have_the_recorded_shape(fields, version):
     """Values that belong to the contract are put back; the rest must agree in count, order and kind."""
-    (_, req_id, symbol, sec_type, expiry, strike, right, exchange, currency, local_symbol, _market, trading_class, con_id, tick) = (
-        fields[:14]
-    )
-    (multiplier, _types, venues, _magnifier, under, name, primary, month, *_industry, zone, trading, liquid) = fields[14:28]
+    (
+        _,
+        req_id,
+        symbol,
+        sec_type,
+        expiry,
+        strike,
+        right,
+        exchange,
+        currency,
+        local_symbol,
+        _market,
+        trading_class,
+        con_id,
+        tick,
+    ) = fields[:14]
+    (multiplier, _types, venues, _magnifier, under, name, primary, month, *_industry, _zone, trading, liquid) = fields[14:28]
     secids = int(fields[30])
     tail = fields[31 + 2 * secids :]
     contract = Contract(
@@ -201,9 +233,18 @@ def test_contract_details_have_the_recorded_shape(fields, version):
             agg_group=int(tail[0]),
         )
     )
-    theirs = fields[:30] + ["0", *tail]  # we send no security ids
+    theirs = [*fields[:30], "0", *tail]  # we send no security ids
     assert len(ours) == len(theirs)
-    free = {10, 15, 17, 22, 23, 24, 25, 35}  # market name, order types, price magnifier, industry texts, time zone, real expiration
+    free = {
+        10,
+        15,
+        17,
+        22,
+        23,
+        24,
+        25,
+        35,
+    }  # market name, order types, price magnifier, industry texts, time zone, real expiration
     free |= {len(ours) - 3, len(ours) - 2, len(ours) - 1}  # size rules
     for position, (our, their) in enumerate(zip(ours, theirs, strict=True)):
         if position not in free and our != their:

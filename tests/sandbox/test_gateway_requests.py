@@ -1,4 +1,4 @@
-"""Every request of the protocol is read to its last field: what ib_insync writes decodes whole, what is cut or padded is named."""
+"""Every request is read to its last field: what ib_insync writes is read whole, what is cut or padded is named."""
 
 import pytest
 from ib_insync import ExecutionFilter, Order, OrderComboLeg, Stock, TagValue

@@ -127,7 +127,7 @@ def test_both_ports_serve_one_account_and_one_can_go_down(tmp_path):
         async with running_gateway(tmp_path) as running, client(running, 1) as first:
             running.gateway.inject("down", index=0)
             await until(lambda: not first.isConnected())
-            with pytest.raises(OSError, match="refused|Connect call failed"):
+            with pytest.raises(OSError, match=r"refused|Connect call failed"):
                 await asyncio.open_connection("127.0.0.1", running.port)
             async with client(running, 1, port=running.second_port) as again:
                 assert again.managedAccounts() == ["DUSIM0001"]

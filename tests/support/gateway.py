@@ -27,14 +27,14 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from ib_insync import IB
 
-from alphatrader.sandbox.gateway import Gateway
+from alphatrader.sandbox.gateway import Gateway, hours
 from alphatrader.sandbox.gateway.hours import NEW_YORK
 from tests.support.fixed_market import FixedMarket
 
@@ -47,6 +47,13 @@ def new_york_ns(text: str) -> int:
 
 
 MONDAY_TEN = new_york_ns("2026-11-23 10:00:00")
+
+
+def sessions_around(ns: int) -> list[tuple[date, int, int]]:
+    """Trading sessions (date, open, close) from three years before `ns` to two after, for SimulatedMarket."""
+    day = hours.new_york(ns).date()
+    days = [day + timedelta(days=offset) for offset in range(-3 * 366, 2 * 366)]
+    return [(d, *bounds) for d in days if (bounds := hours.session(d)) is not None]
 
 
 class Clock:
@@ -104,7 +111,7 @@ async def running_gateway(
     elif market == "simulated":
         from alphatrader.sandbox.market import SimulatedMarket
 
-        market = SimulatedMarket(seed=7, start_ns=clock())
+        market = SimulatedMarket(seed=7, start_ns=clock(), sessions=sessions_around(clock()))
     gateway = Gateway(
         market,
         host="127.0.0.1",

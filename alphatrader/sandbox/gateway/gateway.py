@@ -171,8 +171,8 @@ class Gateway:
 
     def settle(self) -> None:
         """Tell account subscribers what changed, make the ledger durable, then let the frames out."""
-        changed, self.reporter.changed = self.reporter.changed, set()
         if not self.reporter.muted:
+            changed, self.reporter.changed = self.reporter.changed, set()
             self.account_feed.turn(changed)
         self.ledger.commit()
         self.wire_log.flush()
