@@ -7,7 +7,8 @@ A checker of invariants reads it offline, so nothing in it is taken from what a 
 - `connect`, `disconnect`: `client` (its clientId, null before startApi), `port`, `version`, `reason`.
 - `frame`: one message of order traffic; `client`, `port`, `dir` (`in` from the client, `out` to it), `message`
   (placeOrder, cancelOrder, reqGlobalCancel, openOrder, orderStatus, execDetails, commissionReport, completedOrder,
-  and every error and notice, whose `id` is an order's, a request's or -1) and `fields` by name. `machine_ns` of an `in` line is when its bytes arrived.
+  and every error and notice, whose `id` is an order's, a request's or -1) and `fields` by name. `machine_ns` of an
+  `in` line is when its bytes arrived.
   `reply: true` marks what answers a request (reqExecutions, reqOpenOrders) instead of telling news.
 - `raw`: any other frame when `log_all` is set; `client`, `port`, `dir`, `fields` as a list of texts.
 - `truth`: the account after it changed. `what` is `fill` (`exec_id`, `perm_id`, `order_id`, `owner` the clientId that
