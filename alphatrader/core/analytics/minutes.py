@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from alphatrader.contract.messages.market import Bar
+from alphatrader.core.signals.atr import wilder_atr
 
 MINUTE_NS: Final = 60_000_000_000
 SLOT_NS: Final = 5_000_000_000
@@ -68,6 +69,23 @@ class Minutes(msgspec.Struct):
         for start, price in reversed(self.slots):
             if start + SLOT_NS <= at:
                 return price if at - start <= MINUTE_NS + SLOT_NS else None
+        return None
+
+    def runs(self) -> list[list[tuple[int, float, float, float, float]]]:
+        """The finished minutes, split where more than an hour is missing: a session's first change is not one minute's."""
+        split: list[list[tuple[int, float, float, float, float]]] = []
+        for bar in self.bars:
+            if not split or bar[0] - split[-1][-1][0] >= 60 * MINUTE_NS:
+                split.append([])
+            split[-1].append(bar)
+        return split
+
+    def atr(self, period: int) -> float | None:
+        """Wilder's ATR of the newest session that is long enough; early in a session, the previous one's."""
+        for run in reversed(self.runs()):
+            atr = wilder_atr(((high, low, close) for _, _, high, low, close in run), period)
+            if atr is not None:
+                return atr
         return None
 
     @property

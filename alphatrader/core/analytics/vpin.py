@@ -17,6 +17,8 @@ from scipy.special import ndtr
 from alphatrader.contract.messages.market import Bar
 
 MINUTE_NS = 60_000_000_000
+SESSION_BREAK_NS = 60 * MINUTE_NS
+"""Bars farther apart than this are of two sessions."""
 
 
 class Vpin(msgspec.Struct):
@@ -37,7 +39,7 @@ class Vpin(msgspec.Struct):
     sell: int = 0
     """The open bucket, half-shares."""
     live_since_ns: int | None = None
-    """The first print folded since the size is what it is: bars before it may warm the ring up."""
+    """Since when prints are folded at this size: bars that ended before may warm the ring up."""
     warmed: bool = False
     filled: int = 0
     """Full buckets since the start."""
@@ -62,21 +64,20 @@ class Vpin(msgspec.Struct):
         """How full the open bucket is."""
         return (self.buy + self.sell) / (2 * self.size) if self.size else None
 
-    def set_size(self, size: int, source: str) -> bool:
-        """Take a bucket size. Buckets of another size cannot be summed with the new ones: the ring starts anew."""
+    def set_size(self, size: int, source: str, now_ns: int | None = None) -> bool:
+        """Take a bucket size. Buckets of another size cannot be summed with the new ones: the ring starts anew at `now_ns`.
+
+        True where it did."""
         if size < 1:
             raise ValueError(f"VPIN bucket size must be at least 1 share, got {size}")
         self.size_source = source
         if size == self.size:
             return False
         self.size = size
-        self.reset()
-        return True
-
-    def reset(self) -> None:
         self.imbalances, self.total, self.warm, self.filled = [], 0, 0, 0
         self.buy = self.sell = 0
-        self.live_since_ns, self.warmed = None, False
+        self.live_since_ns, self.warmed = now_ns, False
+        return True
 
     def add(self, ts_ns: int, shares: int, side: str) -> bool:
         """Fold one print of `side` buy, sell or unknown. True when a bucket was filled."""
@@ -139,12 +140,15 @@ class Vpin(msgspec.Struct):
 def bulk_classify(bars: Sequence[Bar]) -> list[tuple[int, int]]:
     """(buy, sell) of each bar in half-shares: Vb = v Phi(dP / sigma), sigma the sample deviation of the bars' dP.
 
-    The first bar has no dP and counts half and half; so do all where sigma is 0."""
-    changes = [after.close - before.close for before, after in pairwise(bars)]
+    The first bar of a session has no dP and counts half and half; so do all where sigma is 0."""
+    changes = [
+        after.close - before.close if after.ts_ns - before.ts_ns < SESSION_BREAK_NS else None for before, after in pairwise(bars)
+    ]
+    known = [change for change in changes if change is not None]
     sigma = 0.0
-    if len(changes) >= 2:
-        mean = math.fsum(changes) / len(changes)
-        sigma = math.sqrt(math.fsum((change - mean) ** 2 for change in changes) / (len(changes) - 1))
+    if len(known) >= 2:
+        mean = math.fsum(known) / len(known)
+        sigma = math.sqrt(math.fsum((change - mean) ** 2 for change in known) / (len(known) - 1))
     classified = []
     for bar, change in zip(bars, [None, *changes], strict=False):
         halves = 2 * round(bar.volume)

@@ -1,0 +1,322 @@
+"""The seven metrics of a symbol, as messages, from what analytics has folded. A metric that is not ready is None with its reason.
+
+Each function reads the state and the instant; `ages` turns market instants of reception into ages on machine time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Final
+
+from alphatrader.contract.messages.metrics import Metric
+from alphatrader.contract.settings.market import Analytics
+from alphatrader.core.analytics import exposure as gamma_exposure
+from alphatrader.core.analytics import imbalance
+from alphatrader.core.analytics.hidden import WINDOW_SECONDS
+from alphatrader.core.analytics.options_view import OptionsView
+from alphatrader.core.analytics.regime import Reading
+from alphatrader.core.analytics.symbol import SymbolState
+
+AgeOf = Callable[[int | None], float | None]
+"""Market instant of reception -> age in milliseconds of machine time; None for never."""
+FAST: Final = ("vpin", "obi")
+SLOW: Final = ("gex", "dex", "sweep", "hidden", "regime")
+_CHAIN_LIFE_MS: Final = 30_000.0
+_TREND_SECONDS: Final = (60, 180)
+
+
+def make(
+    metric: str,
+    state: SymbolState,
+    now_ns: int,
+    value: float | None,
+    reason: str | None,
+    *,
+    units: str,
+    convention: str,
+    n: int,
+    components: dict[str, Any],
+    ages: dict[str, float | None],
+) -> Metric:
+    """A metric's message. A value that is no finite number is not ready, whatever was thought of it."""
+    if value is not None and not math.isfinite(value):
+        value, reason = None, f"computed {value}"
+    ready = value is not None and reason is None
+    return Metric(
+        metric=metric,
+        symbol=state.symbol,
+        ts_ns=now_ns,
+        ready=ready,
+        reason=reason if not ready else None,
+        value=value if ready else None,
+        units=units,
+        convention=convention,
+        n=n,
+        components={name: _finite(part) for name, part in components.items()},
+        input_age_ms=ages,
+    )
+
+
+def _finite(part: Any) -> Any:
+    return None if isinstance(part, float) and not math.isfinite(part) else part
+
+
+def feed_reason(state: SymbolState, age_of: AgeOf, quiet_seconds: float) -> str | None:
+    """Why nothing can be said of this symbol now: its feed never came or fell silent."""
+    age = age_of(state.received_ns)
+    if age is None:
+        return "no market data yet"
+    return f"feed silent for {age / 1000:.1f} s" if age > quiet_seconds * 1000 else None
+
+
+def vpin(state: SymbolState, now_ns: int, age_of: AgeOf, feed: str | None) -> Metric:
+    v = state.vpin
+    value = v.value
+    reason = feed
+    if reason is None and v.size is None:
+        reason = "bucket size unknown: neither discovered nor daily volume"
+    if reason is None and not v.ready:
+        reason = f"{len(v.imbalances)} of {v.buckets} buckets full"
+    return make(
+        "vpin",
+        state,
+        now_ns,
+        value,
+        reason,
+        units="share of volume, 0 to 1",
+        convention="toxicity has no sign; signed parts: + buyers were the aggressors",
+        n=len(v.imbalances),
+        components={
+            "vpin_adj": value,
+            "vpin_adj_reason": "fewer than two market-maker inputs: equal to vpin",
+            "percentile": None,
+            "percentile_reason": "needs 20 sessions of its own history",
+            "signed_10": v.signed(10),
+            "flow_30s": state.flow.value(now_ns, 30),
+            "flow_60s": state.flow.value(now_ns, 60),
+            "flow_180s": state.flow.value(now_ns, 180),
+            "bucket_shares": v.size,
+            "bucket_source": v.size_source or None,
+            "open_bucket": v.open_share,
+            "filled": v.filled,
+            "warm": v.warm,
+            "carried": "buckets carry over sessions; regular hours only",
+        },
+        ages={"trades": age_of(state.trade_ns)},
+    )
+
+
+def obi(state: SymbolState, now_ns: int, age_of: AgeOf, feed: str | None, settings: Analytics) -> Metric:
+    state.ofi.forget(now_ns)
+    levels = state.book_levels()
+    parts: dict[str, float | None] = {}
+    components: dict[str, Any] = {}
+    reason = feed
+    if reason is None and state.book is not None and not state.book.ready:
+        reason = "book not ready"
+    if reason is None and levels is None:
+        reason = "no book"
+    value: float | None = None
+    if levels is not None:
+        bids, asks, source = levels
+        tick = imbalance.tick_of(state.symbol)
+        slope, slope_level = imbalance.slope_imbalance(bids, asks, settings.book_levels)
+        ofi, ofi_share, ofi_n = state.ofi.value()
+        parts = {
+            "volume": imbalance.volume_imbalance(bids, asks, settings.obi_alpha, settings.book_levels),
+            "pressure": imbalance.pressure(bids, asks, tick, settings.book_levels),
+            "slope": slope,
+            "ofi": ofi_share,
+            "micro": imbalance.microprice_lean(bids, asks),
+        }
+        value = imbalance.blend(parts, settings.obi_weights)
+        if value is None and reason is None:
+            reason = "no part of the book can be measured"
+        if value is not None and reason is None:
+            state.obi.add(now_ns, value)
+        components = {
+            **parts,
+            "queue": imbalance.volume_imbalance(bids, asks, 0.0, 1),
+            "ofi_depths": ofi,
+            "ofi_events": ofi_n,
+            "ofi_window_seconds": settings.ofi_window_seconds,
+            "slope_elasticity": slope_level,
+            "missing": [name for name, part in parts.items() if part is None],
+            "one_sided": not bids or not asks,
+            "source": source,
+            "levels": min(len(bids), len(asks)),
+            "bid": bids[0][0] if bids else None,
+            "ask": asks[0][0] if asks else None,
+        }
+    components["smoothed_20s"] = state.obi.value if reason is None else None
+    book_ns = state.book.received_ns if state.book is not None else None
+    return make(
+        "obi",
+        state,
+        now_ns,
+        value,
+        reason,
+        units="-1 to 1",
+        convention="+ is bid heavy",
+        n=int(components.get("levels", 0)),
+        components=components,
+        ages={"book": age_of(book_ns), "quote": age_of(state.quote_ns)},
+    )
+
+
+def options(state: SymbolState, view: OptionsView | None, now_ns: int, age_of: AgeOf, feed: str | None) -> tuple[Metric, Metric]:
+    """(gex, dex)."""
+    reason = feed
+    if view is None:
+        reason = "no options on this symbol"
+    chain = view.chain if view else None
+    chain_age = age_of(chain.ts_ns) if chain else None
+    if reason is None and view is not None:
+        reason = view.reason
+    if reason is None and chain_age is not None and chain_age > _CHAIN_LIFE_MS:
+        reason = f"options chain is {chain_age / 1000:.0f} s old"
+    e = view.exposure if view else None
+    ages = {"chain": chain_age, "spot": age_of(state.quote_ns or state.trade_ns)}
+    common: dict[str, Any] = {
+        "spot": e.spot if e else None,
+        "rows": e.rows if e else 0,
+        "dropped": view.dropped if view else {},
+        "expired": e.expired if e else None,
+        "chain_quality": chain.quality if chain else None,
+        "chain_stale": chain.stale if chain else None,
+        "open_interest_of": "the previous session",
+    }
+    gex_parts = common | {
+        "gex_1usd": e.gex_1usd if e else None,
+        "gross_1pct": e.gross_1pct if e else None,
+        "net_share": e.gex_1pct / e.gross_1pct if e and e.gross_1pct > 0 else None,
+        "zero_dte_1pct": e.zero_dte_1pct if e else None,
+        "without_zero_dte_1pct": e.gex_1pct - e.zero_dte_1pct if e else None,
+        "call_wall": e.call_wall if e else None,
+        "put_wall": e.put_wall if e else None,
+        "flip": view.flip if view else None,
+        "by_expiry": e.by_expiry if e else {},
+        "strikes": list(e.strikes) if e else [],
+        "call_by_strike": list(e.call_by_strike) if e else [],
+        "put_by_strike": list(e.put_by_strike) if e else [],
+    }
+    dex_parts = common | {
+        "dex_net": e.dex_net if e else None,
+        "dex_dealer": e.dex_dealer if e else None,
+        "dex_zero_dte": e.dex_zero_dte if e else None,
+    }
+    n = e.rows if e else 0
+    gex = make(
+        "gex", state, now_ns, e.gex_1pct if e else None, reason, units="USD of delta per 1 % move",
+        convention=gamma_exposure.CONVENTION, n=n, components=gex_parts, ages=ages,
+    )  # fmt: skip
+    dex = make(
+        "dex", state, now_ns, e.dex_net if e else None, reason, units="USD of delta",
+        convention="net: sum of delta x open interest as held by customers; dealer: dealers long calls, short puts (assumed)",
+        n=n, components=dex_parts, ages=ages,
+    )  # fmt: skip
+    return gex, dex
+
+
+def sweep(state: SymbolState, now_ns: int, age_of: AgeOf, feed: str | None) -> Metric:
+    value = state.sweeps.score(now_ns)
+    reason = feed
+    if reason is None and state.venue_ns is None:
+        reason = "no venue in the prints: needs tick-by-tick"
+    if reason is None and (age_of(state.venue_ns) or 0.0) > 60_000:
+        reason = "no print with a venue for a minute: tick-by-tick went elsewhere"
+    if reason is None and value is None:
+        reason = "a minute of prints has not been seen yet"
+    found = state.sweeps.sweeps
+    newest = found[-1] if found else None
+    return make(
+        "sweep",
+        state,
+        now_ns,
+        value,
+        reason,
+        units="signed share of swept notional, last 60 s, -1 to 1",
+        convention="+ buyers swept; three or more lit venues on one side within the window, by reception time",
+        n=len(found),
+        components={
+            "buy_usd": math.fsum(s.notional for s in found if s.side == "buy"),
+            "sell_usd": math.fsum(s.notional for s in found if s.side == "sell"),
+            "newest_side": newest.side if newest else None,
+            "newest_usd": newest.notional if newest else None,
+            "newest_venues": newest.venues if newest else [],
+            "newest_age_ms": age_of(newest.last_ns) if newest else None,
+            "since_start": state.sweeps.count,
+        },
+        ages={"trades": age_of(state.venue_ns)},
+    )
+
+
+def hidden(state: SymbolState, now_ns: int, age_of: AgeOf, feed: str | None) -> Metric:
+    lit, bought, sold, at_mid = state.hidden.totals(now_ns)
+    inside = bought + sold
+    reason = feed
+    if reason is None and state.venue_ns is None:
+        reason = "no venue in the prints: needs tick-by-tick"
+    if reason is None and lit <= 0:
+        reason = f"no lit print beside a quote in {WINDOW_SECONDS} s"
+    return make(
+        "hidden",
+        state,
+        now_ns,
+        inside / lit if lit > 0 else None,
+        reason,
+        units=f"share of lit volume printed inside the quote, last {WINDOW_SECONDS} s",
+        convention="signed: + hidden sellers were hit by buyers",
+        n=len(state.hidden.slots),
+        components={
+            "lit_shares": lit,
+            "inside_shares": inside,
+            "at_mid_shares": at_mid,
+            "signed": (bought - sold) / inside if inside > 0 else None,
+            "iceberg": None,
+            "iceberg_reason": "not detected yet: needs displayed size before and after each fill",
+            "quote_before": "conflated to 100 ms",
+        },
+        ages={"trades": age_of(state.venue_ns), "quote": age_of(state.quote_ns)},
+    )
+
+
+def regime(state: SymbolState, reading: Reading, now_ns: int, age_of: AgeOf, feed: str | None, atr: float | None) -> Metric:
+    name = state.regime.update(reading, now_ns)
+    strength = None if reading.drift_t is None else max(-1.0, min(1.0, reading.drift_t / 3.0))
+    reason = feed
+    if reason is None and strength is None:
+        reason = f"{reading.n} of 20 one-minute changes of this session"
+    trends = {f"trend_{seconds}s": trend(state, reading, now_ns, seconds) for seconds in _TREND_SECONDS}
+    return make(
+        "regime",
+        state,
+        now_ns,
+        strength,
+        reason,
+        units="trend strength, -1 to 1",
+        convention="+ is up; class with hysteresis: enter 0.6, leave 0.4, stays five minutes",
+        n=reading.n,
+        components={
+            "class": name,
+            "class_age_s": (now_ns - state.regime.since_ns) / 1e9 if name else None,
+            "drift_t": reading.drift_t,
+            "slope_t": reading.slope_t,
+            "realised_vol_1m": reading.realised_vol,
+            "vol_percentile": reading.vol_percentile,
+            "minute_sigma": reading.minute_sigma,
+            "atr_1m": atr,
+            "price": state.minutes.last,
+            **trends,
+        },
+        ages={"trades": age_of(state.trade_ns), "quote": age_of(state.quote_ns)},
+    )
+
+
+def trend(state: SymbolState, reading: Reading, now_ns: int, seconds: int) -> float | None:
+    """The move of the last `seconds` in standard deviations of such a move."""
+    last, before = state.minutes.last, state.minutes.closes_ago(now_ns, seconds)
+    if last is None or before is None or not reading.minute_sigma:
+        return None
+    return (last - before) / (reading.minute_sigma * math.sqrt(seconds / 60))

@@ -1,0 +1,74 @@
+"""One symbol's meter: its folded state, its options view, and when which of its metrics is due."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from alphatrader.contract.messages.market import Bar, MarketEvent
+from alphatrader.contract.messages.metrics import Metric
+from alphatrader.contract.settings.market import Analytics
+from alphatrader.core.analytics import measures
+from alphatrader.core.analytics.measures import AgeOf
+from alphatrader.core.analytics.options_view import OptionsView
+from alphatrader.core.analytics.regime import Reading, read
+from alphatrader.core.analytics.symbol import SymbolState, fresh
+
+REWRITE_NS = 1_000_000_000
+"""Every metric is written again at least this often: the keys live 5 s."""
+
+
+class Meter:
+    def __init__(self, symbol: str, settings: Analytics, view: OptionsView | None, quiet_seconds: float, atr_period: int) -> None:
+        self.symbol = symbol
+        self.view = view
+        self.state: SymbolState = fresh(symbol, settings)
+        self.changed = False
+        self.values: dict[str, float | None] = {}
+        self._settings = settings
+        self._quiet_seconds = quiet_seconds
+        self._atr_period = atr_period
+        self._made_ns = 0
+        self._all_made_ns = 0
+        self._reading: tuple[tuple[int, int], Reading, float | None] | None = None
+
+    def fold(self, event: MarketEvent, session: tuple[int, int] | None) -> None:
+        self.changed = self.state.apply(event, session) or self.changed
+
+    def take_bucket_size(self, size: int, source: str, bars: Sequence[Bar], now_ns: int) -> None:
+        """A bucket size, and the minutes to warm up from when the ring had to start anew."""
+        if self.state.vpin.set_size(size, source, now_ns):
+            self.state.warm_up(bars)
+
+    def due(self, now_ns: int, machine_publish_ns: int) -> bool:
+        """Whether there is something to publish: a change, at most every `machine_publish_ns`, or the rewriting."""
+        waited = now_ns - self._made_ns
+        return waited >= REWRITE_NS or (self.changed and waited >= machine_publish_ns)
+
+    def metrics(self, now_ns: int, made_ns: int, age_of: AgeOf, today: str) -> list[Metric]:
+        """What should be written now: the fast ones, and once a second all of them. `made_ns` is machine time."""
+        state = self.state
+        self.changed, self._made_ns = False, made_ns
+        feed = measures.feed_reason(state, age_of, self._quiet_seconds)
+        made = [
+            measures.vpin(state, now_ns, age_of, feed),
+            measures.obi(state, now_ns, age_of, feed, self._settings),
+        ]
+        if made_ns - self._all_made_ns >= REWRITE_NS:
+            self._all_made_ns = made_ns
+            if self.view is not None:
+                self.view.price(state.spot, now_ns, today)
+            reading, atr = self._read()
+            made += measures.options(state, self.view, now_ns, age_of, feed)
+            made.append(measures.sweep(state, now_ns, age_of, feed))
+            made.append(measures.hidden(state, now_ns, age_of, feed))
+            made.append(measures.regime(state, reading, now_ns, age_of, feed, atr))
+        self.values |= {metric.metric: metric.value for metric in made}
+        return made
+
+    def _read(self) -> tuple[Reading, float | None]:
+        """The minutes, read again only when one was added."""
+        bars = self.state.minutes.bars
+        key = (len(bars), bars[-1][0] if bars else 0)
+        if self._reading is None or self._reading[0] != key:
+            self._reading = (key, read(self.state.minutes), self.state.minutes.atr(self._atr_period))
+        return self._reading[1], self._reading[2]

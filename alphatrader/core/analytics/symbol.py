@@ -1,0 +1,229 @@
+"""Everything analytics folds for one symbol: takes market events in order, keeps the parts' states, and is its own checkpoint.
+
+Sequence rule: an event at or under the newest number was seen or comes late: counted, ignored. A jump, a gap event, or a lower
+number received later (the feed was started anew) breaks continuity: what compares neighbours starts anew; VPIN's buckets, which
+only count volume, stand and the break is counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from alphatrader.contract.messages.market import (
+    Bar,
+    BarEvent,
+    BookEvent,
+    GapEvent,
+    Level,
+    MarketEvent,
+    QuoteEvent,
+    StatusEvent,
+    Trade,
+)
+from alphatrader.contract.settings.market import Analytics
+from alphatrader.core.analytics.flow import FlowWindow
+from alphatrader.core.analytics.hidden import HiddenDetector
+from alphatrader.core.analytics.imbalance import Ofi, Smoothed
+from alphatrader.core.analytics.minutes import Minutes
+from alphatrader.core.analytics.regime import Regime
+from alphatrader.core.analytics.sweep import SweepDetector
+from alphatrader.core.analytics.vpin import Vpin
+
+VERSION: Final = 1
+"""Of the checkpoint: another one is not read."""
+FLOW_SECONDS: Final = 180
+SMOOTHING_NS: Final = 20_000_000_000
+_QUOTE_SOURCE_NS: Final = 5_000_000_000
+
+
+class BookNow(msgspec.Struct):
+    """The newest book, as far as it is known."""
+
+    ready: bool
+    source: str
+    received_ns: int
+    bids: list[tuple[float, float]]
+    asks: list[tuple[float, float]]
+
+
+class SymbolState(msgspec.Struct):
+    symbol: str
+    vpin: Vpin
+    flow: FlowWindow
+    ofi: Ofi
+    obi: Smoothed
+    sweeps: SweepDetector
+    hidden: HiddenDetector
+    minutes: Minutes
+    regime: Regime
+    book: BookNow | None = None
+    bid: float | None = None
+    ask: float | None = None
+    bid_size: float | None = None
+    ask_size: float | None = None
+    quote_ns: int | None = None
+    """Reception of the newest best quote."""
+    last_price: float | None = None
+    trade_ns: int | None = None
+    venue_ns: int | None = None
+    """Reception of the newest print that named its venue."""
+    received_ns: int | None = None
+    """Reception of the newest event of any kind."""
+    seq: int | None = None
+    halted: bool | None = None
+    counts: dict[str, int] = msgspec.field(default_factory=dict)
+    """Events folded and refused, by reason."""
+
+    @property
+    def mid(self) -> float | None:
+        if self.bid is None or self.ask is None or self.ask < self.bid:
+            return None
+        return (self.bid + self.ask) / 2
+
+    @property
+    def spot(self) -> float | None:
+        return self.mid if self.mid is not None else self.last_price
+
+    def note(self, what: str, n: int = 1) -> None:
+        self.counts[what] = self.counts.get(what, 0) + n
+
+    def apply(self, event: MarketEvent, session: tuple[int, int] | None) -> bool:
+        """Fold one event; `session` is (open, close) of today, None on a day without one. False where it was refused."""
+        if not self._in_order(event):
+            return False
+        match event:
+            case Trade():
+                self._trade(event, session)
+            case QuoteEvent():
+                self._quote(event)
+            case BookEvent():
+                self._book(event)
+            case StatusEvent():
+                self.halted = event.halted
+            case GapEvent():
+                self._break("gaps announced")
+            case BarEvent():
+                pass  # bars are folded from prints; the broker's own serve the warm-up
+        return True
+
+    def _in_order(self, event: MarketEvent) -> bool:
+        received = getattr(event, "received_ns", None)
+        if self.seq is not None and event.seq <= self.seq and not isinstance(event, GapEvent):
+            restarted = received is not None and self.received_ns is not None and received > self.received_ns
+            if not restarted:
+                self.note("duplicate or late events ignored")
+                return False
+            self._break("feed restarts")
+        elif self.seq is not None and event.seq > self.seq + 1 and not isinstance(event, GapEvent):
+            self._break("sequence gaps")
+        self.seq = event.seq
+        if received is not None:
+            self.received_ns = max(received, self.received_ns or 0)
+        return True
+
+    def _break(self, reason: str) -> None:
+        """What compares neighbours starts anew; a window of flow with a hole in it is no window."""
+        self.note(reason)
+        self.ofi.reset()
+        self.flow.reset()
+        self.sweeps.reset()
+        self.book = None
+        self.bid = self.ask = self.bid_size = self.ask_size = self.quote_ns = None
+
+    def _trade(self, trade: Trade, session: tuple[int, int] | None) -> None:
+        self.trade_ns = trade.received_ns
+        if session is None or not session[0] <= trade.ts_ns < session[1]:
+            self.note("prints outside regular hours ignored")
+            return
+        if trade.venue:
+            self.venue_ns = trade.received_ns
+        if trade.counts_for_last:
+            self.last_price = trade.price
+            self.minutes.add_print(trade.ts_ns, trade.price)
+        if not trade.counts_for_vpin:
+            return
+        self.vpin.add(trade.ts_ns, round(trade.size), trade.side)
+        self.flow.add(trade.received_ns, trade.size, trade.side)
+        if self.sweeps.add(trade.received_ns, trade.price, trade.size, trade.venue, trade.side) is not None:
+            self.note("sweeps")
+        if self.bid is not None and self.ask is not None:
+            self.hidden.add(trade.received_ns, trade.price, trade.size, trade.venue, trade.side, self.bid, self.ask)
+
+    def _quote(self, quote: QuoteEvent) -> None:
+        self.quote_ns = quote.received_ns
+        self.bid, self.ask = quote.bid, quote.ask
+        self.bid_size, self.ask_size = quote.bid_size, quote.ask_size
+        if quote.bid is None or quote.ask is None or quote.bid_size is None or quote.ask_size is None:
+            return
+        self.ofi.add(quote.received_ns, quote.bid, quote.bid_size, quote.ask, quote.ask_size)
+        if quote.ask >= quote.bid:
+            self.minutes.add_price(quote.received_ns, (quote.bid + quote.ask) / 2)
+
+    def _book(self, book: BookEvent) -> None:
+        self.book = BookNow(book.ready, book.source, book.received_ns, _sizes(book.bids), _sizes(book.asks))
+        if self.quote_ns is not None and book.received_ns - self.quote_ns <= _QUOTE_SOURCE_NS:
+            return  # the best quote has its own feed: two feeds in one order-flow imbalance would count each change twice
+        if not book.ready or not book.bids or not book.asks:
+            self.ofi.reset()
+            return
+        bid, ask = book.bids[0], book.asks[0]
+        self.bid, self.bid_size, self.ask, self.ask_size = bid.price, bid.size, ask.price, ask.size
+        self.ofi.add(book.received_ns, bid.price, bid.size, ask.price, ask.size)
+        if ask.price >= bid.price:
+            self.minutes.add_price(book.received_ns, (bid.price + ask.price) / 2)
+
+    def book_levels(self) -> tuple[list[tuple[float, float]], list[tuple[float, float]], str] | None:
+        """(bids, asks, source) to measure on: the book, else the best quote as a book of one level; None without either."""
+        if self.book is not None and self.book.ready and (self.book.bids or self.book.asks):
+            return self.book.bids, self.book.asks, self.book.source
+        if self.bid is None and self.ask is None:
+            return None
+        bids = [(self.bid, self.bid_size)] if self.bid is not None and self.bid_size else []
+        asks = [(self.ask, self.ask_size)] if self.ask is not None and self.ask_size else []
+        return (bids, asks, "quote") if bids or asks else None
+
+    def warm_up(self, bars: Sequence[Bar]) -> int:
+        """Fill what is missing from historical minutes; returns how many VPIN buckets came of it."""
+        if not self.minutes.warmed:
+            self.minutes.warm_up(bars)
+        return self.vpin.warm_up(bars) if not self.vpin.warmed else 0
+
+
+def _sizes(levels: Sequence[Level]) -> list[tuple[float, float]]:
+    return [(level.price, level.size) for level in levels]
+
+
+def fresh(symbol: str, settings: Analytics) -> SymbolState:
+    return SymbolState(
+        symbol=symbol,
+        vpin=Vpin(settings.vpin_buckets),
+        flow=FlowWindow(FLOW_SECONDS),
+        ofi=Ofi(int(settings.ofi_window_seconds * 1e9)),
+        obi=Smoothed(SMOOTHING_NS),
+        sweeps=SweepDetector(settings.sweep_window_ms * 1_000_000),
+        hidden=HiddenDetector(),
+        minutes=Minutes(),
+        regime=Regime(),
+    )
+
+
+def checkpoint(state: SymbolState) -> dict[str, Any]:
+    """The state as plain data."""
+    plain: dict[str, Any] = msgspec.to_builtins(state)
+    return plain
+
+
+def restored(plain: dict[str, Any], version: int, settings: Analytics) -> SymbolState | None:
+    """The state a checkpoint holds; None where it is of another version or of other settings (then start afresh)."""
+    if version != VERSION:
+        return None
+    try:
+        state = msgspec.convert(plain, SymbolState)
+    except msgspec.ValidationError:
+        return None
+    mine = fresh(state.symbol, settings)
+    same = state.vpin.buckets == mine.vpin.buckets and state.ofi.window_ns == mine.ofi.window_ns
+    return state if same and state.sweeps.window_ns == mine.sweeps.window_ns else None

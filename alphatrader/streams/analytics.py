@@ -1,0 +1,222 @@
+"""AnalyticsEngine: folds every market event into the metrics of its symbol.
+
+Reads `events:market:{symbol}` of all equities and futures and `events:options` (one XREAD), `options:{symbol}:chain`,
+`market:{symbol}:history` and `:daily` (warm-up), `discovered:vpin_bucket_size`. Writes `metrics:{symbol}:*` (at least once a
+second, on change at most ten times), `events:metrics`, `checkpoint:{symbol}`. Started by the Procfile line `analytics`; shards by
+`ALPHATRADER_SHARD`. A restart goes on from the checkpoint and the stream since; a first start warms up from the broker's bars.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from datetime import date
+from typing import Any, Final
+
+from alphatrader.contract import keys as k
+from alphatrader.contract.key import Key
+from alphatrader.contract.messages.metrics import Checkpoint, Metric, MetricsEvent
+from alphatrader.contract.messages.options import OptionsEvent
+from alphatrader.contract.modules import Module
+from alphatrader.core.analytics import shards
+from alphatrader.core.analytics.meter import Meter
+from alphatrader.core.analytics.options_view import OptionsView
+from alphatrader.core.analytics.symbol import VERSION, checkpoint, restored
+from alphatrader.core.analytics.vpin import fallback_size
+from alphatrader.runtime.calendar import CalendarError, Session
+from alphatrader.runtime.context import Context
+from alphatrader.runtime.module import StreamModule
+from alphatrader.runtime.store import Cursor, Entry, StoreLost
+
+METRIC_KEYS: Final[dict[str, Key[Metric]]] = {
+    "vpin": k.METRICS_VPIN,
+    "obi": k.METRICS_OBI,
+    "gex": k.METRICS_GEX,
+    "dex": k.METRICS_DEX,
+    "sweep": k.METRICS_SWEEP,
+    "hidden": k.METRICS_HIDDEN,
+    "regime": k.METRICS_REGIME,
+}
+_BLOCK_SECONDS: Final = 0.1
+_GATHER_SECONDS: Final = 0.01
+"""What arrives within this is folded in one turn."""
+_LOOK_SECONDS: Final = 5.0
+"""How often the slow inputs (bucket sizes, history not yet there) are looked at."""
+_COUNT: Final = 1000
+
+
+class AnalyticsEngine(StreamModule):
+    """Market events in, metrics out."""
+
+    name = Module.ANALYTICS
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        market = self.settings.market
+        symbols = (*market.equities, *(future.root for future in market.futures))
+        self.symbols = shards.select(symbols, *shards.parse(os.environ.get("ALPHATRADER_SHARD", "")))
+        self._meters: dict[str, Meter] = {}
+        self._by_stream = {k.EVENTS_MARKET.at(symbol=symbol).name: symbol for symbol in self.symbols}
+        self._options_stream = k.EVENTS_OPTIONS.at()
+        self._cursor = Cursor({})
+        self._session: Session | None = None
+        self._published = 0
+        self._looked = self._kept = 0.0
+        self._keep_next = 0
+
+    async def recover(self) -> None:
+        self._meters = {symbol: self._new_meter(symbol) for symbol in self.symbols}
+        streams = [k.EVENTS_MARKET.at(symbol=symbol) for symbol in self.symbols]
+        self._cursor = Cursor.at_end([*streams, self._options_stream])
+        kept = await self.store.get_many([k.CHECKPOINT.at(symbol=symbol) for symbol in self.symbols])
+        for symbol, saved in zip(self.symbols, kept, strict=True):
+            state = restored(saved.state, saved.version, self.settings.analytics) if saved else None
+            if saved is not None and state is not None:
+                self._meters[symbol].state = state
+                self._cursor.positions[k.EVENTS_MARKET.at(symbol=symbol).name] = saved.stream_id
+            self.health.count("checkpoints restored", int(state is not None))
+        for symbol in self.symbols:
+            await self._take_chain(symbol)
+        await self._look()
+        self._looked = self._kept = self.clock.monotonic()
+        self.log.info("recovered", symbols=len(self.symbols), checkpoints=sum(saved is not None for saved in kept))
+
+    def _new_meter(self, symbol: str) -> Meter:
+        market, options, analytics = self.settings.market, self.settings.options, self.settings.analytics
+        view = OptionsView(options.risk_free_rate, analytics.flip_range) if symbol in market.equities else None
+        quiet = market.quiet_seconds_by_symbol.get(symbol, market.quiet_seconds)
+        return Meter(symbol, analytics, view, quiet, self.settings.signals.atr_period)
+
+    async def run(self) -> None:
+        while not self.stopping.is_set():
+            entries = await self.store.read(self._cursor, block_seconds=_BLOCK_SECONDS, count=_COUNT)
+            await self._fold(entries)
+            now = self.clock.monotonic()
+            if now - self._looked >= _LOOK_SECONDS:
+                self._looked = now
+                await self._look()
+            await self._publish()
+            await self._keep(now)
+            await asyncio.sleep(_GATHER_SECONDS)
+
+    async def shut(self) -> None:
+        """The folded state as it stands, so that the next start misses nothing."""
+        with contextlib.suppress(*StoreLost):
+            for symbol in self._meters:
+                await self._checkpoint(symbol)
+
+    async def _fold(self, entries: list[Entry[Any]]) -> None:
+        refreshed: dict[str, None] = {}
+        for entry in entries:
+            if entry.stream == self._options_stream.name:
+                event: OptionsEvent = entry.event
+                refreshed[event.symbol] = None
+                continue
+            meter = self._meters[self._by_stream[entry.stream]]
+            meter.fold(entry.event, self._hours(getattr(entry.event, "ts_ns", None)))
+        self.health.count("events", len(entries))
+        for symbol in refreshed:
+            if symbol in self._meters:
+                await self._take_chain(symbol)
+
+    def _hours(self, ts_ns: int | None) -> tuple[int, int] | None:
+        """Regular hours of the session an instant belongs to."""
+        if ts_ns is None:
+            return None
+        if self._session is None or not self._session.contains(ts_ns):
+            self._session = self.calendar.current(ts_ns)
+        return self._session.open_ns, self._session.close_ns
+
+    async def _take_chain(self, symbol: str) -> None:
+        view = self._meters[symbol].view
+        if view is None:
+            return
+        chain = await self.store.get(k.OPTIONS_CHAIN.at(symbol=symbol))
+        if chain is None:
+            return
+        closes = {expiry: close for expiry in {row.expiry for row in chain.rows} if (close := self._close_of(expiry))}
+        view.take(chain, closes, self.clock.market_ns())
+
+    def _close_of(self, expiry: str) -> int | None:
+        try:
+            session = self.calendar.on(date.fromisoformat(expiry))
+        except (ValueError, CalendarError):
+            return None
+        return session.close_ns if session else None
+
+    async def _look(self) -> None:
+        """Bucket sizes, and history for whoever has not been warmed up."""
+        found = await self.store.get(k.DISCOVERED_VPIN_BUCKET_SIZE.at())
+        now_ns = self.clock.market_ns()
+        for symbol, meter in self._meters.items():
+            parameter = found.by_symbol.get(symbol) if found else None
+            size, source = None, ""
+            if parameter is not None and parameter.value is not None and parameter.value >= 1:
+                size, source = round(parameter.value), "discovered"
+            elif meter.state.vpin.size is None:
+                daily = await self.store.get(k.MARKET_DAILY.at(symbol=symbol))
+                size, source = fallback_size([bar.volume for bar in daily.bars] if daily else []), "daily volume / 50"
+            state = meter.state
+            changes = size is not None and size != state.vpin.size
+            lacks = not state.minutes.warmed or (state.vpin.size is not None and not state.vpin.warmed)
+            if not changes and not lacks:
+                continue
+            history = await self.store.get(k.MARKET_HISTORY.at(symbol=symbol))
+            bars = history.bars if history is not None and history.bar_seconds == 60 else ()
+            if size is not None:
+                meter.take_bucket_size(size, source, bars, now_ns)
+            state.warm_up(bars)
+
+    async def _publish(self) -> None:
+        now_ns, made_ns = self.clock.market_ns(), self.clock.machine_ns()
+        least = int(self.settings.analytics.publish_seconds * 1e9)
+        today = self.calendar.current(now_ns).name.replace("-", "")
+
+        def age_of(instant_ns: int | None) -> float | None:
+            return None if instant_ns is None else max(0.0, (now_ns - instant_ns) / self.clock.speed / 1e6)
+
+        batch = self.store.batch()
+        for symbol, meter in self._meters.items():
+            if not meter.due(made_ns, least):
+                continue
+            for metric in meter.metrics(now_ns, made_ns, age_of, today):
+                batch.put(METRIC_KEYS[metric.metric].at(symbol=symbol), metric)
+            self._published += 1
+            state = meter.state
+            event = MetricsEvent(self._published, symbol, now_ns, state.seq or 0, state.received_ns or 0, dict(meter.values))
+            batch.append(k.EVENTS_METRICS.at(), event)
+        await self.store.commit(batch, atomic=False)
+
+    async def _keep(self, now: float) -> None:
+        """Checkpoints, one symbol a turn, so that none of them stops the feed."""
+        if self._keep_next == 0 and now - self._kept < self.settings.analytics.checkpoint_seconds:
+            return
+        if self._keep_next == 0:
+            self._kept = now
+            self._tell()
+        await self._checkpoint(self.symbols[self._keep_next])
+        self._keep_next = (self._keep_next + 1) % len(self.symbols)
+
+    async def _checkpoint(self, symbol: str) -> None:
+        """State and stream position in one write."""
+        position = self._cursor.positions.get(k.EVENTS_MARKET.at(symbol=symbol).name, "$")
+        if position == "$":
+            return
+        batch = self.store.batch()
+        state = checkpoint(self._meters[symbol].state)
+        batch.put(k.CHECKPOINT.at(symbol=symbol), Checkpoint(symbol, position, self.clock.market_ns(), VERSION, state))
+        await self.store.commit(batch)
+
+    def _tell(self) -> None:
+        refused: dict[str, int] = {}
+        for meter in self._meters.values():
+            for what, n in meter.state.counts.items():
+                refused[what] = refused.get(what, 0) + n
+        self.health.fact("folded", refused)
+        self.health.fact("vpin_ready", [symbol for symbol, meter in self._meters.items() if meter.state.vpin.ready])
+        live = [symbol for symbol, meter in self._meters.items() if meter.state.received_ns is not None]
+        if live:
+            self.health.ready()
+        else:
+            self.health.waiting("no market data yet")
