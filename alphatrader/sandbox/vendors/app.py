@@ -131,7 +131,7 @@ def create_app(world: VendorWorld) -> Flask:
                 "vendor": g.vendor,
                 "direction": "in",
                 "method": request.method,
-                "path": CREDENTIAL_IN_PATH.sub(lambda found: (found[1] or found[2]) + "***", request.path),
+                "path": _shown_path(),
                 "query": _hidden(request.args.to_dict()),
                 "request": _request_body(),
                 "status": None if silent else response.status_code,
@@ -154,7 +154,7 @@ def create_app(world: VendorWorld) -> Flask:
         if isinstance(error, HTTPException):
             code = error.code or 500
             return stand_ins[g.vendor].error(code, 1.0) if g.get("vendor") else error
-        log.exception("stand-in failed on %s %s", request.method, CREDENTIAL_IN_PATH.sub("***", request.path))
+        log.exception("stand-in failed on %s %s", request.method, _shown_path())
         return stand_ins[g.vendor].error(500, 1.0) if g.get("vendor") else answer({"error": "internal"}, 500)
 
     return app
@@ -178,6 +178,10 @@ def _meet(fault: fault_kinds.Fault, board: FaultBoard, vendor: StandIn, world: V
             return fault_kinds.garbage()
     world.stopping.wait(fault.seconds)  # timeout
     return fault_kinds.cut_connection()
+
+
+def _shown_path() -> str:
+    return CREDENTIAL_IN_PATH.sub(lambda found: (found[1] or found[2]) + "***", request.path)
 
 
 def _hidden(fields: dict[str, Any]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ KEPT_MESSAGES = 2000
 
 MOST_CONTENT, MOST_EMBEDS, MOST_FIELDS, MOST_OF_ALL_EMBEDS = 2000, 10, 25, 6000
 EMBED_LENGTHS = {"title": 256, "description": 4096, "url": 2048}
+PARTS = ("footer", "author", "image", "thumbnail", "video", "provider")
 NESTED_LENGTHS = {("footer", "text"): 2048, ("author", "name"): 256}
 
 
@@ -196,17 +197,31 @@ def _check_embed(place: str, embed: Any, errors: dict[str, str]) -> int:
     for name, most in EMBED_LENGTHS.items():
         length += _check_text(f"{place}.{name}", embed.get(name), most, errors, required=False)
     for (outer, inner), most in NESTED_LENGTHS.items():
-        length += _check_text(f"{place}.{outer}.{inner}", (embed.get(outer) or {}).get(inner), most, errors, required=False)
+        part = _object(f"{place}.{outer}", embed.get(outer), errors)
+        length += _check_text(f"{place}.{outer}.{inner}", part.get(inner), most, errors, required=False)
+    for part in PARTS:
+        _object(f"{place}.{part}", embed.get(part), errors)
     colour = embed.get("color")
     if colour is not None and not (str(colour).isdigit() and 0 <= int(colour) <= 0xFFFFFF):
         errors[f"{place}.color"] = "Must be between 0 and 16777215."
     fields = embed.get("fields") or []
+    if not isinstance(fields, list):
+        errors[f"{place}.fields"] = "Must be a list"
+        return length
     if len(fields) > MOST_FIELDS:
         errors[f"{place}.fields"] = f"Must be {MOST_FIELDS} or fewer in length."
-    for number, field in enumerate(fields):
+    for number, given in enumerate(fields):
+        field = _object(f"{place}.fields.{number}", given, errors)
         length += _check_text(f"{place}.fields.{number}.name", field.get("name"), 256, errors, required=True)
         length += _check_text(f"{place}.fields.{number}.value", field.get("value"), 1024, errors, required=True)
     return length
+
+
+def _object(place: str, value: Any, errors: dict[str, str]) -> dict[str, Any]:
+    if value is None or isinstance(value, dict):
+        return value or {}
+    errors[place] = "Must be an object"
+    return {}
 
 
 def _check_text(place: str, text: Any, most: int, errors: dict[str, str], *, required: bool) -> int:
@@ -247,7 +262,7 @@ def _embed(embed: dict[str, Any]) -> dict[str, Any]:
     shown["type"] = "rich"
     if "color" in shown:
         shown["color"] = int(shown["color"])
-    for part in ("footer", "author", "image", "thumbnail", "video", "provider"):
+    for part in PARTS:
         if part in shown:
             shown[part] = {key: value for key, value in shown[part].items() if value is not None}
     if "fields" in shown:
