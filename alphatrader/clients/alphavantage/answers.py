@@ -1,0 +1,271 @@
+"""Alpha Vantage's answers, checked and typed. A vendor's text in a 200 response is not data (domain.md section 4).
+
+The vendor writes every field of an option row as a string and a missing price as "0.00". A bad row is dropped and counted under
+the field that was wrong; an answer that is not what was asked for is refused whole.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from alphatrader.clients.alphavantage.errors import AlphaVantageError, BadAnswerError, LimitedError, RefusedError
+from alphatrader.contract.messages.options import OptionRow
+
+_Price = Annotated[float, Meta(ge=0, lt=1e7)]
+_Count = Annotated[int, Meta(ge=0, lt=10**10)]
+_LIMIT: Final = re.compile(r"rate limit|call frequency|requests? per (?:second|minute|day)|requests in the last", re.IGNORECASE)
+_PREMIUM: Final = re.compile(r"premium endpoint|artificial", re.IGNORECASE)
+_SHOWN: Final = 160
+"""Characters of the vendor's own text that an error repeats."""
+_OPTIONS_ENDPOINT: Final = "Realtime Options"
+
+
+class _Row(msgspec.Struct):
+    contract_id: str = msgspec.field(name="contractID")
+    symbol: str
+    expiration: str
+    strike: Annotated[float, Meta(gt=0, lt=1e7)]
+    type: Literal["call", "put"]
+    last: _Price
+    mark: _Price
+    bid: _Price
+    ask: _Price
+    volume: _Count
+    open_interest: _Count
+    date: str
+    implied_volatility: Annotated[float, Meta(ge=0, lt=100)] | None = None
+    delta: Annotated[float, Meta(ge=-1, le=1)] | None = None
+    gamma: Annotated[float, Meta(ge=0, lt=1e6)] | None = None
+    theta: Annotated[float, Meta(gt=-1e6, lt=1e6)] | None = None
+    vega: Annotated[float, Meta(gt=-1e6, lt=1e6)] | None = None
+
+
+class _Envelope(msgspec.Struct):
+    """Every answer: data, or one of the vendor's ways to say no."""
+
+    endpoint: str | None = None
+    message: str | None = None
+    data: msgspec.Raw | None = None
+    feed: msgspec.Raw | None = None
+    information: str | None = msgspec.field(name="Information", default=None)
+    note: str | None = msgspec.field(name="Note", default=None)
+    error: str | None = msgspec.field(name="Error Message", default=None)
+
+
+class _Ticker(msgspec.Struct):
+    ticker: str
+    relevance_score: Annotated[float, Meta(ge=0, le=1)]
+    ticker_sentiment_score: Annotated[float, Meta(ge=-1, le=1)]
+
+
+class _Article(msgspec.Struct):
+    title: str
+    time_published: str
+    ticker_sentiment: list[_Ticker]
+
+
+_ENVELOPE: Final = msgspec.json.Decoder(_Envelope)
+_ROWS: Final = msgspec.json.Decoder(list[_Row], strict=False)
+_ROW: Final = msgspec.json.Decoder(_Row, strict=False)
+_RAWS: Final = msgspec.json.Decoder(list[msgspec.Raw])
+_ARTICLE: Final = msgspec.json.Decoder(_Article, strict=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ChainAnswer:
+    rows: tuple[OptionRow, ...]
+    as_of: date
+    """The newest date the vendor put on a row."""
+    dropped: Counter[str] = field(default_factory=Counter)
+    """Rows not taken, by the field that was wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """One article, as it concerns one symbol."""
+
+    published_ns: int
+    title: str
+    score: float
+    relevance: float
+
+
+@dataclass(frozen=True, slots=True)
+class NewsAnswer:
+    stories: tuple[Story, ...]
+    dropped: Counter[str] = field(default_factory=Counter)
+
+
+def chain(body: bytes, symbol: str, max_rows: int) -> ChainAnswer:
+    """The chain of `symbol` in an answer to REALTIME_OPTIONS. Raises AlphaVantageError."""
+    envelope = _envelope(body)
+    if envelope.message is not None and _PREMIUM.search(envelope.message):
+        raise RefusedError("not_entitled", _shown(envelope.message), field="message")
+    if envelope.endpoint != _OPTIONS_ENDPOINT:
+        raise BadAnswerError("wrong_endpoint", f"{envelope.endpoint!r}, not {_OPTIONS_ENDPOINT!r}", field="endpoint")
+    if envelope.message != "success":
+        raise BadAnswerError("no_success", _shown(str(envelope.message)), field="message")
+    if envelope.data is None:
+        raise BadAnswerError("no_data", "the answer has no rows", field="data")
+    rows, dropped = _rows(bytes(envelope.data), max_rows)
+    foreign = next((row.symbol for row in rows if row.symbol != symbol), None)
+    if foreign is not None:
+        raise BadAnswerError("foreign_symbol", f"{_shown(foreign)!r} in the chain of {symbol}", field="symbol")
+    dates: dict[str, date | None] = {}
+    good: list[OptionRow] = []
+    newest: date | None = None
+    for row in rows:
+        for text in (row.expiration, row.date):
+            if text not in dates:
+                dates[text] = _day(text)
+        expiry, quoted = dates[row.expiration], dates[row.date]
+        if expiry is None or quoted is None:
+            dropped["expiration" if expiry is None else "date"] += 1
+            continue
+        converted = _option_row(row, expiry)
+        if row.contract_id != _occ(symbol, converted):
+            dropped["contractID"] += 1  # an adjusted contract: it delivers something else than 100 shares
+            continue
+        newest = quoted if newest is None else max(newest, quoted)
+        good.append(converted)
+    if not good or newest is None:
+        raise BadAnswerError(
+            "empty", f"no usable row of {len(rows) + dropped.total()} for {symbol}{_counts(dropped)}", field="data"
+        )
+    return ChainAnswer(tuple(good), newest, dropped)
+
+
+def news(body: bytes, symbol: str) -> NewsAnswer:
+    """What an answer to NEWS_SENTIMENT says of `symbol`. An empty feed is an answer: nobody wrote. Raises AlphaVantageError."""
+    envelope = _envelope(body)
+    if envelope.feed is None:
+        raise BadAnswerError("no_data", "the answer has no feed", field="feed")
+    raws: list[msgspec.Raw] = _decoded(_RAWS, bytes(envelope.feed), "feed")
+    stories: list[Story] = []
+    dropped: Counter[str] = Counter()
+    for raw in raws:
+        try:
+            article: _Article = _ARTICLE.decode(raw)
+        except msgspec.ValidationError as error:
+            dropped[_place(error)] += 1
+            continue
+        published = _instant(article.time_published)
+        ours = next((ticker for ticker in article.ticker_sentiment if ticker.ticker == symbol), None)
+        if published is None or ours is None:
+            dropped["time_published" if published is None else "ticker"] += 1
+            continue
+        stories.append(Story(published, article.title[:300], ours.ticker_sentiment_score, ours.relevance_score))
+    if raws and not stories:
+        raise BadAnswerError("no_usable_article", f"none of {len(raws)} for {symbol}{_counts(dropped)}", field="feed")
+    return NewsAnswer(tuple(stories), dropped)
+
+
+def _envelope(body: bytes) -> _Envelope:
+    head = body[:64].lstrip().lower()
+    if head.startswith(b"<"):
+        raise BadAnswerError("html", "a page instead of JSON")
+    envelope: _Envelope = _decoded(_ENVELOPE, body, "answer")
+    said = envelope.information or envelope.note or envelope.error
+    if said is not None:
+        raise _refusal(envelope, said)
+    return envelope
+
+
+def _refusal(envelope: _Envelope, said: str) -> AlphaVantageError:
+    name = "Information" if envelope.information else "Note" if envelope.note else "Error Message"
+    if envelope.error:
+        return RefusedError("bad_call", _shown(said), field=name)
+    if _LIMIT.search(said) and not _PREMIUM.search(said):
+        return LimitedError("vendor_limit", f"{name}: {_shown(said)}")
+    reason = "not_entitled" if _PREMIUM.search(said) else "demo_key" if "demo" in said else "refused"
+    return RefusedError(reason, _shown(said), field=name)
+
+
+def _rows(data: bytes, max_rows: int) -> tuple[list[_Row], Counter[str]]:
+    """All rows at once; where one is bad, row by row, so that it alone is lost."""
+    dropped: Counter[str] = Counter()
+    raws: list[msgspec.Raw] = _decoded(_RAWS, data, "data")
+    if len(raws) > max_rows:
+        raise BadAnswerError("too_many_rows", f"{len(raws)}, at most {max_rows} are taken", field="data")
+    try:
+        return _ROWS.decode(data), dropped
+    except msgspec.ValidationError:
+        rows = []
+        for raw in raws:
+            try:
+                rows.append(_ROW.decode(raw))
+            except msgspec.ValidationError as error:
+                dropped[_place(error)] += 1
+        return rows, dropped
+
+
+def _decoded(decoder: msgspec.json.Decoder[Any], content: bytes, what: str) -> Any:
+    try:
+        return decoder.decode(content)
+    except msgspec.ValidationError as error:
+        raise BadAnswerError("wrong_shape", str(error), field=what) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadAnswerError("not_json", str(error), field=what) from None
+
+
+def _option_row(row: _Row, expiry: date) -> OptionRow:
+    return OptionRow(
+        expiry=f"{expiry:%Y%m%d}",
+        strike=row.strike,
+        right="C" if row.type == "call" else "P",
+        bid=row.bid or None,
+        ask=row.ask or None,
+        last=row.last or None,
+        mark=row.mark or None,
+        volume=row.volume,
+        open_interest=row.open_interest,
+        implied_vol=row.implied_volatility,
+        delta=row.delta,
+        gamma=row.gamma,
+        theta=row.theta,
+        vega=row.vega,
+    )
+
+
+def _occ(symbol: str, row: OptionRow) -> str:
+    return f"{symbol}{row.expiry[2:]}{row.right}{round(row.strike * 1000):08d}"
+
+
+def _day(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text) if len(text) == 10 else None
+    except ValueError:
+        return None
+
+
+def _instant(text: str) -> int | None:
+    """YYYYMMDDTHHMM or YYYYMMDDTHHMMSS, UTC, as nanoseconds."""
+    for form in ("%Y%m%dT%H%M%S", "%Y%m%dT%H%M"):
+        try:
+            return int(datetime.strptime(text, form).replace(tzinfo=UTC).timestamp()) * 1_000_000_000
+        except ValueError:
+            continue
+    return None
+
+
+def _place(error: msgspec.ValidationError) -> str:
+    """The field's name in `... - at `$.gamma``; for a missing field, in the message itself."""
+    text = str(error)
+    missing = re.search(r"missing required field `(\w+)`", text)
+    found = re.search(r"at `\$\.?([\w.]*)", text)
+    return missing[1] if missing else found[1] if found and found[1] else "row"
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
+
+
+def _counts(dropped: Counter[str]) -> str:
+    return f" (bad {', '.join(f'{name} {n}' for name, n in dropped.most_common(4))})" if dropped else ""

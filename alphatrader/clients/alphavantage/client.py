@@ -1,0 +1,157 @@
+"""The HTTP side: one GET at a time, bounded in time and size, inside the budget, behind the circuit breaker.
+
+Thread-safe: the pulls worker asks for several symbols at once.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Final, Protocol, TypeVar
+
+import requests
+import urllib3
+from ratelimit import RateLimitException, limits
+from requests.adapters import HTTPAdapter
+from tenacity import Retrying, retry_if_exception, stop_after_attempt
+
+from alphatrader.clients.alphavantage import answers
+from alphatrader.clients.alphavantage.answers import ChainAnswer, NewsAnswer
+from alphatrader.clients.alphavantage.breaker import Breaker
+from alphatrader.clients.alphavantage.errors import AlphaVantageError, BadAnswerError, LimitedError, OutageError, RefusedError
+from alphatrader.contract.settings.market import Options
+from alphatrader.contract.settings.people import Vendors
+
+_CHUNK: Final = 65_536
+_ATTEMPTS: Final = 2
+_JITTER_SECONDS: Final = (0.05, 0.3)
+_NEWS_LIMIT: Final = 200
+
+T = TypeVar("T")
+
+
+class Clock(Protocol):
+    def machine_ns(self) -> int: ...
+    def monotonic(self) -> float: ...
+
+
+class AlphaVantage:
+    """`take` asks the budget shared by all processes for one call: 0 when granted, else milliseconds to wait."""
+
+    def __init__(
+        self, options: Options, vendors: Vendors, key: str, *, take: Callable[[], int], clock: Clock, rng: random.Random
+    ) -> None:
+        self._options = options
+        self._key = key
+        self._take = take
+        self._clock = clock
+        self._rng = rng
+        self.breaker = Breaker(vendors.breaker_failures, vendors.breaker_reset_seconds, clock.machine_ns)
+        self.refused: Counter[str] = Counter()
+        """Answers not taken since the start, by reason."""
+        self._last_guard = limits(calls=options.calls_per_minute, period=60)(lambda: None)
+        self._session = requests.Session()
+        self._session.headers["Accept-Encoding"] = "gzip"
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, HTTPAdapter(pool_connections=2, pool_maxsize=16, max_retries=0))
+
+    def chain(self, symbol: str) -> ChainAnswer:
+        """The whole chain of `symbol` with the vendor's greeks. Raises AlphaVantageError."""
+        parameters = {"function": "REALTIME_OPTIONS", "symbol": symbol, "require_greeks": "true"}
+        return self._ask(parameters, lambda body: answers.chain(body, symbol, self._options.max_rows))
+
+    def news(self, symbol: str, since_ns: int) -> NewsAnswer:
+        """What was written of `symbol` since a market instant, newest first. Raises AlphaVantageError."""
+        since = datetime.fromtimestamp(since_ns / 1e9, UTC).strftime("%Y%m%dT%H%M")
+        parameters = {
+            "function": "NEWS_SENTIMENT",
+            "tickers": symbol,
+            "time_from": since,
+            "sort": "LATEST",
+            "limit": str(_NEWS_LIMIT),
+        }
+        return self._ask(parameters, lambda body: answers.news(body, symbol))
+
+    def close(self) -> None:
+        self._session.close()
+
+    def _ask(self, parameters: dict[str, str], read: Callable[[bytes], T]) -> T:
+        try:
+            return self._attempts()(self._once, parameters, read)
+        except AlphaVantageError as error:
+            self.refused[error.reason] += 1
+            raise
+
+    def _once(self, parameters: dict[str, str], read: Callable[[bytes], T]) -> T:
+        with self.breaker.guard():
+            return read(self._get(parameters))
+
+    def _attempts(self) -> Retrying:
+        """One more try, at once, where a connection broke; a time-out has already used up the chain's freshness."""
+        return Retrying(
+            stop=stop_after_attempt(_ATTEMPTS),
+            wait=lambda _: self._rng.uniform(*_JITTER_SECONDS),
+            retry=retry_if_exception(lambda error: isinstance(error, OutageError) and error.again),
+            reraise=True,
+        )
+
+    def _get(self, parameters: dict[str, str]) -> bytes:
+        self._spend()
+        deadline = self._clock.monotonic() + self._options.timeout_seconds
+        # Errors of requests hold the URL, and the URL holds the key: none of their text goes on, nor they as a cause.
+        try:
+            with self._session.get(
+                f"{self._options.base_url}/query",
+                params={**parameters, "apikey": self._key},
+                timeout=self._options.timeout_seconds,
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                self._check_status(response)
+                body = self._read(response, deadline)
+        except requests.Timeout:
+            raise OutageError("timeout", f"no answer in {self._options.timeout_seconds:g} s") from None
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            if "Read timed out" in str(error):
+                raise OutageError("timeout", f"the answer stopped for {self._options.timeout_seconds:g} s") from None
+            broken = "truncated" if "IncompleteRead" in str(error) else "connection"
+            raise OutageError(broken, type(error).__name__, again=True) from None
+        return body.replace(self._key.encode(), b"[key]")  # some refusals repeat the key
+
+    def _spend(self) -> None:
+        try:
+            self._last_guard()
+        except RateLimitException as error:
+            raise LimitedError("own_limit", "this process's last guard", wait_seconds=error.period_remaining) from None
+        wait_ms = self._take()
+        if wait_ms > 0:
+            raise LimitedError(
+                "own_budget", f"{self._options.calls_per_minute} calls in 60 s are used", wait_seconds=wait_ms / 1000
+            )
+
+    @staticmethod
+    def _check_status(response: requests.Response) -> None:
+        status = response.status_code
+        if status == 200:
+            return
+        if status == 429:
+            raise LimitedError("vendor_limit", "HTTP 429")
+        if status >= 500:
+            raise OutageError("http_5xx", f"HTTP {status}", again=True)
+        raise RefusedError("http_status", f"HTTP {status}", field="status")
+
+    def _read(self, response: requests.Response, deadline: float) -> bytes:
+        """The unpacked body, piece by piece: neither a bomb nor a trickle gets past its bound."""
+        most = self._options.max_answer_bytes
+        pieces: list[bytes] = []
+        size = 0
+        while piece := response.raw.read1(_CHUNK, decode_content=True):
+            size += len(piece)
+            if size > most:
+                raise BadAnswerError("too_large", f"more than {most} bytes unpacked", field="body")
+            if self._clock.monotonic() > deadline:
+                raise OutageError("timeout", f"the answer did not end in {self._options.timeout_seconds:g} s")
+            pieces.append(piece)
+        return b"".join(pieces)
