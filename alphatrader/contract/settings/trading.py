@@ -22,6 +22,9 @@ class Window(Section, frozen=True):
     symbols: Annotated[tuple[str, ...], Meta(description="Only these; empty: all equities.")] = ()
     min_confidence: Annotated[float, Meta(ge=0, le=100, description="Least score that becomes a signal.")] = 60.0
     weights: Annotated[dict[str, float], Meta(description="Feature -> weight in the score.")] = {}  # noqa: RUF012
+    cooldown_seconds: Annotated[
+        float | None, Meta(description="Instead of `signals.cooldown_seconds`, for this strategy; null: that one.")
+    ] = None
 
 
 class Strategies(Section, frozen=True):
@@ -40,6 +43,20 @@ class Signals(Section, frozen=True):
         Seconds, Meta(description="Least market time between two signals of one symbol and strategy.")
     ] = 120.0
     life_seconds: Annotated[Seconds, Meta(description="A signal without a verdict ends after this.")] = 60.0
+    score_slope: Annotated[
+        float, Meta(gt=0, le=20, description="Score = 100 / (1 + exp(-slope x |weighted features|)), so 0 evidence is 50.")
+    ] = 4.0
+    evaluate_seconds: Annotated[
+        float, Meta(ge=0.05, le=5, description="Least machine time between two evaluations of one symbol.")
+    ] = 0.25
+    wanted_contracts: Annotated[int, Meta(ge=2, le=90, description="Most candidate contracts kept quoted at once.")] = 30
+    prior_wins: Annotated[
+        float, Meta(ge=0, le=1000, description="Sizing before there are trades: as if this many had won. An assumption.")
+    ] = 30.0
+    prior_losses: Annotated[float, Meta(ge=0, le=1000, description="And this many lost.")] = 30.0
+    win_quantile: Annotated[
+        float, Meta(gt=0, lt=0.5, description="Quantile of the win rate's posterior that sizes a trade.")
+    ] = 0.05
     target_delta: Annotated[float, Meta(gt=0, lt=1, description="Wanted |delta| of the contract.")] = 0.40
     min_delta: Annotated[float, Meta(gt=0, lt=1, description="Least |delta|.")] = 0.30
     max_delta: Annotated[float, Meta(gt=0, lt=1, description="Largest |delta|.")] = 0.55
