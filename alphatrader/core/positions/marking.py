@@ -1,0 +1,24 @@
+"""The mark of a position: the mid of the broker's own quote, or nothing."""
+
+from __future__ import annotations
+
+import math
+from decimal import Decimal
+
+from alphatrader.contract.messages.market import ContractQuote
+
+
+def mid(quote: ContractQuote | None) -> Decimal | None:
+    """None without a quote, a side, or a sound one: a crossed, infinite or negative quote marks nothing."""
+    if quote is None or quote.bid is None or quote.ask is None:
+        return None
+    if not (math.isfinite(quote.bid) and math.isfinite(quote.ask)) or quote.bid < 0 or quote.ask <= 0 or quote.bid > quote.ask:
+        return None
+    return (Decimal(str(quote.bid)) + Decimal(str(quote.ask))) / 2
+
+
+def tick(quote: ContractQuote | None) -> Decimal:
+    """The price grid of the contract; a cent where no quote names it."""
+    if quote is None or not math.isfinite(quote.min_tick) or quote.min_tick <= 0:
+        return Decimal("0.01")
+    return Decimal(str(quote.min_tick))
