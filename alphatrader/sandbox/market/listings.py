@@ -16,7 +16,7 @@ from .instruments import EQUITIES, FUTURES, INDICES, MONTH_CODES, SPECS, EquityL
 from .types import Contract
 from .venues import LIT
 
-_FUTURE_BASE, _OPTION_BASE = 400_000_000, 1 << 29
+_FUTURE_BASE, _OPTION_BASE = 400_000_000, 1 << 30  # options end at 1.5 << 30
 _EPOCH = date(2024, 1, 1)
 _MONTH_NAMES = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 _SMART = ",".join(("SMART", *LIT))
@@ -51,7 +51,7 @@ def option_con_id(symbol: str, expiry: date, strike: float, right: str) -> int:
 
 
 def unpack_option(con_id: int) -> tuple[EquityListing, date, float, str] | None:
-    if con_id < _OPTION_BASE or con_id >= _OPTION_BASE << 1:
+    if con_id < _OPTION_BASE or con_id >= _OPTION_BASE + (1 << 29):
         return None
     index, halves = con_id >> 25 & 0xF, con_id >> 1 & 0xFFF
     if index >= len(EQUITIES) or not halves:

@@ -1,8 +1,9 @@
 """Option prices, quotes and greeks of the simulated market: Black-Scholes with a smile, spreads, sizes, open interest, volume.
 
-European formula, no dividends, rate `RATE`, time to the close of the expiry date over 365 days (floor one minute); prices are
-lifted to intrinsic value, since the contracts are American. Theta is per day, vega per volatility point. Quotes of one
-contract depend on the underlying's price, the day's volatility level and market time only. Used by `simulation.py`.
+European formula, no dividends, rate `RATE`, time to the close of the expiry date over 365 days (floor one minute). Prices are
+lifted to intrinsic value, since the contracts are American; greeks stay European, as the vendor's are. Theta is per day, vega
+per volatility point. Quotes of one contract depend on the underlying's price, the day's volatility level and market time only.
+Used by `option_desk.py`.
 """
 
 from __future__ import annotations

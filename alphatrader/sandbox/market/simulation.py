@@ -239,6 +239,8 @@ class SimulatedMarket:
             self._now = self._session.open_ns
             turn.everything(self._instruments)
         self._now = now_ns
+        if turn.prints:
+            self._truth.flush()
         return turn.step(now_ns)
 
     def _session_time(self, now_ns: int) -> int:

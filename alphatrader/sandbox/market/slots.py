@@ -20,7 +20,7 @@ from .tables import MIN_PRINTS, SlotTable
 from .venues import CLOSING, LIT, ODD_LOT, OFF_EXCHANGE, OFF_EXCHANGE_SPECIAL, OPENING, REGULAR, SWEEP
 
 QUOTE, PRINT, TRUTH, INDEX = 0, 1, 2, 3
-_FIRST_KNOT_NS, _LAST_KNOT_NS = 40_000_000, 4_850_000_000
+_FIRST_KNOT_NS, _LAST_KNOT_NS, _JITTER_NS = 40_000_000, 4_850_000_000, 100_000_000
 _LIT_NAMES = tuple(LIT)
 _LIT_WEIGHTS = tuple(weight for _, weight in LIT.values())
 
@@ -214,7 +214,7 @@ def fill_slot(table: SlotTable, i: int, tape: Tape, rate: float) -> list[Event]:
     knots = max(6, int(tape.quotes_per_second * 5 * rate * (0.85 + 0.3 * draw.random())))
     bids, asks, at_high, at_low = _bid_path(table, i, knots, draw)
     gap = (_LAST_KNOT_NS - _FIRST_KNOT_NS) // (knots - 1)
-    times = [start_ns + _FIRST_KNOT_NS + k * gap + int(draw.random() * gap * 0.3) for k in range(knots)]
+    times = [start_ns + _FIRST_KNOT_NS + k * gap + int(draw.random() * min(gap * 0.3, _JITTER_NS)) for k in range(knots)]
     if table.is_index:
         return [IndexEvent(t, INDEX, bid) for t, bid in zip(times, bids, strict=True)]
     plan, iceberg, sweep = _plan_prints(table, i, tape, bids, asks, (at_high, at_low), draw)
