@@ -1,10 +1,10 @@
 """Option chains of the twelve underlyings: `AlphaVantageIngestion`, ticked by beat on the pulls worker.
 
-Reads Alpha Vantage and `market:{symbol}:last`; writes `options:{symbol}:chain`, `:greeks`, `:flow`, `:unusual`, `events:options` and
-`budget:alphavantage:state`. A tick asks for every chain that is due, each in a thread of its own, and waits a little: what has no
-answer by then, or is refused, is written again from the last good answer, marked stale with the reason and its age. So the keys
-never lapse in a session while anything good is known, and one slow symbol holds nobody. A tick that comes too early (a worker
-that was away finds many) does nothing, by our own stamps.
+Reads Alpha Vantage and `market:{symbol}:last`; writes `options:{symbol}:chain`, `:greeks`, `:flow`, `:unusual`, `events:options`
+and `budget:alphavantage:state`. A tick asks for every chain that is due, each in a thread of its own, and waits a little: what
+has no answer by then, or is refused, is written again from the last good answer, marked stale with the reason and its age. So the
+keys never lapse in a session while anything good is known, and one slow symbol holds nobody. A tick that comes too early (a
+worker that was away finds many) does nothing, by our own stamps.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class AlphaVantageIngestion:
             raise failures[0]
 
     def refresh(self, symbol: str) -> bool:
-        """Asks for one chain now and writes what came, or the last good one as stale. False where it is being asked for already."""
+        """Asks for one chain now and writes what came, or the last good one as stale. False where it is already asked for."""
         state = self._symbols[symbol]
         if not state.asking.acquire(blocking=False):
             return False
@@ -162,7 +162,7 @@ class AlphaVantageIngestion:
         return session.close_ns if session else None
 
     def _write_stale(self, symbol: str, reason: str) -> None:
-        """The last good chain again, with its own stamps, so that its age can be seen; nothing where none of this session is known."""
+        """The last good chain again, with its own stamps, so that its age shows. Nothing where none of this session is known."""
         state = self._symbols[symbol]
         with state.lock:
             held = state.held or self._recall(symbol)

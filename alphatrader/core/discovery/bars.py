@@ -1,0 +1,36 @@
+"""Closes and returns out of bars, without the jump over night."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from alphatrader.contract.messages.market import Bar
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+GAP_NS: Final = 30 * 60 * 1_000_000_000
+"""Bars further apart than this are of two sessions."""
+
+
+def closes(bars: Sequence[Bar]) -> tuple[Ints, Floats]:
+    """Start of each bar and its close; bars without a positive price are left out."""
+    good = [(bar.ts_ns, bar.close) for bar in bars if bar.close > 0.0]
+    stamps = np.array([ts_ns for ts_ns, _ in good], dtype=np.int64)
+    return stamps, np.array([close for _, close in good], dtype=np.float64)
+
+
+def returns_by_session(bars: Sequence[Bar]) -> list[Floats]:
+    """Log returns from bar to bar, one array a session."""
+    stamps, prices = closes(bars)
+    cuts = np.flatnonzero(np.diff(stamps) > GAP_NS) + 1
+    return [np.diff(np.log(part)) for part in np.split(prices, cuts) if len(part) > 1]
+
+
+def average_daily_volume(daily: Sequence[Bar], days: int) -> float | None:
+    """Mean volume of the last `days` daily bars that traded; None where there is none."""
+    volumes = [bar.volume for bar in daily if bar.volume > 0.0][-days:]
+    return sum(volumes) / len(volumes) if volumes else None

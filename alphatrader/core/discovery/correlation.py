@@ -1,0 +1,87 @@
+"""Correlation of five-minute returns over the symbols, shrunk by Ledoit and Wolf, never indefinite (domain.md section 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from sklearn.covariance import LedoitWolf
+
+from alphatrader.contract.messages.market import Bar
+from alphatrader.core.discovery.bars import Floats, closes
+
+WINDOW_NS: Final = 5 * 60 * 1_000_000_000
+MIN_OVERLAP: Final = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Correlated:
+    symbols: tuple[str, ...]
+    matrix: tuple[tuple[float, ...], ...]
+    n: int
+    """Five-minute returns that all of them have."""
+    left_out: dict[str, str]
+    """Symbol -> why."""
+
+
+def correlation(bars: Mapping[str, Sequence[Bar]]) -> Correlated:
+    """Of one-minute bars by symbol. A symbol that shares too few windows with the others is left out and named."""
+    by_window = {symbol: _returns(series) for symbol, series in bars.items()}
+    left_out = {symbol: f"{len(found)} returns" for symbol, found in by_window.items() if len(found) < MIN_OVERLAP}
+    kept = {symbol: found for symbol, found in by_window.items() if symbol not in left_out}
+    shared = _shared(kept)
+    while len(kept) > 1 and len(shared) < MIN_OVERLAP:
+        without = {symbol: _shared({s: f for s, f in kept.items() if s != symbol}) for symbol in kept}
+        worst = max(without, key=lambda symbol: len(without[symbol]))
+        left_out[worst] = f"shares {len(shared)} returns with the others"
+        del kept[worst]
+        shared = without[worst]
+    symbols = [symbol for symbol in kept if _moved(kept[symbol], shared)]
+    left_out |= dict.fromkeys(set(kept) - set(symbols), "did not move")
+    if len(symbols) < 2:
+        return Correlated((), (), len(shared), left_out)
+    table = np.array([[kept[symbol][window] for symbol in symbols] for window in shared])
+    matrix = _nearest(shrunk(table))
+    return Correlated(tuple(symbols), tuple(tuple(row) for row in np.round(matrix, 6).tolist()), len(shared), left_out)
+
+
+def shrunk(returns: Floats) -> Floats:
+    """Ledoit-Wolf on standardised columns, scaled back to ones on the diagonal."""
+    scaled = (returns - returns.mean(axis=0)) / returns.std(axis=0)
+    covariance: Floats = LedoitWolf(assume_centered=True).fit(scaled).covariance_
+    return _unit(covariance)
+
+
+def _returns(series: Sequence[Bar]) -> dict[int, float]:
+    """Window -> return since the window before it; none over a gap."""
+    stamps, prices = closes(series)
+    windows = stamps // WINDOW_NS
+    last = np.flatnonzero(np.diff(windows, append=np.int64(-1)) != 0)
+    windows, logs = windows[last], np.log(prices[last])
+    next_to = np.diff(windows) == 1
+    return dict(zip(windows[1:][next_to].tolist(), np.diff(logs)[next_to].tolist(), strict=True))
+
+
+def _shared(found: Mapping[str, dict[int, float]]) -> list[int]:
+    return sorted(set.intersection(*(set(windows) for windows in found.values()))) if found else []
+
+
+def _moved(found: dict[int, float], shared: Sequence[int]) -> bool:
+    return any(found[window] != 0.0 for window in shared)
+
+
+def _nearest(matrix: Floats) -> Floats:
+    """The matrix itself, or with its negative eigenvalues clipped and the diagonal restored."""
+    values, vectors = np.linalg.eigh((matrix + matrix.T) / 2.0)
+    if values[0] >= 0.0:
+        return matrix
+    return _unit(np.asarray(vectors @ np.diag(np.clip(values, 1e-8, None)) @ vectors.T))
+
+
+def _unit(covariance: Floats) -> Floats:
+    scale = np.sqrt(np.diag(covariance))
+    scaled: Floats = covariance / np.outer(scale, scale)
+    np.fill_diagonal(scaled, 1.0)
+    return scaled

@@ -1,0 +1,90 @@
+"""All that discovery found, as it stands in `data/<mode>/discovered.yaml` and in the seed `config/discovered.yaml`.
+
+Light: no scientific package is imported here.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import yaml
+
+from alphatrader.contract.messages.metrics import Correlation, Discovered, Parameter
+
+
+class Matrix(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    symbols: tuple[str, ...]
+    matrix: tuple[tuple[float, ...], ...]
+    n: int
+    fallback: str | None = None
+
+
+class Found(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    as_of_ns: int
+    """Market time the values were computed."""
+    with_history: tuple[str, ...]
+    """Symbols whose bars were known by then: when more are, it is worth computing again."""
+    vpin_bucket_size: dict[str, Parameter]
+    lookback_bars: dict[str, Parameter]
+    mm_profiles: dict[str, Parameter]
+    vol_regimes: dict[str, Parameter]
+    correlation_matrix: Matrix
+
+
+PARAMETERS: Final = ("vpin_bucket_size", "lookback_bars", "mm_profiles", "vol_regimes")
+
+
+class FoundError(ValueError):
+    """The file is missing or is not what it should be."""
+
+
+def read(path: Path) -> Found:
+    """Raises FoundError, which names the field."""
+    try:
+        tree = yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 a safe loader
+        found = msgspec.convert(tree, Found)
+    except (OSError, yaml.YAMLError, msgspec.ValidationError, UnicodeDecodeError) as error:
+        raise FoundError(f"{path.name}: {error}") from error
+    matrix = found.correlation_matrix
+    if any(len(row) != len(matrix.symbols) for row in (matrix.matrix, *matrix.matrix)):
+        raise FoundError(f"{path.name}: correlation_matrix.matrix is not {len(matrix.symbols)} by {len(matrix.symbols)}")
+    return found
+
+
+def write(path: Path, found: Found) -> None:
+    """Whole or not at all."""
+    beside = path.with_suffix(".new")
+    with beside.open("w") as file:
+        yaml.dump(
+            msgspec.to_builtins(found),
+            file,
+            Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper),
+            sort_keys=False,
+            default_flow_style=None,
+            width=120,
+        )
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(beside, path)
+
+
+def messages(found: Found, published_ns: int) -> tuple[dict[str, Discovered], Correlation]:
+    """What the keys hold: the four maps by name, and the matrix."""
+    maps = {name: Discovered(found.as_of_ns, published_ns, getattr(found, name)) for name in PARAMETERS}
+    matrix = found.correlation_matrix
+    return maps, Correlation(found.as_of_ns, published_ns, matrix.symbols, matrix.matrix, matrix.n, matrix.fallback)
+
+
+def kept(previous: Parameter | None, computed: Parameter) -> Parameter:
+    """`computed`, or the value that was known before, marked as kept: where nothing could be computed, and where a fallback on
+    fewer data would replace what was once measured."""
+    if previous is None or previous.value is None or computed.fallback is None:
+        return computed
+    measured = previous.fallback is None or previous.fallback.startswith("kept")
+    if computed.value is not None and not (measured and computed.n < previous.n):
+        return computed
+    origin = "kept from an earlier run" if measured else (previous.fallback or "").split(";")[0]
+    return msgspec.structs.replace(previous, fallback=f"{origin}; {computed.fallback}")

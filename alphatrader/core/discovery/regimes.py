@@ -1,0 +1,73 @@
+"""Volatility states of a symbol: a Gaussian mixture on log realised volatility, its size by BIC (domain.md section 5)."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.mixture import GaussianMixture
+
+from alphatrader.contract.messages.metrics import Parameter
+from alphatrader.core.discovery.bars import Floats
+
+BARS_A_WINDOW: Final = 5
+MIN_WINDOWS: Final = 60
+MOST_STATES: Final = 3
+MINUTES_A_YEAR: Final = 252 * 390
+
+
+def vol_regimes(returns: Sequence[Floats], *, seed: int) -> Parameter:
+    """`returns` of one-minute bars by session. Value: the number of states, which may be 1; their volatilities (yearly), weights
+    and the bounds between them are in `detail`, calmest first. Confidence: mean probability of each window's own state."""
+    logs = np.concatenate([_log_vols(session) for session in returns]) if returns else np.empty(0)
+    n = len(logs)
+    if n < MIN_WINDOWS:
+        return Parameter(value=None, n=n, confidence=None, fallback=f"{n} five-minute windows, {MIN_WINDOWS} are needed")
+    points = logs.reshape(-1, 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        fits = [GaussianMixture(k, n_init=2, random_state=seed).fit(points) for k in range(1, MOST_STATES + 1)]
+    bics = [float(fit.bic(points)) for fit in fits]
+    best = fits[int(np.argmin(bics))]
+    order = np.argsort(best.means_.ravel())
+    means = best.means_.ravel()[order]
+    spreads = np.sqrt(best.covariances_.ravel()[order])
+    weights = best.weights_[order]
+    certain = float(best.predict_proba(points).max(axis=1).mean())
+    return Parameter(
+        value=float(len(means)),
+        n=n,
+        confidence=round(certain, 4) if len(means) > 1 else None,
+        fallback=None,
+        detail={
+            "states": [
+                {"vol": round(float(np.exp(mean)), 6), "log_sd": round(float(sd), 6), "weight": round(float(weight), 6)}
+                for mean, sd, weight in zip(means, spreads, weights, strict=True)
+            ],
+            "bounds_vol": [round(bound, 6) for bound in _bounds(best, order)],
+            "bic": [round(bic, 3) for bic in bics],
+            "window_minutes": BARS_A_WINDOW,
+        },
+    )
+
+
+def _log_vols(returns: Floats) -> Floats:
+    """Log of the yearly volatility of each full window; windows without any move say nothing and are left out."""
+    windows = len(returns) // BARS_A_WINDOW
+    squares = (returns[: windows * BARS_A_WINDOW].reshape(windows, BARS_A_WINDOW) ** 2).mean(axis=1)
+    return np.asarray(np.log(np.sqrt(squares[squares > 0.0] * MINUTES_A_YEAR)))
+
+
+def _bounds(fit: GaussianMixture, order: np.ndarray) -> list[float]:
+    """Volatility at which the likelier state changes, between neighbouring states."""
+    means = fit.means_.ravel()[order]
+    found = []
+    for low, high, below, above in zip(means[:-1], means[1:], order[:-1], order[1:], strict=True):
+        grid = np.linspace(low, high, 512)
+        share = fit.predict_proba(grid.reshape(-1, 1))
+        crossing = np.flatnonzero(share[:, above] >= share[:, below])
+        found.append(float(np.exp(grid[crossing[0]] if len(crossing) else high)))
+    return found
