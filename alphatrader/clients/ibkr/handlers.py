@@ -1,0 +1,180 @@
+"""Our own handlers for market-data frames, placed into `ib.client.decoder.handlers`, which is an ordinary dict.
+
+They give the exact fields of the wire (ib_insync drops the exchange's time and folds books its own way) to the feed that asked
+for them. A bad frame is refused with its field named, counted, and changes nothing. Field order: EDecoder of the TWS API.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from alphatrader.clients.ibkr.wire import BadFrameError, computed, number, optional, text, whole
+
+Fields = Sequence[str]
+
+
+class Feed(Protocol):
+    """Who asked for data, by what it can be told."""
+
+    def tick_price(self, tick: int, price: float, size: float | None) -> None: ...
+
+    def tick_size(self, tick: int, size: float) -> None: ...
+
+    def tick_generic(self, tick: int, value: float) -> None: ...
+
+    def tick_text(self, tick: int, text: str) -> None: ...
+
+    def option(
+        self,
+        tick: int,
+        implied_vol: float | None,
+        delta: float | None,
+        gamma: float | None,
+        vega: float | None,
+        theta: float | None,
+        under_price: float | None,
+    ) -> None: ...
+
+    def min_tick(self, tick: float) -> None: ...
+
+    def depth(
+        self, operation: int, position: int, side: int, price: float, size: float, venue: str, market_maker: str
+    ) -> None: ...
+
+    def trade(
+        self, seconds: int, price: float, size: float, past_limit: bool, unreported: bool, venue: str, conditions: str
+    ) -> None: ...
+
+    def bar(
+        self, seconds: int, open_: float, high: float, low: float, close: float, volume: float, wap: float, count: int
+    ) -> None: ...
+
+
+class Line(Protocol):
+    """One subscription as the handlers see it."""
+
+    feed: Feed
+    confirmed: bool
+    """Something came on it."""
+
+
+class Handlers:
+    """`lines` is the live table of subscriptions by request id; frames of others (cancelled ones) are passed over."""
+
+    def __init__(self, lines: Mapping[int, Line], refuse: Callable[[str], None]) -> None:
+        self._lines = lines
+        self._refuse = refuse
+
+    def install(self, handlers: dict[int, Any]) -> None:
+        ours: dict[int, Callable[[Fields], None]] = {
+            1: self._price,
+            2: self._size,
+            12: self._depth,
+            13: self._depth_attributed,
+            21: self._option,
+            45: self._generic,
+            46: self._text,
+            50: self._bar,
+            58: self._data_type,
+            81: self._parameters,
+            99: self._tick_by_tick,
+        }
+        for number_, handler in ours.items():
+            handlers[number_] = self._guarded(handler)
+
+    def _guarded(self, handler: Callable[[Fields], None]) -> Callable[[Fields], None]:
+        def guarded(fields: Fields) -> None:
+            try:
+                handler(fields)
+            except BadFrameError as error:
+                self._refuse(f"message {fields[0]}: {error}")
+
+        return guarded
+
+    def _feed(self, fields: Fields, index: int) -> Feed | None:
+        line = self._lines.get(whole(fields, index, "reqId"))
+        if line is None:
+            return None
+        line.confirmed = True
+        return line.feed
+
+    def _price(self, f: Fields) -> None:
+        if (feed := self._feed(f, 2)) is not None and (price := optional(f, 4, "price")) is not None:
+            feed.tick_price(whole(f, 3, "tickType"), price, optional(f, 5, "size"))
+
+    def _size(self, f: Fields) -> None:
+        if (feed := self._feed(f, 2)) is not None and (size := optional(f, 4, "size")) is not None:
+            feed.tick_size(whole(f, 3, "tickType"), size)
+
+    def _generic(self, f: Fields) -> None:
+        if (feed := self._feed(f, 2)) is not None:
+            feed.tick_generic(whole(f, 3, "tickType"), number(f, 4, "value"))
+
+    def _text(self, f: Fields) -> None:
+        if (feed := self._feed(f, 2)) is not None:
+            feed.tick_text(whole(f, 3, "tickType"), text(f, 4, "value"))
+
+    def _option(self, f: Fields) -> None:
+        if (feed := self._feed(f, 1)) is None:
+            return
+        feed.option(
+            whole(f, 2, "tickType"),
+            implied_vol=computed(f, 4, "impliedVol", -1),
+            delta=computed(f, 5, "delta", -2),
+            gamma=computed(f, 8, "gamma", -2),
+            vega=computed(f, 9, "vega", -2),
+            theta=computed(f, 10, "theta", -2),
+            under_price=computed(f, 11, "undPrice", -1),
+        )
+
+    def _parameters(self, f: Fields) -> None:
+        if (feed := self._feed(f, 1)) is not None:
+            feed.min_tick(number(f, 2, "minTick"))
+
+    def _data_type(self, f: Fields) -> None:
+        self._feed(f, 2)
+
+    def _depth(self, f: Fields) -> None:
+        if (feed := self._feed(f, 2)) is None:
+            return
+        price, size = optional(f, 6, "price") or 0.0, optional(f, 7, "size") or 0.0
+        feed.depth(whole(f, 4, "operation"), whole(f, 3, "position"), whole(f, 5, "side"), price, size, "", "")
+
+    def _depth_attributed(self, f: Fields) -> None:
+        if (feed := self._feed(f, 2)) is None:
+            return
+        name, smart = text(f, 4, "marketMaker"), text(f, 9, "isSmartDepth") not in ("", "0")
+        price, size = optional(f, 7, "price") or 0.0, optional(f, 8, "size") or 0.0
+        # A smart row names the exchange where a direct one names the market maker.
+        venue, maker = (name, "") if smart else ("", name)
+        feed.depth(whole(f, 5, "operation"), whole(f, 3, "position"), whole(f, 6, "side"), price, size, venue, maker)
+
+    def _tick_by_tick(self, f: Fields) -> None:
+        feed = self._feed(f, 1)
+        if feed is None or whole(f, 2, "tickType") not in (1, 2):
+            return
+        mask = whole(f, 6, "attributes")
+        feed.trade(
+            whole(f, 3, "time"),
+            number(f, 4, "price"),
+            number(f, 5, "size"),
+            past_limit=bool(mask & 1),
+            unreported=bool(mask & 2),
+            venue=text(f, 7, "exchange"),
+            conditions=text(f, 8, "specialConditions"),
+        )
+
+    def _bar(self, f: Fields) -> None:
+        if (feed := self._feed(f, 2)) is None:
+            return
+        feed.bar(
+            whole(f, 3, "time"),
+            number(f, 4, "open"),
+            number(f, 5, "high"),
+            number(f, 6, "low"),
+            number(f, 7, "close"),
+            number(f, 8, "volume"),
+            number(f, 9, "wap"),
+            whole(f, 10, "count"),
+        )

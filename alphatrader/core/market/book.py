@@ -1,0 +1,112 @@
+"""The level-2 book of one instrument, folded from the broker's depth operations.
+
+Rows are kept as the broker numbers them: an insert pushes later rows down, a delete pulls them up. A gateway that only inserts at
+the end, updates in place and deletes at the end gives the same book. `levels` consolidates rows of several venues by price.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from alphatrader.contract.messages.market import Level
+
+INSERT: Final = 0
+UPDATE: Final = 1
+DELETE: Final = 2
+ASK: Final = 0
+BID: Final = 1
+SHOWN_LEVELS: Final = 10
+
+
+class Row(NamedTuple):
+    price: float
+    size: float
+    venue: str
+    market_maker: str
+
+
+class BookError(ValueError):
+    """An operation that fits no book: rows were lost, and the book must be asked for anew."""
+
+
+class DepthBook:
+    def __init__(self, rows: int) -> None:
+        self._rows = rows
+        self.asks: list[Row] = []
+        self.bids: list[Row] = []
+
+    def apply(
+        self, operation: int, position: int, side: int, price: float, size: float, venue: str = "", market_maker: str = ""
+    ) -> None:
+        """One operation. Raises BookError, leaving the book as it was, when it does not fit."""
+        if side not in (ASK, BID):
+            raise BookError(f"side {side} is neither ask (0) nor bid (1)")
+        rows = self.bids if side == BID else self.asks
+        if operation == DELETE:
+            self._delete(rows, position)
+            return
+        if not math.isfinite(price) or not math.isfinite(size) or size < 0:
+            raise BookError(f"price {price} or size {size} is not a number a book can hold")
+        row = Row(price, size, venue, market_maker)
+        if operation == INSERT:
+            if not 0 <= position <= len(rows):
+                raise BookError(f"insert at {position} into {len(rows)} rows")
+            rows.insert(position, row)
+            # A gateway may let the last row fall off without a word; a delete of it that does come is then no error.
+            del rows[self._rows :]
+        elif operation == UPDATE:
+            if not 0 <= position < len(rows):
+                raise BookError(f"update at {position} of {len(rows)} rows")
+            rows[position] = row
+        else:
+            raise BookError(f"operation {operation} is neither insert (0), update (1) nor delete (2)")
+
+    def _delete(self, rows: list[Row], position: int) -> None:
+        if 0 <= position < len(rows):
+            del rows[position]
+        elif position < self._rows:
+            raise BookError(f"delete at {position} of {len(rows)} rows")
+
+    def clear(self) -> None:
+        self.asks.clear()
+        self.bids.clear()
+
+    def best(self) -> tuple[float | None, float | None]:
+        """Best bid and ask."""
+        bid = max((row.price for row in self.bids if row.size > 0), default=None)
+        ask = min((row.price for row in self.asks if row.size > 0), default=None)
+        return bid, ask
+
+    def levels(self) -> tuple[tuple[Level, ...], tuple[Level, ...]]:
+        """Bids and asks by price, best first; the venues and makers of a price are joined by commas, the largest first."""
+        return consolidate(self.bids, descending=True), consolidate(self.asks, descending=False)
+
+
+def consolidate(rows: Iterable[Row], *, descending: bool, most: int = SHOWN_LEVELS) -> tuple[Level, ...]:
+    """Rows merged by price: sizes added, empty rows left out."""
+    by_price: dict[float, list[Row]] = {}
+    for row in rows:
+        if row.size > 0:
+            by_price.setdefault(row.price, []).append(row)
+    levels = []
+    for price in sorted(by_price, reverse=descending)[:most]:
+        here = by_price[price]
+        if len(here) == 1:
+            levels.append(Level(price, here[0].size, here[0].venue, here[0].market_maker))
+            continue
+        here.sort(key=lambda row: -row.size)
+        levels.append(
+            Level(
+                price,
+                sum(row.size for row in here),
+                _joined(row.venue for row in here),
+                _joined(row.market_maker for row in here),
+            )
+        )
+    return tuple(levels)
+
+
+def _joined(names: Iterable[str]) -> str:
+    return ",".join(dict.fromkeys(name for name in names if name))

@@ -1,0 +1,33 @@
+"""CRC32 over the top ten rows of a book, in Kraken's layout: it proves that a reader holds the book that was written.
+
+Asks low to high, then bids high to low; of each row the price, then the size, as fixed decimals without the dot and without
+leading zeros, all joined. It says nothing about the exchange: the broker sends no checksum of its own.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable
+from typing import Final
+
+from alphatrader.contract.messages.market import Level
+
+ROWS: Final = 10
+PRICE_DECIMALS: Final = 6
+SIZE_DECIMALS: Final = 2
+
+
+def checksum(
+    bids: Iterable[Level], asks: Iterable[Level], *, price_decimals: int = PRICE_DECIMALS, size_decimals: int = SIZE_DECIMALS
+) -> int:
+    """Of sides given best first."""
+    pieces = []
+    for side in (asks, bids):
+        for _, level in zip(range(ROWS), side, strict=False):
+            pieces.append(_digits(level.price, price_decimals))
+            pieces.append(_digits(level.size, size_decimals))
+    return zlib.crc32("".join(pieces).encode())
+
+
+def _digits(value: float, decimals: int) -> str:
+    return f"{value:.{decimals}f}".replace(".", "").lstrip("0")
