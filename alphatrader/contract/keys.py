@@ -363,8 +363,8 @@ EVENTS_FILLS = _key(
     maxlen=20_000,
 )  # fmt: skip
 EVENTS_ACCOUNT = _key(
-    "events:account", STREAM, e.Account, M.EXECUTION, (*_ORDERED, M.ROUTINES, M.SIGNALS), "The account, as the broker has it", server=STATE,
-    maxlen=5_000,
+    "events:account", STREAM, e.Account, M.EXECUTION, (*_ORDERED, M.ROUTINES, M.SIGNALS), "The account, as the broker has it",
+    server=STATE, maxlen=5_000,
 )  # fmt: skip
 BUYING_POWER = _key(
     "global:buying_power", VALUE, e.BuyingPower, M.EXECUTION, (M.RISK,), "Buying power, from the broker", server=STATE, plan=True

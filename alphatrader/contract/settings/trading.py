@@ -54,9 +54,9 @@ class Signals(Section, frozen=True):
         float, Meta(ge=0, le=1000, description="Sizing before there are trades: as if this many had won. An assumption.")
     ] = 30.0
     prior_losses: Annotated[float, Meta(ge=0, le=1000, description="And this many lost.")] = 30.0
-    win_quantile: Annotated[
-        float, Meta(gt=0, lt=0.5, description="Quantile of the win rate's posterior that sizes a trade.")
-    ] = 0.05
+    win_quantile: Annotated[float, Meta(gt=0, lt=0.5, description="Quantile of the win rate's posterior that sizes a trade.")] = (
+        0.05
+    )
     target_delta: Annotated[float, Meta(gt=0, lt=1, description="Wanted |delta| of the contract.")] = 0.40
     min_delta: Annotated[float, Meta(gt=0, lt=1, description="Least |delta|.")] = 0.30
     max_delta: Annotated[float, Meta(gt=0, lt=1, description="Largest |delta|.")] = 0.55
