@@ -1,9 +1,9 @@
 """PositionManager: what is held, what it is worth, and how it should end.
 
-Reads `ledger:fills` (the truth, whole at every start), `events:fills`, `events:account`, `ledger:approvals` (the plan of a position)
-and `quotes:{con_id}` of what it holds; writes `positions:*`, `global:positions:count`, `global:pnl:*`, `exits:{position}`,
-`ledger:trades`, `ledger:adjustments`, `wanted:positions` and `events:positions`. It sends nothing to the broker: execution makes
-the wanted exits so. Started by the Procfile line `positions`.
+Reads `ledger:fills` (the truth, whole at every start), `events:fills`, `events:account`, `ledger:approvals` (the plan of a
+position) and `quotes:{con_id}` of what it holds; writes `positions:*`, `global:positions:count`, `global:pnl:*`,
+`exits:{position}`, `ledger:trades`, `ledger:adjustments`, `wanted:positions` and `events:positions`. It sends nothing to the
+broker: execution makes the wanted exits so. Started by the Procfile line `positions`.
 """
 
 from __future__ import annotations
@@ -58,6 +58,10 @@ class PositionManager(StreamModule):
         self._account: Account | None = None
         self._reconciler = reconciliation.Reconciler(self._patience)
         self._wanted: frozenset[int] | None = None
+        self._history: dict[str, Decimal] = {}
+        """Closed and dropped in an earlier session -> what it realized."""
+        self._new_fills: set[int] = set()
+        """Contracts with executions that came since we last agreed with the broker."""
         self._cursor = Cursor.at_end(STREAMS)
 
     # -- recovery
@@ -69,20 +73,30 @@ class PositionManager(StreamModule):
         self._adjustments = await self.store.fields(k.LEDGER_ADJUSTMENTS.at())
         self._trades = await self.store.fields(k.LEDGER_TRADES.at())
         await self._read_ledger()
-        for key, kept in ((k.POSITIONS, self._positions), (k.EXITS, self._exits)):
-            bounds = [bound async for bound in self.store.scan(key)]
-            for record in await self.store.get_many(bounds):
-                if record is not None:
-                    kept[record.id if isinstance(record, Position) else record.position_id] = record  # type: ignore[index]
+        records_kept = await self.store.get_many([bound async for bound in self.store.scan(k.POSITIONS)])
+        exits_kept = await self.store.get_many([bound async for bound in self.store.scan(k.EXITS)])
+        self._positions = {record.id: record for record in records_kept if record is not None}
+        self._exits = {wanted.position_id: wanted for wanted in exits_kept if wanted is not None}
         latest = await self.store.latest(k.EVENTS_ACCOUNT.at())
         self._hear_account(latest[0] if latest else None)
         await self._turn()
         self.log.info("recovered", positions=len(self._open()), trades=len(self._trades))
 
     async def _read_ledger(self) -> None:
+        """Every fill there is: what the stream may have missed, too."""
         fills = await self.store.fields(k.LEDGER_FILLS.at())
-        for refused in self._ledger.hear_all([*fills.values(), *self._adjustments.values()]):
-            self._refuse(refused)
+        for fill in (*fills.values(), *self._adjustments.values()):
+            self._hear_fill(fill)
+
+    def _hear_fill(self, fill: Fill) -> bool:
+        try:
+            changed = self._ledger.hear(fill)
+        except BadFillError as error:
+            self._refuse(str(error))
+            return False
+        if changed and fill.key not in self._adjustments:
+            self._new_fills.add(fill.con_id)
+        return changed
 
     def _refuse(self, reason: str) -> None:
         self.health.count("refused fills")
@@ -107,11 +121,8 @@ class PositionManager(StreamModule):
             if isinstance(entry.event, Account):
                 self._hear_account(entry.event)
                 continue
-            try:
-                changed = self._ledger.hear(entry.event) or changed
-                self.health.count("fills")
-            except BadFillError as error:
-                self._refuse(str(error))
+            self.health.count("fills")
+            changed = self._hear_fill(entry.event) or changed
         return changed
 
     def _hear_account(self, account: Account | None) -> None:
@@ -128,6 +139,8 @@ class PositionManager(StreamModule):
         if comparison.standing:
             await self._settle(batch, comparison.standing, now_ns)
             comparison = self._reconciler.compare(self._ledger.quantities(), self._account, self.clock.machine_ns())
+        elif not comparison.differences:
+            self._new_fills.clear()
         books = self._ledger.positions()
         quotes = await self._quotes(books)
         for held in books.values():
@@ -148,13 +161,15 @@ class PositionManager(StreamModule):
 
     async def _update(self, batch: Batch, held: Booked, quote: ContractQuote | None, now_ns: int) -> None:
         before, last = self._positions.get(held.id), self._exits.get(held.id)
-        if before is None and self._is_history(held, now_ns):
+        if before is None and (self._history.get(held.id) == held.realized or self._is_history(held, now_ns)):
             return
         if before is not None and before.status == "closed" and held.quantity == 0 and before.realized == held.realized:
             return
         approval = None
         if before is None and not held.external:
             approval = await self.store.field(k.LEDGER_APPROVALS.at(), held.id)
+            if approval is None:
+                self.log.warning("position_without_approval", position=held.id, con_id=held.con_id)
         price = marking.mid(quote)
         age_ms = round((self.clock.machine_ns() - quote.machine_ns) / 1e6, 1) if quote is not None else None
         record = records.position(held, approval, before, records.Mark(price, age_ms), last)
@@ -172,17 +187,17 @@ class PositionManager(StreamModule):
                 position=record.id,
                 quantity=record.quantity,
                 realized=record.realized,
-                by=held.closed_by or None,
             )
 
     def _is_history(self, held: Booked, now_ns: int) -> bool:
         """Closed, told and dropped in an earlier session."""
-        return (
-            held.closed_ns is not None
-            and held.id in self._trades
-            and self._trades[held.id].closed_ns == held.closed_ns
-            and self._session(held.closed_ns) != self._session(now_ns)
-        )
+        told = self._trades.get(held.id)
+        if held.closed_ns is None or told is None or told.closed_ns != held.closed_ns or told.pnl != held.realized:
+            return False
+        if self._session(held.closed_ns) == self._session(now_ns):
+            return False
+        self._history[held.id] = held.realized
+        return True
 
     def _plan(
         self, batch: Batch, record: Position, last: WantedExit | None, quote: ContractQuote | None, now_ns: int
@@ -244,13 +259,14 @@ class PositionManager(StreamModule):
         for difference in standing:
             if held.get(difference.con_id, 0) != difference.ours or self._account is None:
                 continue
-            for late in reconciliation.outdated(difference, self._adjustments.values()):
-                self._ledger.forget(late)
-                del self._adjustments[late.key]
-                batch.drop_field(k.LEDGER_ADJUSTMENTS.at(), late.key)
-                self.log.warning("adjustment_withdrawn", con_id=late.con_id, why=late.exec_id)
-                break
-            else:
+            late = difference.con_id in self._new_fills
+            outdated = reconciliation.outdated(difference, self._adjustments.values()) if late else []
+            for fill in outdated:
+                self._ledger.forget(fill)
+                del self._adjustments[fill.key]
+                batch.drop_field(k.LEDGER_ADJUSTMENTS.at(), fill.key)
+                self.log.warning("adjustment_withdrawn", con_id=fill.con_id, why=fill.exec_id)
+            if not outdated:
                 self._adjust(batch, difference, now_ns)
 
     def _adjust(self, batch: Batch, difference: reconciliation.Difference, now_ns: int) -> None:
@@ -271,9 +287,7 @@ class PositionManager(StreamModule):
             self._ledger.hear(fill)
             batch.put_field(k.LEDGER_ADJUSTMENTS.at(), fill.key, fill)
             self.health.count(fill.exec_id)
-            self.log.warning(
-                "settled_with_the_broker", con_id=fill.con_id, side=fill.side, quantity=fill.quantity, why=fill.exec_id
-            )
+            self.log.warning("settled_with_broker", con_id=fill.con_id, side=fill.side, quantity=fill.quantity, why=fill.exec_id)
 
     # -- all of them
 
@@ -281,7 +295,8 @@ class PositionManager(StreamModule):
         held = self._open()
         session = self._session(now_ns)
         unrealized = records.total(position.unrealized for position in held)
-        realized = records.realized_in(books.values(), session, self._session)
+        since_ns = self.calendar.next(self.calendar.current(now_ns), -1).close_ns
+        realized = records.realized_in(books.values(), session, self._session, since_ns)
         by_symbol: dict[str, int] = {}
         for position in held:
             by_symbol[position.symbol] = by_symbol.get(position.symbol, 0) + 1
@@ -329,9 +344,3 @@ class PositionManager(StreamModule):
             self.health.degraded(f"fills of contracts that are no options: conId {', '.join(map(str, unnamed))}")
         else:
             self.health.ready()
-
-
-def main() -> None:
-    from alphatrader.runtime.module import main as live
-
-    live(PositionManager)

@@ -1,8 +1,8 @@
 """Positions out of executions: a fold of all fills, the same for any order and any repetition of them (faults.md I10).
 
-A fill of ours belongs to the intent its orderRef names. A fill of nobody's (a trade by hand, emergency's closing, what the account
-taught us) closes the oldest position of its contract; what is left over is the position `ext-{conId}`. Cost is the average cost
-with commissions; a commission that is not reported yet counts nothing until it is, then everything is folded anew.
+A fill of ours belongs to the intent its orderRef names. A fill of nobody's (a trade by hand, emergency's closing, what the
+account taught us) closes the oldest position of its contract; what is left over is the position `ext-{conId}`. Cost is the
+average cost with commissions; a commission that is not reported yet counts nothing until it is, then all is folded anew.
 """
 
 from __future__ import annotations
@@ -172,11 +172,9 @@ def _close(held: Booked, signed: int, fill: Fill) -> None:
 
 def _share(fill: Fill, signed: int) -> Decimal:
     """The commission of a part of a fill."""
-    if fill.commission is None:
-        return _ZERO
-    return (
-        fill.commission if abs(signed) == fill.quantity else (fill.commission * abs(signed) / fill.quantity).quantize(_CENT_SHARE)
-    )
+    if fill.commission is None or abs(signed) == fill.quantity:
+        return fill.commission or _ZERO
+    return (fill.commission * abs(signed) / fill.quantity).quantize(_CENT_SHARE)
 
 
 def _slipped(held: Booked, signed: int, fill: Fill) -> Decimal | None:

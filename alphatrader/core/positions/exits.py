@@ -1,8 +1,8 @@
 """The plan of exits: stop and last target stand at the broker; scaling out, trailing and the time exit are wanted from here.
 
-A third is sold at the first target, half of the rest at those between, and the target order at the broker sells what remains at the
-last. Once the gain is `trail_after_r` first risks the stop follows the best mark; it never goes back. What expires today is flat by
-the set time. A wanted exit of everything is final.
+A third is sold at the first target, half of the rest at those between, and the target order at the broker sells what remains at
+the last. Once the gain is `trail_after_r` first risks the stop follows the best mark; it never goes back. What expires today is
+flat by the set time. A wanted exit of everything is final.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Trailing:
 
 
 def remaining(opened: int, hit: int, targets: int) -> int:
-    """Contracts to keep after `hit` of so many targets: the first sells a third, the next half of the rest, the last everything."""
+    """Contracts to keep after `hit` of so many targets: the first sells a third, the next half of the rest, the last all."""
     keep = opened
     for number in range(1, hit + 1):
         if number == targets:

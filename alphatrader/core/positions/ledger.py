@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from msgspec.structs import replace
 
 from alphatrader.contract.messages.market import OptionRef
@@ -45,16 +43,6 @@ class Ledger:
     def forget(self, fill: Fill) -> None:
         self._fills.get(fill.con_id, {}).pop(fill.key, None)
         self._booked.pop(fill.con_id, None)
-
-    def hear_all(self, fills: Iterable[Fill]) -> list[str]:
-        """Takes many; returns what is wrong with those that were refused."""
-        refused = []
-        for fill in fills:
-            try:
-                self.hear(fill)
-            except BadFillError as error:
-                refused.append(str(error))
-        return refused
 
     def positions(self) -> dict[str, Booked]:
         """Position id -> what all fills make of it, closed ones too."""

@@ -34,7 +34,7 @@ class Comparison:
     reconciled: bool
     differences: tuple[str, ...]
     standing: tuple[Difference, ...]
-    """Those older than the patience."""
+    """Those that the broker still stated after the patience: its word may be taken."""
 
 
 class Reconciler:
@@ -61,9 +61,10 @@ class Reconciler:
                 found[con_id] = Difference(con_id, held, broker, at_broker, since)
         self._since = found
         self._agreed = self._agreed or not found
-        standing = tuple(d for d in found.values() if machine_ns - d.since_machine_ns >= self._patience_ns)
+        old = any(machine_ns - d.since_machine_ns >= self._patience_ns for d in found.values())
+        standing = tuple(d for d in found.values() if account.machine_ns - d.since_machine_ns >= self._patience_ns)
         words = tuple(difference.words(machine_ns) for difference in found.values())
-        return Comparison(self._agreed and not standing, words, standing)
+        return Comparison(self._agreed and not old, words, standing)
 
 
 def outdated(difference: Difference, adjustments: Iterable[Fill]) -> list[Fill]:

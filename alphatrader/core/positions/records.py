@@ -128,9 +128,10 @@ def trade(now: Position, held: Booked, wanted: WantedExit | None, session_of: Se
     )
 
 
-def realized_in(books: Iterable[Booked], session: str, session_of: SessionOf) -> Decimal:
-    """USD realized in a session: by the fills that fell into it."""
-    amounts = (amount for held in books for ts_ns, amount in held.realizations if session_of(ts_ns) == session)
+def realized_in(books: Iterable[Booked], session: str, session_of: SessionOf, since_ns: int) -> Decimal:
+    """USD realized in a session: by the fills that fell into it. Nothing of it is older than `since_ns`."""
+    recent = (held for held in books if held.updated_ns >= since_ns)
+    amounts = (amount for held in recent for ts_ns, amount in held.realizations if session_of(ts_ns) == session)
     return sum(amounts, Decimal(0))
 
 
