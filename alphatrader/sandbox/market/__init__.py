@@ -14,7 +14,8 @@ From the outside in:
 | `slots.py` | the events of 5 seconds: quotes, prints, sweeps, icebergs, hidden and off-exchange trades |
 | `tables.py` | one instrument's session in 5-second rows, which bars sum up and which `slots.py` fills |
 | `paths.py` | price paths: daily levels, factors, informed-flow episodes |
-| `depth.py`, `options.py`, `option_desk.py`, `auctions.py`, `news.py`, `history.py` | level 2, options, closing imbalances, news, historical bars |
+| `options.py`, `option_desk.py` | what options are worth; their quotes and bars |
+| `depth.py`, `auctions.py`, `news.py`, `history.py` | level 2, closing imbalances, news, historical bars |
 | `instruments.py`, `venues.py` | what there is, as tables |
 | `listings.py`, `expiry_rules.py`, `business_days.py` | contracts listed on a date, expiry rules, sessions and holidays |
 | `hashing.py`, `truth.py` | chance from names; the log of what was generated |
