@@ -35,6 +35,7 @@ _KEPT = 0.5  # of an episode's drift that stays after the decay
 _DECAY_SECONDS = 60
 _LEADS_OTHERS = {"QQQ": "SPY", "IWM": "SPY"}  # their episodes mostly share the leader's direction
 _SAME_DIRECTION = 0.7
+_LED_BY_THEMSELVES = {"SPY", "QQQ", "IWM"}
 
 
 def _weekday_index(day: date) -> int:
@@ -137,6 +138,13 @@ class Paths:
         decayed = np.minimum(end + _DECAY_SECONDS, (np.arange(blocks) + 1) * block)
         return Episodes(start, end, decayed, direction, drift)
 
+    def _follow_the_market(self, spec: Spec, session: Session, slots: int, walk: Floats) -> None:
+        """Whatever moves with the market moves with the informed flow in SPY too."""
+        lead = self.episodes("SPY", session.day, slots)
+        load = dict(spec.loads).get("market", 0.0)
+        if lead is not None and load:
+            walk += lead.drift_path(slots) * (load * spec.daily_vol / SPECS["SPY"].daily_vol)
+
     def session(self, symbol: str, session: Session) -> SessionPath:
         """The path of `symbol`; an instrument that follows another gets the leader's, scaled to its own level."""
         spec = SPECS[symbol]
@@ -158,6 +166,8 @@ class Paths:
         episodes = self.episodes(symbol, session.day, slots)
         if episodes is not None:
             walk += episodes.drift_path(slots)
+        if symbol not in _LED_BY_THEMSELVES:
+            self._follow_the_market(spec, session, slots, walk)
         walk += np.linspace(0.0, 1.0, slots + 1) * (target - opening - walk[-1])
         path = SessionPath(opening + walk, None if episodes is None else episodes.lean(slots), episodes)
         self._sessions[symbol, session.day] = path
