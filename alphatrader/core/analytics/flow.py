@@ -5,6 +5,8 @@ from __future__ import annotations
 import msgspec
 
 SECOND_NS = 1_000_000_000
+MIN_WATCH_NS = 30 * SECOND_NS
+"""A handful of prints is one-sided by chance."""
 
 
 class FlowWindow(msgspec.Struct):
@@ -27,7 +29,9 @@ class FlowWindow(msgspec.Struct):
         self._forget(ts_ns)
 
     def value(self, now_ns: int, seconds: int | None = None) -> float | None:
-        """Signed share of the volume in the last `seconds`; None without a print in them."""
+        """Signed share of the volume in the last `seconds`; None without a print in them, or after too short a watch."""
+        if self.since_ns is None or now_ns - self.since_ns < MIN_WATCH_NS:
+            return None
         first = now_ns // SECOND_NS - (seconds or self.seconds)
         signed = volume = 0.0
         for second, slot_signed, slot_volume in reversed(self.slots):
