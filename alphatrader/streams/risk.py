@@ -1,0 +1,333 @@
+"""RiskManager: says yes or no to each signal, one after the other, and keeps the lease.
+
+Reads `events:signals`, `events:orders`, `events:fills`, `events:account`, `events:positions`, `events:halt`, `control:*`, and at
+each turn `global:halt`, `global:buying_power`, `positions:summary`, `global:pnl:*`. Writes `events:approvals` and
+`ledger:approvals`, `ledger:risk` (its books, with the place in the streams, in one MULTI), `lease`, `global:risk:*`, and
+`control:risk` when a limit latches. Started by the Procfile line `risk`; one process, so that places are granted one by one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace as with_fields
+from decimal import Decimal
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from alphatrader.contract import keys as k
+from alphatrader.contract.key import BoundKey
+from alphatrader.contract.messages.orders import OPEN_STATES, Account, Fill, OrderEvent, OrderRecord
+from alphatrader.contract.messages.positions import ClosedTrade, Position, PositionEvent
+from alphatrader.contract.messages.risk import ControlRequest, HaltEvent, Lease, RiskMeasure
+from alphatrader.contract.messages.signals import Signal, SignalEvent
+from alphatrader.contract.modules import Module
+from alphatrader.core.orders.refs import intent_of, role_of
+from alphatrader.core.risk import places, state, verdict
+from alphatrader.core.risk.picture import Picture
+from alphatrader.runtime.batch import Batch
+from alphatrader.runtime.context import Context
+from alphatrader.runtime.module import StreamModule
+from alphatrader.runtime.store import Cursor, Entry
+
+REQUESTERS: Final = (Module.DASHBOARD, Module.TELEGRAM, Module.CLI, Module.WATCHDOG)
+STREAMS: Final[tuple[BoundKey[Any], ...]] = (
+    k.EVENTS_SIGNALS.at(),
+    k.EVENTS_ORDERS.at(),
+    k.EVENTS_FILLS.at(),
+    k.EVENTS_ACCOUNT.at(),
+    k.EVENTS_POSITIONS.at(),
+    k.EVENTS_HALT.at(),
+    *(k.CONTROL.at(module=module) for module in REQUESTERS),
+)
+LEAST_WAIT: Final = 0.01
+MISCOUNTS: Final = 3
+"""Turns in a row that may find another number of positions than we hold before they are read anew."""
+
+
+class RiskManager(StreamModule):
+    name = Module.RISK
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._limits = self.settings.risk
+        self._version = verdict.limits_version(self._limits)
+        self._clear()
+
+    def _clear(self) -> None:
+        self._state = state.first("", 0)
+        self._orders: dict[str, OrderRecord] = {}
+        self._positions: dict[str, Position] = {}
+        self._trades: dict[str, ClosedTrade] = {}
+        self._bought: dict[str, dict[str, int]] = {}
+        """Intent -> fill -> contracts its entry bought, as executions say."""
+        self._account: Account | None = None
+        self._signals_fence = 0
+        self._miscounts = 0
+        self._cursor = Cursor.at_end(STREAMS)
+
+    # -- recovery
+
+    async def recover(self) -> None:
+        self._clear()
+        self.health.waiting("reading its books")
+        now_ns = self.clock.market_ns()
+        known = await self.store.get(k.RISK_STATE.at())
+        self._state = known or state.first(self.calendar.current(now_ns).name, now_ns)
+        self._cursor = await self.store.saved_cursor(STREAMS)
+        for record in (await self.store.fields(k.LEDGER_ORDERS.at())).values():
+            self._hear_order(record)
+        for fill in (await self.store.fields(k.LEDGER_FILLS.at())).values():
+            self._hear_fill(fill)
+        self._trades = await self.store.fields(k.LEDGER_TRADES.at())
+        await self._read_positions()
+        latest = await self.store.latest(k.EVENTS_ACCOUNT.at())
+        self._account = latest[0] if latest else None
+        batch = self.store.batch()
+        for key, needs in ((k.RISK_CORRELATION, "the discovered correlation matrix"), (k.RISK_VAR, "return histories")):
+            reason = f"not computed yet: comes with {needs} applied to what is held"
+            batch.put(key.at(), RiskMeasure(value=None, reason=reason, ts_ns=now_ns))
+        await self.store.commit(batch)
+        self.log.info("recovered", session=self._state.session, reservations=len(self._state.reservations))
+
+    async def _read_positions(self) -> None:
+        records = await self.store.get_many([bound async for bound in self.store.scan(k.POSITIONS)])
+        self._positions = {record.id: record for record in records if record is not None}
+
+    # -- the loop
+
+    async def run(self) -> None:
+        due = 0.0
+        while not self.stopping.is_set():
+            wait = min(1.0, max(LEAST_WAIT, due - self.clock.monotonic()))
+            entries = await self.store.read(self._cursor, block_seconds=wait)
+            signals = await self._hear(entries)
+            if entries or self.clock.monotonic() >= due:
+                due = self.clock.monotonic() + self._limits.lease_renew_seconds
+                await self._turn(signals)
+
+    async def shut(self) -> None:
+        """Takes the permission back at once; without these words it would lapse by itself."""
+        if self.fence:
+            batch = self.store.batch()
+            batch.put(k.LEASE.at(), self._lease("risk is stopping", None))
+            await self.store.commit(batch)
+
+    # -- read
+
+    async def _hear(self, entries: list[Entry[Any]]) -> list[Signal]:
+        """Takes in what came, in each stream's order; halts before all else. Returns the new signals."""
+        signals = []
+        for event in (entry.event for entry in entries):
+            match event:
+                case ControlRequest(kind="halt" | "flatten"):
+                    halt = await self.store.get(k.HALT.at())
+                    self._state = state.stopped(self._state, event, halt)
+                    self.log.warning("stop_obeyed", by=event.by, reason=event.reason)
+                case HaltEvent():
+                    self._state = state.heard_halt(self._state, event.epoch, halted=event.halted, machine_ns=event.machine_ns)
+                case Account():
+                    self._account = event
+                case OrderEvent():
+                    self._hear_order(event.record)
+                case Fill():
+                    self._hear_fill(event)
+                case PositionEvent():
+                    await self._hear_position(event.position)
+                case SignalEvent(kind="new"):
+                    signals.append(event.signal)
+        return signals
+
+    def _hear_order(self, record: OrderRecord) -> None:
+        keep = record.state in OPEN_STATES or (record.role == "entry" and record.intent_id in self._state.reservations)
+        if keep:
+            self._orders[record.id] = record
+        else:
+            self._orders.pop(record.id, None)
+
+    def _hear_fill(self, fill: Fill) -> None:
+        intent_id = intent_of(fill.order_ref)
+        if role_of(fill.order_ref) == "entry" and intent_id in self._state.reservations:
+            self._bought.setdefault(intent_id, {})[fill.key] = fill.quantity
+
+    async def _hear_position(self, position: Position) -> None:
+        self._positions[position.id] = position
+        trade: ClosedTrade | None = None
+        if position.status == "closed":
+            trade = await self.store.field(k.LEDGER_TRADES.at(), position.id)
+        if trade is not None:
+            self._trades[position.id] = trade
+        else:
+            self._trades.pop(position.id, None)
+
+    # -- decide and write
+
+    async def _turn(self, signals: list[Signal]) -> None:
+        batch = self.store.batch()
+        picture = await self._look()
+        self._free_places(picture)
+        picture = self._with_state(picture)
+        picture = self._latch(batch, picture)
+        for signal in {verdict.intent_id(signal.id): signal for signal in signals}.values():
+            picture = await self._decide(batch, picture, signal)
+        reason = verdict.without_lease(picture, self._limits)
+        batch.put(k.LEASE.at(), self._lease(reason, picture))
+        limits = verdict.in_words(picture, self._limits)
+        self._state = replace(self._state, limits=limits, ts_ns=picture.ts_ns)
+        batch.put(k.RISK_STATE.at(), self._state)
+        self._cursor.keep(batch, self.name)
+        await self.store.commit(batch)
+        self._say_health(reason, limits)
+        await self._recount(picture)
+
+    async def _look(self) -> Picture:
+        """All that is known now, and the day's books brought up to it."""
+        bounds: list[Any] = [
+            k.HALT.at(),
+            k.BUYING_POWER.at(),
+            k.POSITIONS_SUMMARY.at(),
+            k.PNL_REALIZED.at(),
+            k.PNL_UNREALIZED.at(),
+        ]
+        halt, buying_power, summary, realized, unrealized = await self.store.get_many(bounds)
+        now_ns, machine_ns = self.clock.market_ns(), self.clock.machine_ns()
+        session = self.calendar.current(now_ns)
+        if self._state.session != session.name and now_ns >= session.open_ns:
+            self.log.info("session_rolled", session=session.name, latch_cleared=self._state.latched)
+            self._state = state.rolled(self._state, session.name, now_ns)
+        account = self._account
+        if account and account.confirmed and machine_ns - account.machine_ns <= self._limits.max_account_age_seconds * 1e9:
+            self._state = state.with_equity(self._state, account.net_liquidation)
+        if halt is not None:
+            self._state = state.heard_halt(self._state, halt.epoch, halted=halt.halted, machine_ns=halt.machine_ns)
+        for pnl, field in ((realized, "realized_today"), (unrealized, "unrealized")):
+            if pnl is not None and pnl.session == self._state.session and pnl.value is not None and pnl.value.is_finite():
+                self._state = replace(self._state, **{field: pnl.value})
+        losses = state.consecutive_losses(self._trades.values(), self._state.session)
+        self._state = replace(self._state, consecutive_losses=losses)
+        by_strategy = self.settings.strategies
+        windows = {
+            "0DTE": by_strategy.zero_dte,
+            "1DTE": by_strategy.one_dte,
+            "14DTE": by_strategy.fourteen_dte,
+            "MOC": by_strategy.moc,
+        }
+        return Picture(
+            ts_ns=now_ns,
+            machine_ns=machine_ns,
+            session=session.name,
+            session_open=session.contains(now_ns),
+            windows={name: session.window(w.opens, w.closes) for name, w in windows.items() if w.enabled},
+            state=self._state,
+            halt=halt,
+            account=account,
+            buying_power=buying_power,
+            summary=summary,
+            realized=realized,
+            unrealized=unrealized,
+            places={},
+            pending_usd=Decimal(0),
+            unknown_orders=(),
+        )
+
+    def _with_state(self, picture: Picture) -> Picture:
+        """The picture with the places as our books have them now."""
+        reservations = self._state.reservations
+        pending = [r.max_loss_usd for r in reservations.values() if r.intent_id not in self._positions]
+        return with_fields(
+            picture,
+            state=self._state,
+            places=places.places(reservations, self._orders.values(), self._positions.values()),
+            pending_usd=sum(pending, Decimal(0)),
+            unknown_orders=tuple(sorted(record.id for record in self._orders.values() if record.state == "UNKNOWN")),
+        )
+
+    def _free_places(self, picture: Picture) -> None:
+        kept = dict(self._state.reservations)
+        reconciled = picture.summary is not None and picture.summary.reconciled
+        for intent_id, reservation in self._state.reservations.items():
+            order, position = self._orders.get(intent_id), self._positions.get(intent_id)
+            bought = sum(self._bought.get(intent_id, {}).values())
+            if (
+                places.ended(order, bought, position)
+                or places.unclaimed(reservation, order, picture.machine_ns, self._limits.unclaimed_seconds)
+                or (reconciled and places.settled(order, position, picture.machine_ns))
+            ):
+                del kept[intent_id]
+                self._orders.pop(intent_id, None)
+                self._bought.pop(intent_id, None)
+                if position is not None and position.status == "closed":
+                    del self._positions[intent_id]
+                self.log.info("place_freed", intent=intent_id, order=order.state if order else None)
+        self._state = replace(self._state, reservations=kept)
+
+    def _latch(self, batch: Batch, picture: Picture) -> Picture:
+        """A breach refuses until the next session, and asks emergency to halt, once."""
+        breach = verdict.breach(picture, self._limits)
+        if breach is None or self._state.latched is not None:
+            return picture
+        self._state = replace(self._state, latched=breach)
+        limit = breach.partition(":")[0]
+        request = ControlRequest(
+            id=f"risk-{self._state.session}-{limit.replace(' ', '-')}",
+            kind="halt",
+            by=f"{limit} limit",
+            reason=breach,
+            machine_ns=picture.machine_ns,
+            ts_ns=picture.ts_ns,
+        )
+        batch.append(k.CONTROL.at(module=self.name), request)
+        self.health.count("latched")
+        self.log.error("latched", limit=breach)
+        return self._with_state(picture)
+
+    async def _decide(self, batch: Batch, picture: Picture, signal: Signal) -> Picture:
+        """One signal, one intent, one verdict, whatever is replayed."""
+        intent_id = verdict.intent_id(signal.id)
+        if intent_id in self._state.reservations or await self.store.field(k.LEDGER_APPROVALS.at(), intent_id) is not None:
+            self.health.count("signals repeated")
+            return picture
+        if signal.fence < self._signals_fence:
+            self.health.count("signals of an old instance")
+            self.log.warning("signal_fenced_off", signal=signal.id, fence=signal.fence, newest=self._signals_fence)
+            return picture
+        self._signals_fence = signal.fence
+        stamp = verdict.Stamp(self.fence, self._version)
+        approval = verdict.decide(picture, self._limits, signal, stamp)
+        batch.append(k.EVENTS_APPROVALS.at(), approval)
+        batch.put_field(k.LEDGER_APPROVALS.at(), intent_id, approval)
+        self.health.count("approved" if approval.approved else "refused")
+        self.log.info("verdict", signal=signal.id, approved=approval.approved, reason=approval.reason)
+        if approval.approved:
+            reservation = verdict.reserved(approval, signal)
+            self._state = replace(self._state, reservations={**self._state.reservations, intent_id: reservation})
+        return self._with_state(picture)
+
+    def _lease(self, reason: str | None, picture: Picture | None) -> Lease:
+        return Lease(
+            granted=reason is None,
+            reason=reason,
+            halt_epoch=picture.halt.epoch if picture and picture.halt else -1,
+            machine_ns=self.clock.machine_ns(),
+            fence=self.fence,
+        )
+
+    async def _recount(self, picture: Picture) -> None:
+        """Our positions follow events; where `positions` counts others for several turns, they are read anew."""
+        held = sum(position.status != "closed" for position in self._positions.values())
+        differs = picture.summary is not None and picture.summary.open != held
+        self._miscounts = self._miscounts + 1 if differs else 0
+        if self._miscounts >= MISCOUNTS:
+            await self._read_positions()
+            self.health.count("positions read anew")
+
+    def _say_health(self, reason: str | None, limits: dict[str, str]) -> None:
+        self.health.fact("lease", reason or "granted")
+        self.health.fact("reservations", len(self._state.reservations))
+        for name, words in limits.items():
+            self.health.fact(name, words)
+        if reason is None:
+            self.health.ready()
+        elif reason.startswith(("halt:", "latch:", "unknown orders:")):
+            self.health.degraded(reason)
+        else:
+            self.health.waiting(reason)
