@@ -51,9 +51,7 @@ class BarFold:
         self._open, self._heard_from_ns = [], None
 
     def add(self, bar: Bar) -> bool:
-        """A 5-second bar; True when it completed a minute."""
-        if self.recent and bar.ts_ns <= self.recent[-1].ts_ns:
-            return False
+        """The next 5-second bar; True when it completed a minute."""
         self.recent.append(bar)
         if self._heard_from_ns is None:
             self._heard_from_ns = bar.ts_ns

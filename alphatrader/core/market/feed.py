@@ -129,11 +129,8 @@ class SymbolFeed:
             if self._muted_prints >= MUTE_TICKS:
                 self.ticks_broken = True
             return
-        price, size, ms, *_ = text.split(";")
-        if not price or not size:
-            self.refused["RTVolume without a price"] += 1
-            return
         try:
+            price, size, ms, *_ = text.split(";")
             self._print(float(price), float(size), int(ms) * 1_000_000, "", "", past_limit=False, unreported=False)
         except ValueError as error:
             self._refuse("RTVolume", error)
@@ -176,6 +173,8 @@ class SymbolFeed:
             self._refuse("bar", error)
             return
         bar = m.Bar(seconds * SECOND_NS, open_, high, low, close, max(0.0, volume), wap, count)
+        if self.bars.recent and bar.ts_ns <= self.bars.recent[-1].ts_ns:
+            return  # told before: the broker repeats the newest bar after a resubscription
         if self.bars.add(bar):
             self.changed.add("history")
         self.changed.add("bars")
@@ -361,7 +360,7 @@ class SymbolFeed:
         if not bids or not asks:
             return "no bid and no ask" if not bids and not asks else "no bid" if not bids else "no ask"
         if bids[0].price > asks[0].price:
-            self._crossed_since = self._crossed_since or now
+            self._crossed_since = now if self._crossed_since is None else self._crossed_since
             if self.depth_on and now - self._crossed_since > CROSSED_SECONDS:
                 self.depth_broken = f"crossed for {CROSSED_SECONDS:g} s"
             return f"crossed: bid {bids[0].price} over ask {asks[0].price}"

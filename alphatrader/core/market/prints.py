@@ -67,6 +67,10 @@ def counts(conditions: str, *, first_of_day: bool = False, past_limit: bool = Fa
     return Counts(volume, last, vpin, tuple(unknown))
 
 
+SAME_PRICE: Final = 1e-7
+"""Closer than this two prices are one: far under any increment, far over what floats add up to."""
+
+
 class TickRule:
     """Remembers the direction of the last change of price, and decides the side of each print."""
 
@@ -77,16 +81,14 @@ class TickRule:
     def side(self, price: float, bid: float | None, ask: float | None, *, moves: bool) -> Side:
         """The aggressor of a print, given the quote before it. `moves`: whether it takes part in the tick rule after this."""
         direction = self._direction
-        if self._price is not None and price != self._price:
+        if self._price is not None and abs(price - self._price) > SAME_PRICE:
             direction = "buy" if price > self._price else "sell"
         if moves:
             self._price, self._direction = price, direction
         if bid is not None and ask is not None and bid < ask:
-            middle = (bid + ask) / 2
-            if price > middle:
-                return "buy"
-            if price < middle:
-                return "sell"
+            from_middle = price - (bid + ask) / 2
+            if abs(from_middle) > SAME_PRICE:
+                return "buy" if from_middle > 0 else "sell"
         return direction
 
 

@@ -1,6 +1,6 @@
 """Who gets the account's scarce subscriptions: market-data lines, depth and tick-by-tick slots.
 
-Lines go by urgency. Slots go to the pinned symbols first; what is spare rotates over the others, the longest unserved first.
+Lines go by urgency. Slots go to the pinned symbols first; what is spare rotates over the others, the least served first.
 A refusal by the broker teaches the real limit, which is tried again after a while: other clients share the account.
 """
 
@@ -46,7 +46,7 @@ class Rotation:
     def __init__(self, pinned: Sequence[str], others: Sequence[str]) -> None:
         self._pinned = tuple(pinned)
         self._others = [name for name in others if name not in pinned]
-        self._served_at = dict.fromkeys(self._others, float("-inf"))
+        self._grants = dict.fromkeys(self._others, 0)
         self._since: dict[str, float] = {}
 
     def holders(self, capacity: int, at: float) -> tuple[str, ...]:
@@ -56,10 +56,9 @@ class Rotation:
         staying = [name for name, since in self._since.items() if at - since < DWELL_SECONDS][:spare]
         for name in [name for name in self._since if name not in staying]:
             del self._since[name]
-        waiting = sorted((name for name in self._others if name not in staying), key=lambda name: self._served_at[name])
+        waiting = sorted((name for name in self._others if name not in staying), key=lambda name: self._grants[name])
         for name in waiting[: spare - len(staying)]:
             self._since[name] = at
+            self._grants[name] += 1
             staying.append(name)
-        for name in staying:
-            self._served_at[name] = at
         return (*kept, *staying)

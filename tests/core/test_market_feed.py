@@ -1,0 +1,232 @@
+"""One instrument's feed: numbered events, honest books, one source of prints, bars without holes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from alphatrader.contract.messages.market import Bar, BarEvent, BookEvent, GapEvent, QuoteEvent, StatusEvent, Trade
+from alphatrader.core.market.bars import BarFold, joined
+from alphatrader.core.market.book import ASK, BID, INSERT, UPDATE
+from alphatrader.core.market.feed import CONFLATE_SECONDS, MUTE_TICKS, SymbolFeed
+
+NS = 1_000_000_000
+MINUTE = 60 * NS
+START = 1_800_000_000 * NS // MINUTE * MINUTE
+
+
+@dataclass
+class Time:
+    seconds: float = 0.0
+
+    def market_ns(self) -> int:
+        return START + int(self.seconds * NS)
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
+@dataclass
+class Story:
+    time: Time = field(default_factory=Time)
+
+    def __post_init__(self) -> None:
+        self.feed = SymbolFeed(
+            "SPY", full=True, depth_rows=10, quiet_seconds=5.0, market_ns=self.time.market_ns, monotonic=self.time.monotonic
+        )
+
+    def quote(self, bid: float, ask: float) -> None:
+        self.feed.tick_price(1, bid, 100)
+        self.feed.tick_price(2, ask, 200)
+        self.feed.end_of_read()
+
+    def depth(self, bid: float, ask: float) -> None:
+        self.feed.set_depth(True)
+        self.feed.depth(INSERT, 0, BID, bid, 100, "ARCA", "")
+        self.feed.depth(INSERT, 0, ASK, ask, 200, "BATS", "")
+        self.feed.end_of_read()
+
+    def later(self, seconds: float) -> None:
+        self.time.seconds += seconds
+
+    def events(self) -> list[object]:
+        return list(self.feed.take_events(self.time.seconds))
+
+
+def test_events_are_numbered_without_a_gap_and_prints_are_never_conflated() -> None:
+    story = Story()
+    story.feed.set_ticks(True)
+    seen = []
+    for turn in range(5):
+        story.quote(100.0 + turn, 100.02 + turn)
+        for _ in range(7):
+            story.feed.trade(1_800_000_000, 100.01 + turn, 10, False, False, "ARCA", "@")
+        seen += story.events()
+        story.later(CONFLATE_SECONDS / 2)
+    numbers = [event.seq for event in seen]  # type: ignore[attr-defined]
+    assert numbers == list(range(1, len(seen) + 1))
+    assert sum(isinstance(event, Trade) for event in seen) == 35
+    assert sum(isinstance(event, QuoteEvent) for event in seen) == 3
+    assert sum(isinstance(event, BookEvent) for event in seen) == 3
+
+
+def test_the_newest_book_is_shown_and_says_how_many_it_replaced() -> None:
+    story = Story()
+    story.depth(100.0, 100.02)
+    story.events()
+    story.later(1)
+    for size in (1, 2, 3):
+        story.feed.depth(UPDATE, 0, BID, 100.0, size, "ARCA", "")
+    (event,) = [event for event in story.events() if isinstance(event, BookEvent)]
+    assert event.bids[0].size == 3 and event.conflated == 2 and event.ready and event.source == "depth"
+
+
+def test_without_depth_the_book_is_the_quote_and_says_so() -> None:
+    story = Story()
+    assert not story.feed.book(0.0).ready
+    story.quote(100.0, 100.02)
+    book = story.feed.book(0.0)
+    assert book.ready and book.source == "quote" and book.bids[0].price == 100.0 and book.asks[0].size == 200
+
+
+def test_a_side_that_does_not_exist_is_none_never_zero() -> None:
+    story = Story()
+    story.quote(100.0, 100.02)
+    story.feed.tick_price(1, -1.0, 0)
+    last = story.feed.last()
+    assert last.bid is None and last.bid_size is None and last.ask == 100.02
+    assert story.feed.book(0.0).reason == "no bid"
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), 1e9])
+def test_what_is_no_price_is_refused_and_counted(bad: float) -> None:
+    story = Story()
+    story.quote(100.0, 100.02)
+    story.feed.tick_price(1, bad, 100)
+    story.feed.set_ticks(True)
+    story.feed.trade(1, bad, 1, False, False, "ARCA", "@")
+    assert story.feed.last().bid == 100.0 and story.feed.trades().trades == ()
+    assert sum(story.feed.refused.values()) == 2
+
+
+def test_a_broken_book_is_not_ready_until_it_is_subscribed_anew() -> None:
+    story = Story()
+    story.depth(100.0, 100.02)
+    story.feed.depth(UPDATE, 7, BID, 99.0, 1, "ARCA", "")
+    assert story.feed.depth_broken and not story.feed.book(0.0).ready
+    story.feed.gap("resubscribed", depth_only=True)
+    story.feed.depth(INSERT, 0, BID, 100.0, 1, "ARCA", "")
+    story.feed.depth(INSERT, 0, ASK, 100.1, 1, "ARCA", "")
+    assert story.feed.book(0.0).ready
+    assert any(isinstance(event, GapEvent) for event in story.events())
+
+
+def test_a_book_that_stays_crossed_must_be_asked_for_again() -> None:
+    story = Story()
+    story.depth(100.05, 100.02)
+    assert "crossed" in str(story.feed.book(0.0).reason) and story.feed.depth_broken is None
+    assert not story.feed.book(1.5).ready and story.feed.depth_broken
+
+
+def test_a_silent_depth_beside_a_living_quote_is_not_ready() -> None:
+    story = Story()
+    story.depth(100.0, 100.02)
+    story.later(6)
+    story.quote(100.0, 100.02)
+    assert "silent" in str(story.feed.book(6.0).reason)
+
+
+def test_a_book_far_from_the_quote_is_not_believed() -> None:
+    story = Story()
+    story.depth(100.0, 100.02)
+    story.quote(110.0, 110.02)
+    assert "the quote at 110.01" in str(story.feed.book(0.0).reason)
+
+
+def test_the_side_of_a_print_is_judged_by_the_quote_before_it() -> None:
+    story = Story()
+    story.feed.set_ticks(True)
+    story.quote(100.0, 100.02)
+    # when the quote moves up in the same read as the print at the old ask, then it is still a buy
+    story.feed.tick_price(1, 100.02, 100)
+    story.feed.tick_price(2, 100.04, 100)
+    story.feed.trade(1, 100.02, 10, False, False, "ARCA", "@")
+    assert story.feed.trades().trades[-1].side == "buy"
+
+
+def test_prints_have_one_source() -> None:
+    story = Story()
+    text = "100.01;50;1800000000123;9000;100.0;true"
+    story.feed.tick_text(48, text)
+    assert story.feed.trades().trades[-1].ts_ns == 1_800_000_000_123_000_000
+    story.feed.set_ticks(True)
+    story.feed.tick_text(48, text)
+    assert len(story.feed.trades().trades) == 1
+    # when the tick-by-tick line is granted but gives nothing, then it is known to be dead
+    for _ in range(MUTE_TICKS):
+        story.feed.tick_text(48, text)
+    assert story.feed.ticks_broken
+
+
+@pytest.mark.parametrize("text", [";;;;;", "100.01;x;1;1;1;true", ""])
+def test_a_bad_rtvolume_is_counted_and_stops_nothing(text: str) -> None:
+    story = Story()
+    story.feed.tick_text(48, text)
+    assert sum(story.feed.refused.values()) == 1
+
+
+def test_a_halt_is_an_event_and_unknown_is_not_open() -> None:
+    story = Story()
+    assert story.feed.status().halted is None
+    for value in (0, 2, 2, -1):
+        story.feed.tick_generic(49, value)
+        story.events() if value == 2 else None
+    assert story.feed.status().halted is None
+    story.feed.tick_generic(49, 1)
+    status = story.feed.status()
+    assert status.halted and status.halt_code == 1 and status.halted_since_ns
+    assert [event.halt_code for event in story.events() if isinstance(event, StatusEvent)] == [None, 1]
+
+
+def test_a_feed_is_alive_while_messages_come() -> None:
+    story = Story()
+    assert not story.feed.alive(0.0)
+    story.quote(100.0, 100.02)
+    assert story.feed.alive(5.0) and not story.feed.alive(5.1)
+    story.feed.silenced()
+    assert not story.feed.alive(0.0)
+
+
+def test_a_lost_feed_starts_anew() -> None:
+    story = Story()
+    story.quote(100.0, 100.02)
+    story.feed.gap("reconnected")
+    assert story.feed.last().bid is None and story.feed.timestamps().gaps == 1 and not story.feed.alive(0.0)
+
+
+def bar(seconds: int, price: float = 100.0) -> Bar:
+    return Bar(START + seconds * NS, price, price + 1, price - 1, price, 10.0, price, 2)
+
+
+def test_a_minute_is_folded_only_when_it_was_heard_from_its_start() -> None:
+    fold = BarFold()
+    fold.load([bar(-120), bar(-60)], START + 30 * NS)
+    completed = [fold.add(bar(seconds)) for seconds in range(30, 185, 5)]
+    # the minute of the start was heard from its middle on: a hole, to be asked for
+    assert fold.hole and completed.count(True) == 2
+    assert [b.ts_ns for b in fold.minutes] == [START + s * NS for s in (-120, -60, 60, 120)]
+    fold.load([bar(s) for s in (-120, -60, 0, 60, 120, 180)], START + 185 * NS)
+    assert not fold.hole and [b.ts_ns for b in fold.minutes] == [START + s * NS for s in (-120, -60, 0, 60, 120)]
+
+
+def test_a_bar_is_the_whole_of_its_parts() -> None:
+    whole = joined([Bar(0, 1.0, 4.0, 0.5, 2.0, 10.0, 2.0, 1), Bar(5, 2.0, 3.0, 1.0, 3.0, 30.0, 3.0, 2)], 0)
+    assert whole == Bar(0, 1.0, 4.0, 0.5, 3.0, 40.0, 2.75, 3)
+
+
+def test_bars_are_told_once() -> None:
+    story = Story()
+    for _ in range(2):
+        story.feed.bar(1_800_000_000, 1.0, 2.0, 0.5, 1.5, 100, 1.2, 3)
+    assert len([event for event in story.events() if isinstance(event, BarEvent)]) == 1

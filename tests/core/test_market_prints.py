@@ -1,0 +1,86 @@
+"""Who took the initiative in a print, and what it counts for."""
+
+from __future__ import annotations
+
+import pytest
+
+from alphatrader.core.market.prints import LETTERS, VENUES, TickRule, counts, unknown_venues, venue_name
+
+
+@pytest.mark.parametrize(
+    ("price", "bid", "ask", "before", "side"),
+    [
+        (100.02, 100.0, 100.02, [], "buy"),
+        (100.0, 100.0, 100.02, [], "sell"),
+        (100.015, 100.0, 100.02, [], "buy"),  # inside, above the middle
+        (100.01, 100.0, 100.02, [], "unknown"),  # at the middle, no change of price yet: never a random side
+        (100.01, 100.0, 100.02, [100.0], "buy"),  # at the middle, an uptick
+        (100.01, 100.0, 100.02, [100.02], "sell"),
+        (100.01, 100.0, 100.02, [100.0, 100.01], "buy"),  # a zero tick inherits the last change
+        (100.5, 100.0, 100.0, [101.0], "sell"),  # locked: the tick rule alone
+        (100.5, 100.1, 100.0, [100.0], "buy"),  # crossed: the tick rule alone
+        (100.5, None, 100.6, [100.0], "buy"),  # no bid: the tick rule alone
+        (100.5, None, None, [], "unknown"),
+    ],
+)
+def test_quote_rule_then_tick_rule(price: float, bid: float | None, ask: float | None, before: list[float], side: str) -> None:
+    rule = TickRule()
+    for earlier in before:
+        rule.side(earlier, None, None, moves=True)
+    assert rule.side(price, bid, ask, moves=True) == side
+
+
+def test_a_late_print_does_not_move_the_tick_rule() -> None:
+    rule = TickRule()
+    rule.side(100.0, None, None, moves=True)
+    rule.side(90.0, None, None, moves=False)
+    assert rule.side(100.01, None, None, moves=True) == "buy"
+
+
+@pytest.mark.parametrize(
+    ("conditions", "volume", "last", "vpin"),
+    [
+        ("", True, True, True),
+        ("@", True, True, True),
+        ("F", True, True, True),
+        ("I", True, False, True),
+        ("F I", True, False, True),
+        ("O", True, True, False),
+        ("6 X", True, True, False),
+        ("4", True, False, False),
+        ("Z", True, False, False),
+        ("L", True, True, False),
+        ("T", True, False, False),
+        ("T I", True, False, False),
+        ("M", False, False, False),
+        ("Q", False, False, False),
+        ("9", False, True, False),
+        ("@ 9", False, True, False),
+        ("%", True, False, False),
+    ],
+)
+def test_what_a_sale_condition_counts_for(conditions: str, volume: bool, last: bool, vpin: bool) -> None:
+    count = counts(conditions)
+    assert (count.volume, count.last, count.vpin) == (volume, last, vpin)
+
+
+def test_a_late_print_is_the_last_price_only_as_the_first_of_the_day() -> None:
+    assert counts("Z", first_of_day=True).last
+    assert not counts("Z I", first_of_day=True).last
+
+
+def test_unknown_codes_are_named() -> None:
+    assert counts("@ ? F").unknown == ("?",)
+
+
+def test_past_limit_and_unreported_prints_say_nothing_of_the_price() -> None:
+    past, unreported = counts("@", past_limit=True), counts("@", unreported=True)
+    assert past.volume and not past.last and not past.vpin
+    assert not unreported.volume and not unreported.last and not unreported.vpin
+
+
+def test_venues_have_one_name_and_one_letter_each() -> None:
+    assert venue_name("ISLAND") == venue_name("NASDAQ") == "NASDAQ"
+    assert len({venue.letter for venue in VENUES}) == len(VENUES)
+    assert LETTERS["ARCA"] == "P"
+    assert unknown_venues(["ISLAND", "ARCA", "NOWHERE"]) == ["NOWHERE"]
