@@ -52,12 +52,13 @@ class BrokerOrders:
         """Taps an IB that is about to connect; it becomes the one that sends."""
         self._ib = ib
         handlers = ib.client.decoder.handlers
-        for message, read in {
+        readers: dict[int, Callable[[list[str]], News | None]] = {
             ORDER_STATUS: _read_status,
             OPEN_ORDER: _read_open_order,
             EXECUTION: _read_execution,
             COMMISSION: _read_commission,
-        }.items():
+        }
+        for message, read in readers.items():
             handlers[message] = self._tap(handlers[message], read)
         ib.errorEvent += self._on_error
 

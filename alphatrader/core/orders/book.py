@@ -92,6 +92,10 @@ class OrderBook:
         for record in self.open():
             self.change(record.id, now, state="UNKNOWN", reason=reason)
 
+    def rebook(self, fill: Fill) -> None:
+        """A fill that Redis had lost is written and told again."""
+        self._changes.fills.append(fill)
+
     # -- what the broker said
 
     def hear_order(self, news: BrokerOrder, now: Now) -> None:
@@ -109,14 +113,16 @@ class OrderBook:
             self.change(record.id, now, perm_id=news.perm_id)
         self.change(record.id, now, remaining=news.remaining if is_open(self.records[record.id].state) else 0)
 
-    def hear_execution(self, news: ExecutionNews, now: Now) -> None:
+    def hear_execution(self, news: ExecutionNews, now: Now) -> bool:
+        """Whether it was new."""
         record = self._find(news.order_ref, news.client_id, news.order_id)
         fill = self.fills.hear(news, record.reference_price if record else None)
         if fill is None:
-            return
+            return False
         self._changes.fills.append(fill)
         if record is not None:
             self._count_fills(record, now)
+        return True
 
     def hear_commission(self, news: CommissionNews) -> None:
         fill = self.fills.hear_commission(news)

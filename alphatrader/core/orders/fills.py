@@ -53,6 +53,16 @@ class FillBook:
         self.by_key[key] = fill
         return fill
 
+    def restore(self, fill: Fill) -> bool:
+        """Takes a fill from the journal; says whether it was not known."""
+        known = self.by_key.get(fill.key)
+        if known is not None and (known.revision, known.commission is not None) >= (fill.revision, fill.commission is not None):
+            return False
+        self.by_key[fill.key] = fill
+        if fill.commission is not None:
+            self._commissions[fill.key] = (fill.revision, fill.commission)
+        return True
+
     def hear_commission(self, news: CommissionNews) -> Fill | None:
         """The fill with its commission; None where nothing changed or its execution has not come yet."""
         key, revision = split_exec_id(news.exec_id)

@@ -1,0 +1,217 @@
+"""The desk: the order book in memory, what is written of it, and the few ways to send.
+
+Every change of the book is written by `flush`, in one MULTI: `ledger:orders`, the views, `events:orders`, `ledger:fills`,
+`events:fills`. Intents and fills stand in the journal on disk first. Sending happens here and nowhere else, each time after the
+record was written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from alphatrader.clients.ibkr.orders import BrokerOrders
+from alphatrader.contract import keys as k
+from alphatrader.contract.messages.market import ContractQuote
+from alphatrader.contract.messages.orders import OrderEvent, OrderRecord
+from alphatrader.contract.messages.risk import Halt, Lease
+from alphatrader.contract.modules import Module
+from alphatrader.core.orders.book import Changes, Now, OrderBook
+from alphatrader.core.orders.pricing import Prices
+from alphatrader.core.orders.states import is_open
+from alphatrader.runtime.clock import Clock
+from alphatrader.runtime.health import Heartbeat
+from alphatrader.runtime.journal import Journal, Line
+from alphatrader.runtime.store import AsyncStore, Cursor
+
+ASK_AGAIN_SECONDS: Final = 2.0
+"""A cancel or a modification that the broker has not answered is sent again after this."""
+FAILED_PAUSE_SECONDS: Final = 5.0
+"""A modification that the broker refused is tried again after this; the old order stands meanwhile."""
+
+
+@dataclass(slots=True)
+class Permission:
+    """What `lease` and `global:halt` said last, and since when they could not be read."""
+
+    lease: Lease | None = None
+    halt: Halt | None = None
+    read_monotonic: float = 0.0
+    requested_ns: int = 0
+    """Machine time of the newest request to halt that emergency has not recorded yet; 0 where there is none."""
+    newest_fence: int = 0
+    """Of risk: a smaller one is of an instance that was replaced."""
+
+    @property
+    def flattening(self) -> bool:
+        """During a flatten epoch emergency alone sends."""
+        return self.halt is not None and self.halt.flatten
+
+    def take(self, lease: Lease | None, halt: Halt | None, monotonic: float) -> None:
+        self.lease, self.halt, self.read_monotonic = lease, halt, monotonic
+        if lease is not None:
+            self.newest_fence = max(self.newest_fence, lease.fence)
+        if halt is not None and halt.machine_ns >= self.requested_ns:
+            self.requested_ns = 0
+
+
+@dataclass(slots=True)
+class _Asked:
+    what: tuple[Any, ...]
+    monotonic: float
+    failed: bool = False
+
+
+@dataclass
+class Desk:
+    clock: Clock
+    store: AsyncStore
+    orders: BrokerOrders
+    journal: Journal
+    health: Heartbeat
+    log: Any
+    client_id: int
+    book: OrderBook
+    account: Callable[[], str]
+    """The account in use; empty before the first connection."""
+    settled: bool = False
+    """Connected, link up, and everything open was settled with the broker since."""
+    permission: Permission = field(default_factory=Permission)
+    fence: int = 0
+    max_quote_age_seconds: float = 5.0
+    last_change: dict[str, float] = field(default_factory=dict)
+    """Intent -> when the broker last said something of it, monotonic."""
+
+    def __post_init__(self) -> None:
+        self._flushing = asyncio.Lock()
+        self._asked: dict[str, _Asked] = {}
+
+    def now(self) -> Now:
+        return Now(self.clock.market_ns(), self.clock.machine_ns())
+
+    # -- reading
+
+    async def read_permission(self) -> None:
+        """Raises StoreLost."""
+        lease = await self.store.get(k.LEASE.at())
+        halt = await self.store.get(k.HALT.at())
+        self.permission.take(lease, halt, self.clock.monotonic())
+
+    async def quote(self, con_id: int) -> ContractQuote | None:
+        return await self.store.get(k.QUOTES.at(con_id=con_id))
+
+    def prices(self, quote: ContractQuote | None, con_id: int) -> Prices:
+        """Raises Refused."""
+        return Prices(quote, con_id, self.clock.machine_ns(), self.max_quote_age_seconds)
+
+    # -- writing
+
+    async def flush(self, cursor: Cursor | None = None) -> None:
+        """Writes what changed, and where approvals were read to. The journal is on the disk before Redis hears of it."""
+        async with self._flushing:
+            changes = self.book.drain()
+            for record in changes.records.values():
+                self.last_change[record.intent_id] = self.clock.monotonic()
+            if not changes and cursor is None:
+                return
+            self.journal.append(self._lines(changes))
+            batch = self.store.batch()
+            for record in changes.records.values():
+                batch.put_field(k.LEDGER_ORDERS.at(), record.id, record)
+                self._view(batch, record)
+                batch.append(k.EVENTS_ORDERS.at(), OrderEvent(record, record.updated_ns))
+            for fill in changes.fills:
+                batch.put_field(k.LEDGER_FILLS.at(), fill.key, fill)
+                batch.append(k.EVENTS_FILLS.at(), fill)
+                self.log.info(
+                    "fill", order=fill.order_ref or "by hand", side=fill.side, quantity=fill.quantity, price=str(fill.price)
+                )
+            if cursor is not None:
+                cursor.keep(batch, Module.EXECUTION)
+            await self.store.commit(batch)
+
+    async def renew_views(self) -> None:
+        batch = self.store.batch()
+        for record in self.book.open():
+            self._view(batch, record)
+        if batch.commands:
+            await self.store.commit(batch)
+
+    def _lines(self, changes: Changes) -> list[Line]:
+        at = self.clock.machine_ns()
+        lines = [Line("order", at, order=record) for record in changes.records.values() if record.state == "INTENT"]
+        return lines + [Line("fill", at, fill=fill) for fill in changes.fills]
+
+    @staticmethod
+    def _view(batch: Any, record: OrderRecord) -> None:
+        pending, working = k.ORDERS_PENDING.at(id=record.id), k.ORDERS_WORKING.at(id=record.id)
+        if record.state == "WORKING":
+            batch.put(working, record)
+            batch.drop(pending)
+        elif is_open(record.state):
+            batch.put(pending, record)
+            batch.drop(working)
+        else:
+            batch.drop(pending)
+            batch.drop(working)
+
+    # -- sending; each returns in the same loop turn as the bytes leave
+
+    def send(self, ref: str, *, transmit: bool = True, parent_id: int = 0) -> None:
+        """Sends an order whose record is written. Raises ConnectionError."""
+        self.orders.place(self.book.records[ref], self.account(), transmit=transmit, parent_id=parent_id)
+        self.book.change(ref, self.now(), state="SENT")
+        self.health.count("orders_sent")
+
+    def cancel(self, record: OrderRecord, reason: str) -> None:
+        """Asks the broker to cancel; not again before it had time to answer."""
+        if (
+            record.order_id is None
+            or record.client_id != self.client_id
+            or not self.orders.ready
+            or not self._may_ask(record.id, ("cancel",))
+        ):
+            return
+        self.orders.cancel(record.order_id)
+        self.log.info("order_cancel_sent", order=record.id, reason=reason)
+
+    def modify(self, record: OrderRecord, *, quantity: int, limit: Decimal | None = None, stop: Decimal | None = None) -> None:
+        """Changes a live order in place: it stands as it was until the broker has taken the change."""
+        limit, stop = limit if limit is not None else record.limit_price, stop if stop is not None else record.stop_price
+        if record.order_id is None or record.client_id != self.client_id or record.state not in ("SENT", "WORKING"):
+            return
+        if not self.orders.ready or not self._may_ask(record.id, ("modify", quantity, limit, stop)):
+            return
+        parent = self.book.records.get(record.intent_id)
+        parent_id = parent.order_id if parent is not None and parent.role == "entry" and is_open(parent.state) else None
+        wanted = replace(record, quantity=quantity, limit_price=limit, stop_price=stop)
+        self.orders.place(wanted, self.account(), parent_id=(parent_id or 0) if record.role != "exit" else 0)
+        self.log.info("order_modify_sent", order=record.id, quantity=quantity, limit=str(limit), stop=str(stop))
+
+    def refused(self, ref: str, reason: str) -> None:
+        """The broker refused something about this order: a modification among it keeps the old order, and alarms."""
+        asked = self._asked.get(ref)
+        if asked is not None and asked.what[0] == "modify":
+            asked.failed, asked.monotonic = True, self.clock.monotonic()
+            self.health.count("modify_failed")
+            self.log.error("modify_failed_old_order_stands", order=ref, reason=reason)
+
+    def _may_ask(self, ref: str, what: tuple[Any, ...]) -> bool:
+        now = self.clock.monotonic()
+        before = self._asked.get(ref)
+        pause = FAILED_PAUSE_SECONDS if before is not None and before.failed else ASK_AGAIN_SECONDS
+        if before is not None and before.what == what and now - before.monotonic < pause:
+            return False
+        self._asked[ref] = _Asked(what, now)
+        return True
+
+    def cancel_openings(self, reason: str) -> None:
+        """Cancels every working opening order, at once, without Redis."""
+        for record in self.book.open():
+            if record.role == "entry":
+                self.cancel(record, reason)

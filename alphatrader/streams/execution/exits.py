@@ -1,0 +1,226 @@
+"""Exits and protection: makes at the broker what `exits:{position}` wants, and keeps every holding under a confirmed stop.
+
+Needs no permission: only a flatten epoch silences it, because then emergency closes. `core/orders/protection.py` decides.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Final
+
+from msgspec.structs import replace
+
+from alphatrader.contract import keys as k
+from alphatrader.contract.messages.orders import OrderRecord
+from alphatrader.contract.messages.positions import WantedExit
+from alphatrader.contract.settings import Settings
+from alphatrader.core.orders import holdings, intents, refs
+from alphatrader.core.orders.holdings import Holding
+from alphatrader.core.orders.pricing import Prices, Refused, exit_price, to_tick
+from alphatrader.core.orders.protection import Action, Cancel, Case, Modify, PlaceExit, PlaceStop, decide, is_protected
+from alphatrader.core.orders.states import is_open
+from alphatrader.runtime.calendar import Calendar
+from alphatrader.streams.execution.desk import Desk
+
+REPRICE_SECONDS: Final = {"now": 1.5, "patient": 5.0}
+PENNY: Final = Decimal("0.01")
+
+
+class Exits:
+    def __init__(self, desk: Desk, settings: Settings, calendar: Calendar) -> None:
+        self._desk = desk
+        self._collar = settings.orders.collar_share
+        self._calendar = calendar
+        self._wanted: dict[str, WantedExit] = {}
+        self._unprotected_since: dict[str, float] = {}
+        self._attempts: dict[str, tuple[int, float]] = {}
+        self.broker: dict[int, int] | None = None
+        """Contract -> quantity, as the broker last said; None while that is not known."""
+
+    # -- what is wanted
+
+    async def read_all(self) -> None:
+        """Every wanted exit, anew: after a crash, and now and then in case an event was missed."""
+        found = [bound async for bound in self._desk.store.scan(k.EXITS)]
+        wanted = await self._desk.store.get_many(found)
+        self._wanted = {exit_.position_id: exit_ for exit_ in wanted if exit_ is not None}
+
+    async def read(self, position_id: str) -> None:
+        wanted = await self._desk.store.get(k.EXITS.at(position=position_id))
+        if wanted is None:
+            self._wanted.pop(position_id, None)
+        else:
+            self._wanted[position_id] = wanted
+
+    def holdings(self) -> dict[str, Holding]:
+        """What is held by intent; what the broker holds beyond all fills is the external position of its contract."""
+        return holdings.fold(self._desk.book.fills.by_key.values(), self.broker)
+
+    # -- one turn
+
+    async def turn(self) -> None:
+        """One look at every intent that holds something or has orders."""
+        desk = self._desk
+        if not desk.settled or desk.permission.flattening:
+            self._unprotected_since.clear()
+            return
+        held = self.holdings()
+        intents_alive = set(held) | {record.intent_id for record in desk.book.open()}
+        for position_id, wanted in self._wanted.items():
+            quantity = (self.broker or {}).get(wanted.contract.con_id or 0, 0)
+            if position_id.startswith(refs.EXTERNAL) and position_id not in held and quantity > 0:
+                con_id = wanted.contract.con_id or 0
+                ours = sum(holding.quantity for holding in held.values() if holding.con_id == con_id)
+                if quantity > ours:
+                    held[position_id] = Holding(position_id, con_id, wanted.contract.symbol, wanted.contract, quantity - ours)
+                    intents_alive.add(position_id)
+        for intent_id in intents_alive:
+            await self._tend(intent_id, held.get(intent_id))
+
+    async def _tend(self, intent_id: str, holding: Holding | None) -> None:
+        desk = self._desk
+        records = tuple(desk.book.of_intent(intent_id))
+        wanted = self._wanted.get(intent_id)
+        contract = holding.contract if holding else None
+        quantity = holding.quantity if holding else 0
+        if quantity < 0:
+            desk.health.count("short_seen")
+        if intent_id.startswith(refs.EXTERNAL) and wanted is None and not records:
+            return  # somebody's own trade: positions says what is wanted of it, if anything
+        prices = await self._prices(contract)
+        now = desk.clock.monotonic()
+        case = Case(
+            held=max(0, quantity),
+            records=records,
+            hold=wanted.hold if wanted else None,
+            stop=self._stop(wanted, prices),
+            unprotected_seconds=0.0,
+            quiet_seconds=now - desk.last_change.get(intent_id, 0.0),
+        )
+        case = self._timed(intent_id, case, now)
+        for action in decide(case):
+            await self._act(intent_id, action, holding, wanted, prices)
+        for record in records:
+            if record.role == "exit" and record.state == "WORKING":
+                self._reprice(record, wanted, prices)
+
+    def _timed(self, intent_id: str, case: Case, now: float) -> Case:
+        if case.held == 0 or is_protected(case):
+            self._unprotected_since.pop(intent_id, None)
+            return case
+        since = self._unprotected_since.setdefault(intent_id, now)
+        return Case(case.held, case.records, case.hold, case.stop, now - since, case.quiet_seconds)
+
+    @staticmethod
+    def _stop(wanted: WantedExit | None, prices: Prices | None) -> Decimal | None:
+        if wanted is None or wanted.stop is None or not wanted.stop.is_finite() or wanted.stop <= 0:
+            return None
+        return to_tick(wanted.stop, prices.tick if prices else PENNY, "nearest")
+
+    async def _prices(self, contract: object) -> Prices | None:
+        con_id = getattr(contract, "con_id", None)
+        if con_id is None:
+            return None
+        try:
+            return self._desk.prices(await self._desk.quote(con_id), con_id)
+        except Refused:
+            return None
+
+    # -- acting
+
+    async def _act(
+        self, intent_id: str, action: Action, holding: Holding | None, wanted: WantedExit | None, prices: Prices | None
+    ) -> None:
+        desk = self._desk
+        match action:
+            case Cancel(ref, reason):
+                desk.cancel(desk.book.records[ref], reason)
+            case Modify(ref, remaining, stop):
+                record = desk.book.records[ref]
+                desk.modify(record, quantity=record.filled + remaining, stop=stop)
+            case PlaceStop(quantity, price):
+                await self._place(
+                    intent_id,
+                    "stop",
+                    quantity,
+                    holding,
+                    limit=None,
+                    stop=price,
+                    grouped=True,
+                    prices=prices,
+                    reason="its stop was gone",
+                )
+            case PlaceExit(quantity, in_group, reason):
+                if self._calendar.at(desk.clock.market_ns()) is None:
+                    return
+                urgent = wanted is None or wanted.urgency == "now" or reason not in ("exit", "reduce")
+                limit = exit_price(prices, urgent, 0, self._collar) if prices else None
+                why = wanted.reason if wanted and reason in ("exit", "reduce") else reason
+                await self._place(
+                    intent_id, "exit", quantity, holding, limit=limit, stop=None, grouped=in_group, prices=prices, reason=why
+                )
+
+    async def _place(
+        self,
+        intent_id: str,
+        role: str,
+        quantity: int,
+        holding: Holding | None,
+        *,
+        limit: Decimal | None,
+        stop: Decimal | None,
+        grouped: bool,
+        prices: Prices | None,
+        reason: str,
+    ) -> None:
+        """Writes the record, then sends: as every order, so that a crash between the two can be seen."""
+        desk = self._desk
+        if holding is None or holding.contract is None or not desk.orders.ready:
+            return
+        parent = desk.book.records.get(intent_id)
+        day = f"{self._calendar.current(desk.now().ts_ns).day:%Y%m%d}"
+        record = intents.child(
+            parent,
+            ref=refs.child(intent_id, role, desk.book.records),  # type: ignore[arg-type]
+            intent_id=intent_id,
+            role=role,  # type: ignore[arg-type]
+            contract=holding.contract,
+            quantity=quantity,
+            limit=limit,
+            stop=stop,
+            tif=intents.life(holding.contract, day) if role == "stop" else "DAY",
+            oca_group=self._group(intent_id) if grouped else "",
+            mid=prices.mid if prices else None,
+            now=desk.now(),
+            fence=desk.fence,
+            reason=reason,
+        )
+        desk.book.put(replace(record, order_id=desk.orders.next_order_id(), client_id=desk.client_id))
+        await desk.flush()
+        if desk.permission.flattening or not desk.settled:
+            desk.book.change(record.id, desk.now(), state="EXPIRED", reason="flattening, or the link was lost before it was sent")
+            return
+        try:
+            desk.send(record.id)
+        except ConnectionError as error:
+            desk.book.change(record.id, desk.now(), state="EXPIRED", reason=str(error))
+            return
+        desk.log.info("exit_sent", order=record.id, role=role, quantity=quantity, limit=str(limit), stop=str(stop), reason=reason)
+        self._attempts[record.id] = (0, desk.clock.monotonic())
+
+    def _group(self, intent_id: str) -> str:
+        """The group of the intent's live orders, as the broker names it."""
+        live = [record.oca_group for record in self._desk.book.of_intent(intent_id) if is_open(record.state) and record.oca_group]
+        return live[0] if live else intents.group(intent_id)
+
+    def _reprice(self, record: OrderRecord, wanted: WantedExit | None, prices: Prices | None) -> None:
+        """An exit that does not fill follows the market, a tick further each time."""
+        desk = self._desk
+        attempt, since = self._attempts.setdefault(record.id, (0, desk.clock.monotonic()))
+        urgency = wanted.urgency if wanted else "now"
+        if record.order_type != "LMT" or prices is None or desk.clock.monotonic() - since < REPRICE_SECONDS[urgency]:
+            return
+        self._attempts[record.id] = (attempt + 1, desk.clock.monotonic())
+        price = exit_price(prices, urgency == "now" or attempt > 1, attempt + 1, self._collar)
+        if price != record.limit_price:
+            desk.modify(record, quantity=record.quantity, limit=price)

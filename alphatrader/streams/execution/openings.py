@@ -1,0 +1,140 @@
+"""Opening orders: from risk's approval to the bracket at the broker.
+
+The intent is written before anything is sent. Lease, halt, approval, quote, collar and limits are judged twice: before the intent
+is written, and again from fresh reads in the same loop turn as the bytes leave, with the client's own queue empty. A refused
+approval becomes a record too, so that risk hears of its end.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Final
+
+from msgspec.structs import replace
+
+from alphatrader.contract import keys as k
+from alphatrader.contract.messages.market import ContractQuote
+from alphatrader.contract.messages.orders import OrderRecord
+from alphatrader.contract.messages.risk import Approval
+from alphatrader.contract.settings import Settings
+from alphatrader.core.orders import intents, permission
+from alphatrader.core.orders.pricing import Prices, Refused, check_limits, entry_price
+from alphatrader.runtime.calendar import Calendar
+from alphatrader.runtime.clock import SECOND
+from alphatrader.runtime.store import Cursor
+from alphatrader.streams.execution.desk import Desk
+
+MINUTE_NS: Final = 60 * SECOND
+
+
+class Openings:
+    def __init__(self, desk: Desk, settings: Settings, calendar: Calendar) -> None:
+        self._desk = desk
+        self._settings = settings
+        self._calendar = calendar
+        self._sent_ns: deque[int] = deque(
+            sorted(r.machine_ns for r in desk.book.records.values() if r.role == "entry" and r.order_id is not None)[-200:]
+        )
+
+    async def take(self, approvals: Iterable[Approval], cursor: Cursor) -> None:
+        """Acts on approvals, and keeps the cursor with what was booked."""
+        for approval in approvals:
+            if approval.approved and approval.intent_id not in self._desk.book.records:
+                await self._open(approval, cursor)
+        await self._desk.flush(cursor)
+
+    async def _open(self, approval: Approval, cursor: Cursor) -> None:
+        desk = self._desk
+        try:
+            approval = await self._named(approval)
+            limit, prices = await self._judge(approval)
+        except Refused as refused:
+            self._refuse(approval, str(refused))
+            return
+        session = self._calendar.current(desk.now().ts_ns)
+        records = intents.bracket(approval, limit, prices, f"{session.day:%Y%m%d}", desk.now(), desk.fence)
+        ids = [desk.orders.next_order_id() for _ in records]
+        for record, order_id in zip(records, ids, strict=True):
+            desk.book.put(replace(record, order_id=order_id, client_id=desk.client_id))
+        await desk.flush(cursor)
+        try:
+            await self._judge(approval)
+            # From here to the last byte nothing is awaited.
+            self._send(records, ids[0])
+        except (Refused, ConnectionError) as refused:
+            for record in records:
+                if desk.book.records[record.id].state == "INTENT":
+                    desk.book.change(record.id, desk.now(), state="EXPIRED", reason=str(refused))
+            self._count(approval, str(refused))
+            return
+        self._sent_ns.append(desk.clock.machine_ns())
+        desk.log.info(
+            "bracket_sent", order=approval.intent_id, symbol=approval.symbol, quantity=approval.quantity, limit=str(limit)
+        )
+
+    def _send(self, records: tuple[OrderRecord, OrderRecord, OrderRecord], parent_id: int) -> None:
+        parent, stop, target = records
+        self._desk.send(parent.id, transmit=False)
+        self._desk.send(stop.id, transmit=False, parent_id=parent_id)
+        self._desk.send(target.id, transmit=True, parent_id=parent_id)
+
+    async def _named(self, approval: Approval) -> Approval:
+        """The approval with the broker's name of its contract."""
+        if approval.contract.con_id is not None:
+            return approval
+        known = await self._desk.store.field(k.CONTRACTS.at(), approval.contract.occ)
+        if known is None or known.con_id is None:
+            raise Refused(f"contracts:options: {approval.contract.occ} has no conId")
+        return replace(approval, contract=known)
+
+    async def _judge(self, approval: Approval) -> tuple[Decimal | None, Prices]:
+        """Limit (None: a market order) and prices, from fresh reads. Raises Refused; nothing is awaited after the last read."""
+        desk = self._desk
+        con_id = approval.contract.con_id or 0
+        quote = await desk.quote(con_id)
+        await desk.read_permission()
+        return self._check(approval, quote, con_id)
+
+    def _check(self, approval: Approval, quote: ContractQuote | None, con_id: int) -> tuple[Decimal | None, Prices]:
+        desk, settings = self._desk, self._settings
+        held = desk.permission
+        machine_ns, market_ns = desk.clock.machine_ns(), desk.clock.market_ns()
+        if held.requested_ns:
+            raise Refused("a halt was requested")
+        reason = permission.refusal(
+            approval, held.lease, held.halt, machine_ns, settings.risk.approval_seconds, held.newest_fence
+        )
+        if reason is not None:
+            raise Refused(reason)
+        if not desk.settled or not desk.orders.ready:
+            raise Refused("the broker is not connected, or orders are not settled with it")
+        unknown = next((record.id for record in desk.book.open() if record.state == "UNKNOWN"), None)
+        if unknown is not None:
+            raise Refused(f"order {unknown} is unknown until the broker has answered")
+        if not desk.orders.queue_empty:
+            raise Refused("the client's send queue is not empty")
+        session = self._calendar.at(market_ns)
+        if session is None or f"{session.day:%Y%m%d}" > approval.contract.expiry:
+            raise Refused("the session is closed, or the contract has expired")
+        prices = desk.prices(quote, con_id)
+        limit = entry_price(approval, prices, settings.orders)
+        while self._sent_ns and self._sent_ns[0] < machine_ns - MINUTE_NS:
+            self._sent_ns.popleft()
+        check_limits(approval, limit, settings.orders, len(self._sent_ns))
+        market = settings.orders.high_confidence_type == "market" and approval.confidence > settings.orders.high_confidence
+        return (None if market else limit), prices
+
+    def _refuse(self, approval: Approval, reason: str) -> None:
+        desk = self._desk
+        desk.book.put(
+            intents.entry(
+                approval, limit=approval.limit_price, state="REJECTED", reason=reason, mid=None, now=desk.now(), fence=desk.fence
+            )
+        )
+        self._count(approval, reason)
+
+    def _count(self, approval: Approval, reason: str) -> None:
+        self._desk.health.count("openings_refused")
+        self._desk.log.warning("opening_refused", order=approval.intent_id, reason=reason)
