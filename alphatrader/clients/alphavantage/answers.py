@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from alphatrader.clients.alphavantage.errors import AlphaVantageError, BadAnswerError, LimitedError, RefusedError
+from alphatrader.clients.alphavantage.errors import AlphaVantageError, BadAnswerError, LimitedError, OutageError, RefusedError
 from alphatrader.contract.messages.options import OptionRow
 
 _Price = Annotated[float, Meta(ge=0, lt=1e7)]
@@ -52,8 +52,8 @@ class _Envelope(msgspec.Struct):
 
     endpoint: str | None = None
     message: str | None = None
-    data: msgspec.Raw | None = None
-    feed: msgspec.Raw | None = None
+    data: msgspec.Raw = msgspec.Raw(b"")
+    feed: msgspec.Raw = msgspec.Raw(b"")
     information: str | None = msgspec.field(name="Information", default=None)
     note: str | None = msgspec.field(name="Note", default=None)
     error: str | None = msgspec.field(name="Error Message", default=None)
@@ -112,7 +112,7 @@ def chain(body: bytes, symbol: str, max_rows: int) -> ChainAnswer:
         raise BadAnswerError("wrong_endpoint", f"{envelope.endpoint!r}, not {_OPTIONS_ENDPOINT!r}", field="endpoint")
     if envelope.message != "success":
         raise BadAnswerError("no_success", _shown(str(envelope.message)), field="message")
-    if envelope.data is None:
+    if not bytes(envelope.data):
         raise BadAnswerError("no_data", "the answer has no rows", field="data")
     rows, dropped = _rows(bytes(envelope.data), max_rows)
     foreign = next((row.symbol for row in rows if row.symbol != symbol), None)
@@ -145,7 +145,7 @@ def chain(body: bytes, symbol: str, max_rows: int) -> ChainAnswer:
 def news(body: bytes, symbol: str) -> NewsAnswer:
     """What an answer to NEWS_SENTIMENT says of `symbol`. An empty feed is an answer: nobody wrote. Raises AlphaVantageError."""
     envelope = _envelope(body)
-    if envelope.feed is None:
+    if not bytes(envelope.feed):
         raise BadAnswerError("no_data", "the answer has no feed", field="feed")
     raws: list[msgspec.Raw] = _decoded(_RAWS, bytes(envelope.feed), "feed")
     stories: list[Story] = []
@@ -171,6 +171,8 @@ def _envelope(body: bytes) -> _Envelope:
     head = body[:64].lstrip().lower()
     if head.startswith(b"<"):
         raise BadAnswerError("html", "a page instead of JSON")
+    if head.startswith(b"{") and not body[-64:].rstrip().endswith(b"}"):
+        raise OutageError("truncated", f"the answer ends in the middle, after {len(body)} bytes", again=True)
     envelope: _Envelope = _decoded(_ENVELOPE, body, "answer")
     said = envelope.information or envelope.note or envelope.error
     if said is not None:
@@ -259,7 +261,7 @@ def _place(error: msgspec.ValidationError) -> str:
     """The field's name in `... - at `$.gamma``; for a missing field, in the message itself."""
     text = str(error)
     missing = re.search(r"missing required field `(\w+)`", text)
-    found = re.search(r"at `\$\.?([\w.]*)", text)
+    found = re.search(r"at `\$\.?([\w.]*)", re.sub(r"\[[^]]*\]", "", text))
     return missing[1] if missing else found[1] if found and found[1] else "row"
 
 

@@ -154,4 +154,6 @@ class AlphaVantage:
             if self._clock.monotonic() > deadline:
                 raise OutageError("timeout", f"the answer did not end in {self._options.timeout_seconds:g} s")
             pieces.append(piece)
+        if response.raw.length_remaining:  # read1 takes an early end for the end
+            raise OutageError("truncated", f"{response.raw.length_remaining} bytes are missing", again=True)
         return b"".join(pieces)

@@ -43,7 +43,7 @@ def quality(columns: Columns, spot: float | None, rate: float, own_delta: Floats
         checks = {
             "no ask": np.isnan(columns.ask),
             "crossed": columns.bid > columns.ask,
-            "mark outside": (columns.mark < columns.bid - CENT) | (columns.mark > columns.ask + CENT),
+            "mark outside": ~np.isnan(columns.bid) & ((columns.mark < columns.bid - CENT) | (columns.mark > columns.ask + CENT)),
             "vol": (columns.implied_vol <= IV_LEAST) | (columns.implied_vol > IV_MOST),
             "vega": columns.vega < 0.0,
             "delta sign": np.where(columns.call, columns.delta < 0.0, columns.delta > 0.0),

@@ -1,0 +1,101 @@
+"""The budget of calls: one sliding window over all processes, on the state server's time."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from alphatrader.contract import keys as k
+from alphatrader.contract.key import Server
+from alphatrader.contract.modules import Module
+from alphatrader.runtime.budget import CallBudget
+from tests.support.servers import Servers
+
+ROOT = Path(__file__).resolve().parents[2]
+CALLS, WINDOW = 25, 0.8
+HAMMER = """
+import sys, time
+from alphatrader.contract import keys as k
+from alphatrader.contract.modules import Module
+from alphatrader.runtime.budget import CallBudget
+from alphatrader.runtime.settings import load
+from alphatrader.runtime.store import Store
+password, calls, window, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4])
+budget = CallBudget(Store(Module.PULLS, load(), password), k.AV_BUDGET.at(), calls, window)
+end = time.monotonic() + seconds
+while time.monotonic() < end:
+    before = time.monotonic_ns()
+    if budget.take() == 0:
+        print(before, time.monotonic_ns())
+    else:
+        time.sleep(0.001)
+"""
+
+
+def budget(servers: Servers, calls: int, window: float) -> CallBudget:
+    return CallBudget(servers.store(Module.PULLS), k.AV_BUDGET.at(), calls, window)
+
+
+def test_three_processes_never_exceed_the_budget_in_any_window(servers: Servers) -> None:
+    # given three processes that take all they can for three windows
+    arguments = [servers.vault.redis_password(Module.PULLS), str(CALLS), str(WINDOW), str(WINDOW * 3)]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", HAMMER, *arguments],
+            env={"PATH": "/usr/bin:/bin", **servers.environment},
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(3)
+    ]
+    outputs = [process.communicate(timeout=30)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    # when every grant is placed between the instants before and after its call, on the one monotonic clock of the machine
+    grants = sorted((int(a), int(b)) for output in outputs for a, b in (line.split() for line in output.splitlines()))
+    assert len(grants) >= 2 * CALLS
+    # then no window holds more grants that lie wholly inside it than the budget allows
+    for begin, _ in grants:
+        inside = [after for before, after in grants if before >= begin and after < begin + WINDOW * 1e9]
+        assert len(inside) <= CALLS
+
+
+def test_the_wait_it_names_is_enough_and_grants_are_trimmed(servers: Servers) -> None:
+    taking = budget(servers, 2, 0.3)
+    assert [taking.take(), taking.take()] == [0, 0]
+    wait_ms = taking.take()
+    assert 0 < wait_ms <= 300
+    time.sleep(wait_ms / 1000)  # exactly the wait it named, on the server's own clock
+    assert taking.take() == 0
+    assert servers.store(Module.PULLS).length(k.AV_BUDGET.at()) <= 2
+
+
+def test_a_restart_and_a_lowered_limit_remember_what_was_granted(servers: Servers) -> None:
+    for _ in range(5):
+        assert budget(servers, 5, 60.0).take() == 0
+    # a new process, and one with a smaller limit, find the window used
+    assert budget(servers, 5, 60.0).take() > 0
+    wait_ms = budget(servers, 2, 60.0).take()
+    assert 50_000 < wait_ms <= 60_000
+
+
+def test_a_server_clock_that_was_set_back_blocks_for_one_window_at_most(servers: Servers) -> None:
+    # given a grant stamped an hour ahead of the server's time
+    store = servers.store(Module.PULLS)
+    ahead = (time.time() + 3600) * 1e6
+    store.raw(Server.STATE, "ZADD", k.AV_BUDGET.at().name, ahead, "from the future")
+    # then it counts as made now
+    wait_ms = budget(servers, 1, 0.2).take()
+    assert 0 < wait_ms <= 200
+
+
+def test_no_other_module_may_spend_it(servers: Servers) -> None:
+    from alphatrader.runtime.store import StoreError
+
+    spending = CallBudget(servers.store(Module.DELIVERY), k.AV_BUDGET.at(), 5)
+    with pytest.raises(StoreError):
+        spending.take()
