@@ -28,7 +28,23 @@ _TOKEN_FORMS: Final = re.compile(
 )
 """How secrets look in URLs and headers, for those that come from elsewhere than our own environment."""
 _BYTES_A_FILE: Final = 20_000_000
-_NOISY: Final = ("urllib3", "httpx", "httpx2", "httpcore", "telegram", "openai", "stripe", "werkzeug", "engineio", "socketio")
+_QUIETENED: Final = (
+    "urllib3",
+    "httpx",
+    "httpx2",
+    "httpcore",
+    "telegram",
+    "openai",
+    "stripe",
+    "werkzeug",
+    "engineio",
+    "socketio",
+    "ib_insync",
+    "celery.app.trace",
+    "celery.worker.strategy",
+    "celery.beat",
+)
+"""Libraries that tell every request at INFO: their warnings are enough, the modules count what was done."""
 
 _Event = MutableMapping[str, Any]
 
@@ -113,6 +129,6 @@ def configure(settings: Settings, module: Module, clock: Clock, secrets: Iterabl
     root = logging.getLogger()
     root.handlers[:] = [terminal, file]
     root.setLevel(level)
-    for name in _NOISY:
+    for name in _QUIETENED:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
     return structlog.get_logger(f"alphatrader.{module}")
