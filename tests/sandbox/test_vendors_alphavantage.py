@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -190,10 +191,8 @@ def test_news_honours_time_order_and_limit(vendors):
     assert "Information" in ask(vendors, function="NEWS_SENTIMENT", tickers="AAPL", time_from="yesterday")
 
 
-def test_a_large_chain_is_cheap(tmp_path, benchmark_seconds=0.25):
-    """Five hundred rows with greeks, and again from the cache."""
-    import time
-
+def test_a_large_chain_is_cheap(tmp_path):
+    """Five hundred rows with greeks are built, written and read in a quarter of a second on a busy machine."""
     market = FixedMarket(MONDAY_TEN_NS)
     base = market.option()
     for number in range(500):
@@ -203,7 +202,7 @@ def test_a_large_chain_is_cheap(tmp_path, benchmark_seconds=0.25):
     with running_vendors(tmp_path, market=market) as vendors:
         started = time.perf_counter()
         assert len(chain(vendors, require_greeks="true")) == 520
-        assert time.perf_counter() - started < benchmark_seconds
+        assert time.perf_counter() - started < 0.25
 
 
 def test_keys_never_reach_the_wire_log(vendors):

@@ -71,7 +71,7 @@ def test_an_update_waits_until_its_offset_is_passed_even_across_a_restart(tmp_pa
         vendors.post("/telegram/sandbox/say", user_id=USER, text="two")
         assert len(tell(vendors, first)) == 2
     with running_vendors(tmp_path) as vendors:
-        one, two = tell(vendors, first)
+        _, two = tell(vendors, first)
 
         async def confirm(bot):
             return [update.message.text for update in await bot.get_updates(offset=two, timeout=0)]

@@ -56,7 +56,7 @@ def test_a_post_is_made_read_and_deleted(vendors):
     assert client.get_tweet(made.data["id"], user_auth=True).data.text == "SPY 600C +42% & counting"
     assert client.delete_tweet(made.data["id"]).data["deleted"]
 
-    assert [item["text"] for item in vendors.told(vendor="x")][0] == "SPY 600C +42% & counting"
+    assert vendors.told(vendor="x")[0]["text"] == "SPY 600C +42% & counting"
 
 
 @pytest.mark.parametrize("wrong", ["consumer_key", "consumer_secret", "access_token", "access_token_secret"])

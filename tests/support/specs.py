@@ -121,7 +121,8 @@ class StripeFields:
                 self.check(one, f"{place}.{number}")
         if not isinstance(value, dict):
             return
-        name = self.CLASSES.get(value.get("object", ""))
+        kind = value.get("object")  # an event's data has an object under this name instead
+        name = self.CLASSES.get(kind) if isinstance(kind, str) else None
         if name is not None:
             fields = self._resources[name][name.rsplit(".", 1)[-1]]
             always = {field for field, kind in fields.items() if not kind.startswith(("Optional", "ClassVar"))}

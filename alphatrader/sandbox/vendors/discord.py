@@ -199,8 +199,8 @@ def _check_embed(place: str, embed: Any, errors: dict[str, str]) -> int:
     for (outer, inner), most in NESTED_LENGTHS.items():
         part = _object(f"{place}.{outer}", embed.get(outer), errors)
         length += _check_text(f"{place}.{outer}.{inner}", part.get(inner), most, errors, required=False)
-    for part in PARTS:
-        _object(f"{place}.{part}", embed.get(part), errors)
+    for name in PARTS:
+        _object(f"{place}.{name}", embed.get(name), errors)
     colour = embed.get("color")
     if colour is not None and not (str(colour).isdigit() and 0 <= int(colour) <= 0xFFFFFF):
         errors[f"{place}.color"] = "Must be between 0 and 16777215."

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from alphatrader.sandbox.vendors import stripe_billing as billing
 from alphatrader.sandbox.vendors import stripe_objects as objects
 from alphatrader.sandbox.vendors.store import Store
 from alphatrader.sandbox.vendors.stripe_forms import Refusal
@@ -173,9 +174,9 @@ class Books:
             price = self.get("price", price_id)
             if price["recurring"] is None:
                 raise Refusal(400, f"The price {price_id} is set to type=one_time", param="items")
-            end = objects.period_after(now, price["recurring"]["interval"], price["recurring"]["interval_count"])
-            items.append(objects.subscription_item(self.key("si"), now, key, price, quantity, (now, end)))
-        sub = objects.subscription(key, now, customer_id, items[0]["price"]["currency"], items, metadata)
+            end = billing.period_after(now, price["recurring"]["interval"], price["recurring"]["interval_count"])
+            items.append(billing.subscription_item(self.key("si"), now, key, price, quantity, (now, end)))
+        sub = billing.subscription(key, now, customer_id, items[0]["price"]["currency"], items, metadata)
         self.put("subscription", sub)
         bill, charge = self._bill(sub, "subscription_create", paid=True)
         sub["latest_invoice"] = bill["id"]
@@ -235,7 +236,7 @@ class Books:
                 start = item["current_period_end"]
                 every = item["price"]["recurring"]
                 item["current_period_start"] = start
-                item["current_period_end"] = objects.period_after(start, every["interval"], every["interval_count"])
+                item["current_period_end"] = billing.period_after(start, every["interval"], every["interval_count"])
             bill, charge = self._bill(sub, "subscription_cycle", paid=paid)
             previous["latest_invoice"], sub["latest_invoice"] = sub["latest_invoice"], bill["id"]
             sub["status"] = "active" if paid else "past_due"
@@ -283,7 +284,7 @@ class Books:
             cents = left if cents is None else cents
             if not charge["paid"] or not 0 < cents <= left:
                 raise Refusal(400, f"Charge {charge_id} has already been refunded.", code="charge_already_refunded")
-            refund = self.put("refund", objects.refund(self.key("re"), self.now(), charge, cents))
+            refund = self.put("refund", billing.refund(self.key("re"), self.now(), charge, cents))
             previous = {"amount_refunded": charge["amount_refunded"], "refunded": charge["refunded"]}
             charge["amount_refunded"] += cents
             charge["refunded"] = charge["amount_refunded"] == charge["amount"]
@@ -297,7 +298,7 @@ class Books:
             charge = self.get("charge", charge_id)
             if charge["disputed"]:
                 raise Refusal(400, f"Charge {charge_id} is disputed already.")
-            dispute = self.put("dispute", objects.dispute(self.key("du"), self.now(), charge))
+            dispute = self.put("dispute", billing.dispute(self.key("du"), self.now(), charge))
             self.put("charge", {**charge, "disputed": True})
             self.emit("charge.dispute.created", dispute)
             return dispute
@@ -353,14 +354,14 @@ class Books:
         customer["next_invoice_sequence"] += 1
         customer["currency"] = sub["currency"]
         self.put("customer", customer)
-        bill = objects.invoice(self.key("in"), self.now(), sub, reason, number, paid=paid, email=customer["email"])
+        bill = billing.invoice(self.key("in"), self.now(), sub, reason, number, paid=paid, email=customer["email"])
         self.put("invoice", bill)
         return bill, self._charge(bill, paid=paid)
 
     def _charge(self, bill: Object, *, paid: bool) -> Object:
         intent, now = self.key("pi"), self.now()
-        charge = objects.charge(self.key("ch"), now, bill["customer"], bill["total"], bill["currency"], intent, paid=paid)
-        payment = objects.invoice_payment(self.key("inpay"), now, bill["id"], bill["total"], bill["currency"], intent, paid=paid)
+        charge = billing.charge(self.key("ch"), now, bill["customer"], bill["total"], bill["currency"], intent, paid=paid)
+        payment = billing.invoice_payment(self.key("inpay"), now, bill["id"], bill["total"], bill["currency"], intent, paid=paid)
         self.put("invoice_payment", payment)
         self.put("invoice", bill)
         return self.put("charge", charge)

@@ -142,7 +142,7 @@ class Webhooks:
         if event is None:
             self._store.delete(VENDOR, "delivery", event_id)
             return
-        body = json.dumps(event, indent=2).encode()
+        body, began = json.dumps(event, indent=2).encode(), self._world.machine_s()
         arrived = [self._post(event, body) for _ in range(1 + self._behaviour.duplicates)]
         if any(arrived):
             self._store.put(VENDOR, "event", event_id, {**event, "pending_webhooks": 0})
@@ -152,7 +152,7 @@ class Webhooks:
         if attempts >= MOST_ATTEMPTS:
             self._store.delete(VENDOR, "delivery", event_id)
             return
-        at = self._world.machine_s() + min(2.0 ** (attempts - 1), LONGEST_WAIT_SECONDS)
+        at = began + min(2.0 ** (attempts - 1), LONGEST_WAIT_SECONDS)
         self._store.put(VENDOR, "delivery", event_id, {"event": event_id, "attempts": attempts, "next_s": at})
         with self._wake:
             self._due.append((event_id, attempts, at))
