@@ -73,6 +73,7 @@ class AnalyticsEngine(StreamModule):
         for symbol, saved in zip(self.symbols, kept, strict=True):
             state = restored(saved.state, saved.version, self.settings.analytics) if saved else None
             if saved is not None and state is not None:
+                state.minutes.warmed = False  # the minutes while we were away come from the broker's history
                 self._meters[symbol].state = state
                 self._cursor.positions[k.EVENTS_MARKET.at(symbol=symbol).name] = saved.stream_id
             self.health.count("checkpoints restored", int(state is not None))

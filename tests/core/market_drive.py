@@ -131,7 +131,9 @@ class Drive:
                     chosen[symbol].take(chain)
             if i % 3 == 0:
                 for symbol in self.symbols:
-                    self._look(symbol, market, meters[symbol], chosen[symbol], now, session, next_session, last_ns, close_of, limits)
+                    self._look(
+                        symbol, market, meters[symbol], chosen[symbol], now, session, next_session, last_ns, close_of, limits
+                    )
         self.window = window
 
     def _look(self, symbol, market, meter, candidates, now, session: Session, following, last_ns, close_of, limits) -> None:  # type: ignore[no-untyped-def]

@@ -50,17 +50,16 @@ class Minutes(msgspec.Struct):
         del self.slots[:-MAX_SLOTS]
 
     def warm_up(self, bars: Sequence[Bar]) -> int:
-        """Put historical minutes before our own; returns how many. A minute we saw only in part is replaced by the whole one."""
-        first_whole = (self.bars[0][0] + MINUTE_NS) if self.bars else (self.current[0] + MINUTE_NS if self.current else None)
-        older = [
-            (bar.ts_ns, bar.open, bar.high, bar.low, bar.close) for bar in bars if first_whole is None or bar.ts_ns < first_whole
-        ]
-        ours = [bar for bar in self.bars if not older or bar[0] > older[-1][0]]
-        if self.current is not None and older and older[-1][0] >= self.current[0]:
-            older = [bar for bar in older if bar[0] < self.current[0]]
-        self.bars = (older + ours)[-MAX_MINUTES:]
-        self.warmed = self.warmed or bool(older)
-        return len(older)
+        """Fill in historical minutes up to the current one; returns how many. The broker's minute replaces ours, which may be
+        one we saw only in part."""
+        before = self.current[0] if self.current is not None else None
+        known = {bar[0]: bar for bar in self.bars}
+        theirs = {
+            bar.ts_ns: (bar.ts_ns, bar.open, bar.high, bar.low, bar.close) for bar in bars if before is None or bar.ts_ns < before
+        }
+        self.bars = [bar for _, bar in sorted((known | theirs).items())][-MAX_MINUTES:]
+        self.warmed = self.warmed or bool(theirs)
+        return len(theirs)
 
     def closes_ago(self, now_ns: int, seconds: int) -> float | None:
         """The price `seconds` ago: the last five-second close at or before then; None where none is that old, or it is a minute
