@@ -25,7 +25,7 @@ from alphatrader.contract.modules import Module
 from alphatrader.core.market.contracts import Instrument, NoContractError, front_month, instruments, option_spec
 from alphatrader.core.market.feed import SymbolFeed
 from alphatrader.core.market.quotes import OptionFeed
-from alphatrader.core.market.slots import Limit, Rotation, first_lines
+from alphatrader.core.market.slots import RETRY_SECONDS, Allocation
 from alphatrader.runtime.batch import Batch
 from alphatrader.runtime.clock import exchange_datetime
 from alphatrader.runtime.context import Context
@@ -34,15 +34,15 @@ from alphatrader.runtime.module import StreamModule
 TURN_SECONDS: Final = 0.05
 WANTED_SECONDS: Final = 0.25
 UPKEEP_SECONDS: Final = 0.5
-GRACE_SECONDS: Final = 10.0
-"""A line nobody wants any more is kept this long: what comes back soon costs nothing."""
-RETRY_SECONDS: Final = 60.0
-"""A contract or subscription the broker refused is asked for again after this long."""
 SILENT_SECONDS: Final = 15.0
 """In a session, a line silent this long is asked for anew; the wait doubles each time."""
 HISTORY_CHECK_SECONDS: Final = 30.0
 FARM_SECONDS: Final = 5.0
 """A data farm must be down this long to be told: it flaps."""
+LIMIT_PAUSE_SECONDS: Final = 2.0
+"""After a refusal for want of lines, slots or an answer: long enough for the new limit to be obeyed first."""
+NAMING: Final = "name"
+"""The kind of request that asks for an option's conId."""
 HELD: Final = (Module.POSITIONS, Module.EXECUTION)
 """Whose contracts come before everything else: money hangs on them."""
 ASKING: Final = (Module.RISK, Module.SIGNALS)
@@ -66,8 +66,6 @@ class IBKRIngestion(StreamModule):
         self._wanted: tuple[list[OptionRef], list[OptionRef]] = ([], [])
         """What is held, and what is only asked for; all named by the broker."""
         self._finding: dict[str, asyncio.Task[None]] = {}
-        self._unwanted: dict[str, float] = {}
-        self._refused_until: dict[tuple[str, str], float] = {}
         self._silent: dict[str, tuple[float, int]] = {}
         self._broken_farms: dict[str, float] = {}
         self._subscriptions: Subscriptions | None = None
@@ -75,11 +73,10 @@ class IBKRIngestion(StreamModule):
         self._link_up = False
         self._gap_reason = "started"
         self._qualified_on: date | None = None
-        self._lines = Limit(market.market_data_lines)
-        self._slots = {Kind.DEPTH: Limit(market.depth_slots), Kind.TICKS: Limit(market.tick_slots)}
         full = [symbol for symbol, instrument in self._instruments.items() if instrument.full]
         pinned = [symbol for symbol in self.settings.strategies.zero_dte.symbols if symbol in full]
-        self._rotations = {kind: Rotation(pinned, full) for kind in self._slots}
+        slots: dict[str, int] = {Kind.DEPTH: market.depth_slots, Kind.TICKS: market.tick_slots}
+        self._allocation = Allocation(market.market_data_lines, slots, pinned, full)
         self._woken = asyncio.Event()
         self._history_due = False
         self._renewed_at = float("-inf")
@@ -150,7 +147,7 @@ class IBKRIngestion(StreamModule):
             feed.set_depth(False)
             feed.set_ticks(False)
             feed.gap(self._gap_reason)
-        self._refused_until.clear()
+        self._allocation.forget_refusals()
         self._broken_farms.clear()
         self._subscriptions = Subscriptions(ib, self.settings.market.depth_rows, self._refuse_frame)
         self._link_up = True
@@ -223,11 +220,10 @@ class IBKRIngestion(StreamModule):
             subscriptions.forget(s)
             now = self.clock.monotonic()
             if code in broker.LIMITS:
-                limit = self._lines if s.kind == Kind.QUOTE else self._slots.get(s.kind)
-                if limit is not None:
-                    limit.refused(subscriptions.counts().get(s.kind, 0), now)
+                self._allocation.limit_reached(s.kind, subscriptions.counts().get(s.kind, 0), now)
+                self._allocation.refused(s.kind, s.name, now, retry_seconds=LIMIT_PAUSE_SECONDS)
             else:
-                self._refused_until[s.kind, s.name] = now + RETRY_SECONDS
+                self._allocation.refused(s.kind, s.name, now)
             self._options.pop(s.name, None)
             if feed is not None and s.kind == Kind.DEPTH:
                 feed.set_depth(False)
@@ -277,9 +273,9 @@ class IBKRIngestion(StreamModule):
         try:
             found = await lookup.find_one(self._ib, option_spec(ref))
         except (lookup.LookupFailedError, ConnectionError, TimeoutError) as error:
-            self._refused_until["name", ref.occ] = self.clock.monotonic() + (
-                RETRY_SECONDS if isinstance(error, lookup.LookupFailedError) else 1.0
-            )
+            unlisted = isinstance(error, lookup.LookupFailedError)
+            pause = RETRY_SECONDS if unlisted else LIMIT_PAUSE_SECONDS
+            self._allocation.refused(NAMING, ref.occ, self.clock.monotonic(), retry_seconds=pause)
             self.health.count("options_not_found")
             self.log.warning("option_not_found", occ=ref.occ, reason=str(error) or type(error).__name__)
             return
@@ -316,7 +312,7 @@ class IBKRIngestion(StreamModule):
             known = ref if ref.con_id is not None else self._known.get(ref.occ)
             if known is not None:
                 named.append(known)
-            elif self._link_up and ref.occ not in self._finding and now >= self._refused_until.get(("name", ref.occ), 0.0):
+            elif self._link_up and ref.occ not in self._finding and self._allocation.may_ask(NAMING, ref.occ, now):
                 self._finding[ref.occ] = asyncio.create_task(self._name_option(ref), name=f"find {ref.occ}")
         return named
 
@@ -324,63 +320,40 @@ class IBKRIngestion(StreamModule):
         """Gives lines and slots to who should have them now."""
         if self._subscriptions is None or not self._link_up:
             return
-        now = self.clock.monotonic()
-        self._assign_lines(self._subscriptions, now)
-        for kind in self._slots:
-            self._assign_slots(self._subscriptions, kind, now)
-
-    def _assign_lines(self, subscriptions: Subscriptions, now: float) -> None:
+        subscriptions, now = self._subscriptions, self.clock.monotonic()
         held, asked = self._wanted
         refs = {str(ref.con_id): ref for ref in (*asked, *held)}
         ready = [symbol for symbol in self._instruments if symbol in self._contracts]
         full = [symbol for symbol in ready if self._instruments[symbol].full]
         order = (*(str(ref.con_id) for ref in held), *full, *(str(ref.con_id) for ref in asked), *ready)
-        capacity = self._lines.now(now)
-        chosen = first_lines(order, capacity)
-        lingering = [name for name in self._options if name not in chosen]
-        for name in lingering:
-            since = self._unwanted.setdefault(name, now)
-            if now - since > GRACE_SECONDS or len(chosen) + len(lingering) > capacity:
-                subscriptions.close(Kind.QUOTE, name)
-                del self._options[name], self._unwanted[name]
-        for symbol in ready:
-            if symbol not in chosen:
-                subscriptions.close(Kind.QUOTE, symbol)
-        for name in chosen:
-            self._unwanted.pop(name, None)
-            if subscriptions.is_open(Kind.QUOTE, name) or now < self._refused_until.get((Kind.QUOTE, name), 0.0):
-                continue
+        close, ask = self._allocation.lines(order, subscriptions.names(Kind.QUOTE), now)
+        for name in close:
+            subscriptions.close(Kind.QUOTE, name)
+            self._options.pop(name, None)
+        for name in ask:
             if name in self._feeds:
-                self._subscribe(subscriptions, self._instruments[name])
+                subscriptions.open(Kind.QUOTE, name, self._contracts[name].contract, self._feeds[name], self._generic_ticks(name))
             else:
-                ref = refs[name]
-                feed = OptionFeed(ref, int(name), self.clock.market_ns, self.clock.machine_ns, self.clock.monotonic)
+                feed = OptionFeed(refs[name], int(name), self.clock.market_ns, self.clock.machine_ns, self.clock.monotonic)
                 self._options[name] = feed
                 subscriptions.open(Kind.QUOTE, name, lookup.by_con_id(int(name)), feed)
-
-    def _subscribe(self, subscriptions: Subscriptions, instrument: Instrument) -> None:
-        symbol = instrument.symbol
-        contract, feed = self._contracts[symbol].contract, self._feeds[symbol]
-        generic = (
-            {"equity": broker.EQUITY_TICKS, "future": broker.FUTURE_TICKS}.get(instrument.kind, "") if instrument.full else ""
-        )
-        subscriptions.open(Kind.QUOTE, symbol, contract, feed, generic)
-        if instrument.full and self.clock.monotonic() >= self._refused_until.get((Kind.BARS, symbol), 0.0):
-            subscriptions.open(Kind.BARS, symbol, contract, feed)
-
-    def _assign_slots(self, subscriptions: Subscriptions, kind: Kind, now: float) -> None:
-        holders = [
-            symbol for symbol in self._rotations[kind].holders(self._slots[kind].now(now), now) if symbol in self._contracts
-        ]
-        switch = SymbolFeed.set_depth if kind == Kind.DEPTH else SymbolFeed.set_ticks
-        for symbol, feed in self._feeds.items():
-            if subscriptions.is_open(kind, symbol) and symbol not in holders:
+        for kind, switch in ((Kind.DEPTH, SymbolFeed.set_depth), (Kind.TICKS, SymbolFeed.set_ticks)):
+            close, ask = self._allocation.slots(kind, self._contracts, subscriptions.names(kind), now)
+            for symbol in close:
                 subscriptions.close(kind, symbol)
-                switch(feed, False)
-        for symbol in holders:
-            if not subscriptions.is_open(kind, symbol) and now >= self._refused_until.get((kind, symbol), 0.0):
+                switch(self._feeds[symbol], False)
+            for symbol in ask:
                 switch(self._feeds[symbol], True)
                 subscriptions.open(kind, symbol, self._contracts[symbol].contract, self._feeds[symbol])
+        for symbol in full:
+            if not subscriptions.is_open(Kind.BARS, symbol) and self._allocation.may_ask(Kind.BARS, symbol, now):
+                subscriptions.open(Kind.BARS, symbol, self._contracts[symbol].contract, self._feeds[symbol])
+
+    def _generic_ticks(self, symbol: str) -> str:
+        instrument = self._instruments[symbol]
+        if not instrument.full:
+            return ""
+        return broker.EQUITY_TICKS if instrument.kind == "equity" else broker.FUTURE_TICKS
 
     # -- what goes out ---------------------------------------------------------------------------------------------------
 
@@ -499,7 +472,7 @@ class IBKRIngestion(StreamModule):
                 self.health.count("ticks_dead")
                 subscriptions.close(Kind.TICKS, symbol)
                 feed.set_ticks(False)
-                self._refused_until[Kind.TICKS, symbol] = now + RETRY_SECONDS
+                self._allocation.refused(Kind.TICKS, symbol, now)
             if feed.alive(now) or not in_session or not subscriptions.is_open(Kind.QUOTE, symbol):
                 self._silent.pop(symbol, None)
                 continue

@@ -30,6 +30,8 @@ CLIENT_ID_IN_USE: Final = 326
 GATEWAY_ZONE: Final = "America/New_York"
 """How time texts without a zone are read; at server version 176 the gateway sends the zone."""
 
+LIBRARY_LOGS: Final = {"ib_insync": logging.WARNING, "ib_insync.client": logging.CRITICAL, "ib_insync.wrapper": logging.CRITICAL}
+"""What ib_insync may say: connections and errors are told by us and by the owners of the requests, with their names."""
 
 _new_ib = cast(Callable[[], IB], IB)
 """ib_insync is not typed throughout."""
@@ -114,6 +116,8 @@ class BrokerConnection:
         the connection is given up. `on_lost` is told why a connection ended, but not of our own stop."""
         # ib_insync asks the policy for the loop, which a loop made by uvloop.run is not registered with.
         asyncio.set_event_loop(asyncio.get_running_loop())
+        for name, level in LIBRARY_LOGS.items():
+            logging.getLogger(name).setLevel(level)
         decoder_log = logging.getLogger("ib_insync.Decoder")
         decoder_log.addHandler(self._decode_errors)
         try:

@@ -114,6 +114,9 @@ class Subscriptions:
     def by_id(self, req_id: int) -> Subscription | None:
         return self._by_id.get(req_id)
 
+    def names(self, kind: Kind) -> list[str]:
+        return [name for of, name in self._by_name if of == kind]
+
     def is_open(self, kind: Kind, name: str) -> bool:
         return (kind, name) in self._by_name
 

@@ -1,0 +1,384 @@
+"""`IBKRIngestion` against the stand-in gateway and real servers: every instrument, wanted options, lost links, limits."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+
+from alphatrader.contract import keys as k
+from alphatrader.contract.messages.market import BarEvent, GapEvent, OptionRef, StatusEvent, Trade, Wanted
+from alphatrader.contract.modules import Module
+from alphatrader.contract.settings.system import Address
+from alphatrader.runtime.calendar import nyse
+from alphatrader.runtime.clock import Clock
+from alphatrader.runtime.context import Context
+from alphatrader.runtime.secrets import Secrets
+from alphatrader.runtime.store import AsyncStore, Cursor
+from alphatrader.sandbox.gateway.limits import Limits
+from alphatrader.streams.ibkr import IBKRIngestion
+from tests.support.fixed_market import AAPL, SPY
+from tests.support.gateway import Running, new_york_ns, running_gateway, until
+from tests.support.servers import Servers
+
+FULL_KEYS = (k.MARKET_BOOK, k.MARKET_TRADES, k.MARKET_LAST, k.MARKET_BARS, k.MARKET_TIMESTAMP, k.MARKET_STATUS)
+QUOTE_KEYS = (k.MARKET_LAST, k.MARKET_TIMESTAMP)
+
+
+@dataclass
+class Story:
+    running: Running
+    module: IBKRIngestion
+    servers: Servers
+    reader: AsyncStore
+
+    async def seen(self, condition: Callable[[], Awaitable[Any]], limit: float = 5.0) -> Any:
+        """The condition's value once it is true, within the limit."""
+        deadline = time.monotonic() + limit
+        while not (value := await condition()):
+            assert time.monotonic() < deadline, f"not seen within {limit} s; {self.module.health._reason}"
+            await asyncio.sleep(0.01)
+        return value
+
+    async def get(self, key: Any, **parts: Any) -> Any:
+        return await self.reader.get(key.at(**parts))
+
+    async def want(self, module: Module, *refs: OptionRef) -> None:
+        store = self.servers.async_store(module)
+        batch = store.batch()
+        batch.put(k.WANTED.at(module=module), Wanted(refs, 0))
+        await store.commit(batch)
+        await store.close()
+
+    async def events(self, symbol: str) -> list[Any]:
+        cursor = Cursor.at_start([k.EVENTS_MARKET.at(symbol=symbol)])
+        return [entry.event for entry in await self.reader.read(cursor, block_seconds=None, count=100_000)]
+
+    def subscribed(self) -> dict[str, int]:
+        return self.running.gateway.data.counts()
+
+
+@asynccontextmanager
+async def ingestion(servers: Servers, folder: Path, *, market: str = "fixed", **gateway: Any) -> AsyncIterator[Story]:
+    """The module beside a gateway whose market time flows, and the keys as the dashboard's user reads them."""
+    clock = Clock(new_york_ns("2026-11-18 10:00:00"), time.time_ns())
+    folder.mkdir(exist_ok=True)
+    async with running_gateway(folder, market=market, clock=clock.market_ns, **gateway) as running:  # type: ignore[arg-type]
+        settings = msgspec.structs.replace(
+            servers.settings,
+            broker=msgspec.structs.replace(
+                servers.settings.broker,
+                gateways=(Address("127.0.0.1", running.port), Address("127.0.0.1", running.second_port)),
+                backoff_first_seconds=0.05,
+            ),
+            market=msgspec.structs.replace(servers.settings.market, quiet_seconds=1.0),
+        )
+        secrets = Secrets(Module.IBKR, servers.vault.environment_for(Module.IBKR))
+        context = Context(Module.IBKR, settings, secrets, clock, nyse(), structlog.get_logger(), folder)
+        module = IBKRIngestion(context)
+        reader = servers.async_store(Module.DASHBOARD)
+        await module.recover()
+        task = asyncio.create_task(module.run())
+        try:
+            yield Story(running, module, servers, reader)
+            assert not task.done(), task
+        finally:
+            module.stopping.set()
+            await asyncio.wait_for(task, 3)
+            await reader.close()
+            await module.store.close()
+
+
+def occ(strike: float, right: str = "C", symbol: str = "SPY", expiry: str = "20261218") -> OptionRef:
+    return OptionRef(symbol, expiry, strike, right)  # type: ignore[arg-type]
+
+
+def test_every_instrument_has_its_keys_and_its_numbered_events(servers: Servers, tmp_path: Path) -> None:
+    async def story() -> None:
+        async with ingestion(servers, tmp_path, market="simulated") as s:
+            market = s.module.settings.market
+            full = [*market.equities, *(future.root for future in market.futures)]
+            quotes = [*(future.root for future in market.quote_only_futures), *(index.name for index in market.indices)]
+            assert len(full) == 20 and len(quotes) == 5
+
+            async def all_there() -> bool:
+                full_there = [await s.reader.get_many([key.at(symbol=symbol) for key in FULL_KEYS]) for symbol in full]
+                quotes_there = [await s.reader.get_many([key.at(symbol=symbol) for key in QUOTE_KEYS]) for symbol in quotes]
+                return all(value is not None for values in full_there + quotes_there for value in values)
+
+            await s.seen(all_there, limit=8)
+            dashboard = servers.store(Module.DASHBOARD)
+            for key in FULL_KEYS:
+                left = dashboard.ttl_ms(key.at(symbol="SPY"))
+                assert left is not None and 0 < left <= 1000
+            dashboard.close()
+            # depth and tick-by-tick stand within the account's limits, with the symbols that are traded 0DTE
+            await until(lambda: s.subscribed() == {"lines": 25, "depth": 3, "tick_by_tick": 3, "realtime_bars": 20})
+
+            async def deep() -> bool:
+                book = await s.get(k.MARKET_BOOK, symbol="SPY")
+                return book is not None and book.source == "depth" and book.ready and len(book.bids) > 2
+
+            await s.seen(deep)
+            assert (await s.get(k.MARKET_BOOK, symbol="MSFT")).source == "quote"
+            # prints come for symbols without a tick-by-tick slot too, and 5-second bars for all
+            for symbol in ("SPY", "AAPL", "ES"):
+
+                async def printed_and_barred(symbol: str = symbol) -> bool:
+                    events = await s.events(symbol)
+                    return {Trade, BarEvent} <= {type(event) for event in events}
+
+                await s.seen(printed_and_barred, limit=8)
+            for symbol in full:
+                numbers = [event.seq for event in await s.events(symbol)]
+                assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+
+            async def with_history() -> Any:
+                return await s.get(k.MARKET_HISTORY, symbol="ZB")  # the last of them
+
+            history = await s.seen(with_history, limit=8)
+            assert history.bar_seconds == 60 and len(history.bars) > 390
+            daily = await s.get(k.MARKET_DAILY, symbol="SPY")
+            assert daily.bar_seconds == 86_400 and len(daily.bars) == 60
+            assert s.module.health._state in ("starting", "ready")
+
+    asyncio.run(story())
+
+
+def test_wanted_options_are_named_quoted_and_given_up(servers: Servers, tmp_path: Path) -> None:
+    async def story() -> None:
+        async with ingestion(servers, tmp_path) as s:
+            wanted = occ(600.0)
+            con_id = s.running.market.option(600.0, "C").con_id
+            await s.want(Module.SIGNALS, wanted)
+            quote = await s.seen(lambda: s.get(k.QUOTES, con_id=con_id))
+            assert (quote.symbol, quote.expiry, quote.strike, quote.right) == ("SPY", "20261218", 600.0, "C")
+            assert quote.bid < quote.ask and quote.delta == 0.5 and quote.min_tick == 0.01
+            assert quote.local_symbol == "SPY   261218C00600000" and quote.machine_ns > 0
+            named = await s.reader.field(k.CONTRACTS.at(), wanted.occ)
+            assert named is not None and named.con_id == con_id
+            # when its price moves, then so does the quote
+            s.running.market.quote_set(con_id, bid=5.0, ask=5.1)
+
+            async def moved() -> bool:
+                quote = await s.get(k.QUOTES, con_id=con_id)
+                return quote is not None and quote.bid == 5.0
+
+            await s.seen(moved)
+
+    asyncio.run(story())
+
+
+def test_an_option_that_does_not_exist_harms_nothing(servers: Servers, tmp_path: Path) -> None:
+    async def story() -> None:
+        async with ingestion(servers, tmp_path) as s:
+            await s.want(Module.RISK, occ(123.45), occ(605.0, "P"))
+            con_id = s.running.market.option(605.0, "P").con_id
+            await s.seen(lambda: s.get(k.QUOTES, con_id=con_id))
+            assert s.module.health._counts["options_not_found"] == 1
+
+    asyncio.run(story())
+
+
+def test_held_contracts_come_first_when_lines_are_short(servers: Servers, tmp_path: Path) -> None:
+    async def story() -> None:
+        # SPY, AAPL and ES can be had in this market: two options are left of five lines
+        async with ingestion(servers, tmp_path, limits=Limits(market_data_lines=5)) as s:
+            asked = [occ(strike) for strike in (590.0, 595.0, 600.0)]
+            await s.want(Module.SIGNALS, *asked)
+            await until(lambda: s.subscribed()["lines"] == 5)
+            held = occ(610.0, "P")
+            await s.want(Module.POSITIONS, held)
+            con_id = s.running.market.option(610.0, "P").con_id
+            await s.seen(lambda: s.get(k.QUOTES, con_id=con_id))
+            assert s.subscribed()["lines"] == 5
+            assert await s.get(k.MARKET_LAST, symbol="SPY")
+
+    asyncio.run(story())
+
+
+def test_fewer_slots_than_the_settings_say_are_lived_with(servers: Servers, tmp_path: Path) -> None:
+    async def story() -> None:
+        limits = Limits(depth=1, tick_by_tick=1)
+        async with ingestion(servers, tmp_path, market="simulated", limits=limits) as s:
+            await until(lambda: s.subscribed() == {"lines": 25, "depth": 1, "tick_by_tick": 1, "realtime_bars": 20}, limit=5)
+
+            async def falls_back() -> bool:
+                book = await s.get(k.MARKET_BOOK, symbol="QQQ")
+                prints = [event for event in await s.events("QQQ") if isinstance(event, Trade)]
+                return book is not None and book.ready and book.source == "quote" and bool(prints)
+
+            await s.seen(falls_back)
+
+    asyncio.run(story())
+
+
+def test_a_dropped_connection_is_a_gap_and_data_come_from_the_other_gateway(servers: Servers, tmp_path: Path) -> None:
+    async def story() -> None:
+        async with ingestion(servers, tmp_path, market="simulated") as s:
+            await s.want(Module.POSITIONS, occ(680.0))
+            book = await s.seen(lambda: s.get(k.MARKET_BOOK, symbol="SPY"))
+            gaps = [event for event in await s.events("SPY") if isinstance(event, GapEvent)]
+            s.running.gateway.close_listener(0)
+
+            async def fresh() -> bool:
+                now = await s.get(k.MARKET_BOOK, symbol="SPY")
+                events = [event for event in await s.events("SPY") if isinstance(event, GapEvent)]
+                return now is not None and now.ready and now.seq > book.seq and len(events) > len(gaps)
+
+            await s.seen(fresh, limit=8)
+            assert s.module._connection.gateway == Address("127.0.0.1", s.running.second_port)
+            numbers = [event.seq for event in await s.events("SPY")]
+            assert numbers == sorted(set(numbers))
+
+            async def quoted_again() -> bool:
+                named = await s.reader.field(k.CONTRACTS.at(), occ(680.0).occ)
+                return named is not None and await s.get(k.QUOTES, con_id=named.con_id) is not None
+
+            await s.seen(quoted_again)
+
+    asyncio.run(story())
+
+
+def test_keys_expire_when_the_feed_goes_silent_and_come_back_with_it(servers: Servers, tmp_path: Path) -> None:
+    async def story() -> None:
+        async with ingestion(servers, tmp_path, market="simulated") as s:
+            await s.seen(lambda: s.get(k.MARKET_LAST, symbol="SPY"))
+            s.running.gateway.inject("silence")
+
+            async def gone() -> bool:
+                return all(value is None for value in [await s.get(key, symbol="SPY") for key in FULL_KEYS])
+
+            await s.seen(gone, limit=4)
+            s.running.gateway.inject("speak")
+            await s.seen(lambda: s.get(k.MARKET_BOOK, symbol="SPY"))
+
+    asyncio.run(story())
+
+
+def test_data_lost_by_the_broker_are_subscribed_anew(servers: Servers, tmp_path: Path) -> None:
+    async def story() -> None:
+        async with ingestion(servers, tmp_path, market="simulated") as s:
+            before = await s.seen(lambda: s.get(k.MARKET_TIMESTAMP, symbol="SPY"))
+            await until(lambda: s.subscribed()["depth"] == 3)
+            s.running.gateway.inject("lost")
+            await s.seen(lambda: absent(s), limit=4)
+            s.running.gateway.inject("restored", data_lost=True)
+            await until(lambda: s.subscribed() == {"lines": 25, "depth": 3, "tick_by_tick": 3, "realtime_bars": 20}, limit=5)
+
+            async def back() -> bool:
+                book = await s.get(k.MARKET_BOOK, symbol="SPY")
+                return book is not None and book.ready and book.source == "depth"
+
+            await s.seen(back)
+            assert (await s.get(k.MARKET_TIMESTAMP, symbol="SPY")).gaps > before.gaps
+
+    async def absent(s: Story) -> bool:
+        return await s.get(k.MARKET_LAST, symbol="SPY") is None
+
+    asyncio.run(story())
+
+
+def test_a_depth_reset_is_a_gap_and_the_book_is_whole_after_it(servers: Servers, tmp_path: Path) -> None:
+    async def story() -> None:
+        async with ingestion(servers, tmp_path) as s:
+
+            async def whole() -> bool:
+                book = await s.get(k.MARKET_BOOK, symbol="SPY")
+                # 8 rows a side, one of each price
+                return book is not None and book.ready and book.source == "depth" and len(book.bids) == len(book.asks) == 8
+
+            s.running.market.quote_set(SPY, volume=1)  # something to keep the feed alive
+            await s.seen(whole)
+            s.running.gateway.inject("depth_reset")
+
+            async def told() -> bool:
+                reasons = [event.reason for event in await s.events("SPY") if isinstance(event, GapEvent)]
+                return any("317" in reason for reason in reasons)
+
+            await s.seen(told)
+            s.running.market.book_ladder(SPY)
+            s.running.market.quote_set(SPY, volume=2)
+            await s.seen(whole)
+
+    asyncio.run(story())
+
+
+def test_a_halt_is_told_at_once(servers: Servers, tmp_path: Path) -> None:
+    async def story() -> None:
+        async with ingestion(servers, tmp_path) as s:
+            await s.seen(lambda: s.get(k.MARKET_STATUS, symbol="AAPL"))
+            s.running.gateway.inject("halt", symbol="AAPL", value=2)
+
+            async def halted() -> bool:
+                status = await s.get(k.MARKET_STATUS, symbol="AAPL")
+                return status is not None and status.halted is True and status.halt_code == 2
+
+            await s.seen(halted)
+            codes = [event.halt_code for event in await s.events("AAPL") if isinstance(event, StatusEvent)]
+            assert codes[-1] == 2
+
+    asyncio.run(story())
+
+
+def test_prints_and_their_sides_arrive_as_they_were_made(servers: Servers, tmp_path: Path) -> None:
+    async def story() -> None:
+        async with ingestion(servers, tmp_path) as s:
+            await until(lambda: s.subscribed()["tick_by_tick"] == 1)  # SPY; the fixed market has none of the others
+            await s.seen(lambda: s.get(k.MARKET_BOOK, symbol="SPY"))
+            market = s.running.market
+            market.trade(SPY, 600.01, 70, conditions="I", exchange="ISLAND")
+            market.trade(SPY, 599.99, 100)
+            market.trade(AAPL, 250.01, 40)
+
+            async def printed() -> bool:
+                spy, aapl = await s.events("SPY"), await s.events("AAPL")
+                return sum(isinstance(e, Trade) for e in spy) == 2 and sum(isinstance(e, Trade) for e in aapl) == 1
+
+            await s.seen(printed)
+            first, second = (event for event in await s.events("SPY") if isinstance(event, Trade))
+            assert (first.price, first.size, first.venue, first.side) == (600.01, 70, "NASDAQ", "buy")
+            assert first.counts_for_vpin and not first.counts_for_last
+            assert (second.side, second.venue) == ("sell", "ARCA")
+
+    asyncio.run(story())
+
+
+def test_garbage_is_counted_and_stops_nothing(servers: Servers, tmp_path: Path) -> None:
+    async def story() -> None:
+        async with ingestion(servers, tmp_path, market="simulated") as s:
+            await s.seen(lambda: s.get(k.MARKET_LAST, symbol="SPY"))
+            s.running.gateway.inject("garbage", what="text")
+            await until(lambda: s.module.health._counts["frames_refused"] == 1)
+            seq = (await s.get(k.MARKET_LAST, symbol="SPY")).seq
+
+            async def goes_on() -> bool:
+                last = await s.get(k.MARKET_LAST, symbol="SPY")
+                return last is not None and last.seq > seq
+
+            await s.seen(goes_on)
+
+    asyncio.run(story())
+
+
+def test_numbering_goes_on_after_a_restart(servers: Servers, tmp_path: Path) -> None:
+    async def story() -> None:
+        for starts in (1, 2):
+            async with ingestion(servers, tmp_path) as s:
+
+                async def told(s: Story = s, starts: int = starts) -> bool:
+                    gaps = [event for event in await s.events("SPY") if isinstance(event, GapEvent)]
+                    return sum(gap.reason == "started" for gap in gaps) == starts
+
+                await s.seen(told)
+                numbers = [event.seq for event in await s.events("SPY")]
+        assert numbers == list(range(1, len(numbers) + 1))
+
+    asyncio.run(story())
