@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 import requests
 
+from alphatrader.sandbox.market import SimulatedMarket
 from tests.support.fixed_market import FixedMarket
+from tests.support.gateway import sessions_around
 from tests.support.vendors import MONDAY_TEN_NS, NS, HandClock, Running, running_vendors
 
 ROW_FIELDS = [
@@ -212,3 +214,23 @@ def test_keys_never_reach_the_wire_log(vendors):
     text = (vendors.data_dir / "vendors.jsonl").read_text()
     assert vendors.credentials.alphavantage_key not in text and "somebody-elses-key" not in text
     assert vendors.wire(vendor="alphavantage")[0]["query"]["apikey"] == "***"
+
+
+def test_on_the_simulated_market_the_chain_agrees_with_what_the_gateway_would_quote(tmp_path):
+    market = SimulatedMarket(seed=11, start_ns=MONDAY_TEN_NS, sessions=sessions_around(MONDAY_TEN_NS))
+    with running_vendors(tmp_path, market=market) as vendors:
+        rows = chain(vendors, require_greeks="true")
+        news = ask(vendors, function="NEWS_SENTIMENT", tickers="SPY")
+
+    quotes = {}
+    for quote in market.chain("SPY"):
+        contract = market.contract(quote.con_id)
+        quotes[f"SPY{contract.expiry[2:]}{contract.right}{round(contract.strike * 1000):08d}"] = quote
+    assert len(rows) == len(quotes) > 100
+    for row in rows:
+        quote = quotes[row["contractID"]]
+        assert (row["bid"], row["ask"]) == (f"{quote.bid or 0:.2f}", f"{quote.ask or 0:.2f}")
+        if row["expiration"] > row["date"]:  # on its last day the vendor counts one whole day more than is left
+            assert float(row["delta"]) == pytest.approx(quote.delta, abs=0.06)
+    assert int(news["items"]) == len(news["feed"])
+    assert all(item["time_published"] <= "20261123T150000" for item in news["feed"])

@@ -114,8 +114,8 @@ def create_app(world: VendorWorld) -> Flask:
             g.vendor = ""
             return None
         g.received = (world.machine_ns(), world.now_ns())
-        g.told, g.accepted = None, True
-        request.get_data(cache=True)  # read now: a handler that refuses early must not leave the body in the socket
+        g.told, g.accepted, g.fault, g.body = None, True, None, None
+        g.body = request.get_data(cache=True)  # read now: a handler that refuses early must not leave it in the socket
         g.fault = None if "/sandbox/" in request.path else board.take(g.vendor, request.path)
         return _meet(g.fault, board, stand_ins[g.vendor], world) if g.fault else None
 
@@ -189,9 +189,11 @@ def _hidden(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _request_body() -> Any:
+    if g.body is None:
+        return {"bytes": request.content_length, "head": ""}  # refused for its size, never read
     if request.mimetype == "multipart/form-data" or (request.form and request.mimetype.endswith("urlencoded")):
         return _hidden(request.form.to_dict())
-    body = decoded(request.get_data(cache=True), LONG_REQUEST_BYTES)
+    body = decoded(g.body, LONG_REQUEST_BYTES)
     return _hidden(body) if isinstance(body, dict) else body
 
 

@@ -123,6 +123,6 @@ def cut_connection() -> Response:
 def half_of(answer: Response) -> Response:
     """The first half of an answer under the length of the whole."""
     body = answer.get_data()
-    headers = {key: value for key, value in answer.headers.items() if key.lower() != "content-length"}
-    headers["Content-Length"] = str(len(body))
-    return Response(body[: len(body) // 2], answer.status_code, headers)
+    half = Response(body[: len(body) // 2], answer.status_code, answer.headers)
+    half.headers["Content-Length"] = str(len(body))  # after the body, which sets its own
+    return half
