@@ -351,6 +351,27 @@ def test_prints_and_their_sides_arrive_as_they_were_made(servers: Servers, tmp_p
     asyncio.run(story())
 
 
+def test_a_burst_of_prints_is_told_whole_and_in_order(servers: Servers, tmp_path: Path) -> None:
+    async def story() -> None:
+        async with ingestion(servers, tmp_path) as s:
+            await until(lambda: s.subscribed()["tick_by_tick"] == 1)
+            await s.seen(lambda: s.get(k.MARKET_BOOK, symbol="SPY"))
+            for size in range(1, 4001):
+                s.running.market.trade(SPY, 600.01, size)
+
+            async def prints() -> list[Trade]:
+                return [event for event in await s.events("SPY") if isinstance(event, Trade)]
+
+            async def all_told() -> bool:
+                return len(await prints()) == 4000
+
+            await s.seen(all_told)
+            assert [event.size for event in await prints()] == list(range(1, 4001))
+            assert s.module.health._counts["frames_refused"] == 0
+
+    asyncio.run(story())
+
+
 def test_garbage_is_counted_and_stops_nothing(servers: Servers, tmp_path: Path) -> None:
     async def story() -> None:
         async with ingestion(servers, tmp_path, market="simulated") as s:
