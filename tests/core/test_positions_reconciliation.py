@@ -1,0 +1,101 @@
+"""Our positions against the broker's: in flight, standing, settled at its word."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from msgspec.structs import replace
+
+from alphatrader.contract.messages.orders import Account
+from alphatrader.core.positions.booking import ADOPTED, EXPIRED, VANISHED
+from alphatrader.core.positions.ledger import Ledger
+from alphatrader.core.positions.reconciliation import Difference, Reconciler, outdated, settled
+from alphatrader.runtime.clock import SECOND
+from tests.support.holdings import MACHINE_NS, NOW_NS, SPY, account, broker_position, fill
+
+D = Decimal
+
+
+def at(seconds: float, *held: int) -> Account:
+    positions = [broker_position(SPY, quantity) for quantity in held]
+    return account(*positions, machine_ns=MACHINE_NS + int(seconds * SECOND))
+
+
+def now(seconds: float) -> int:
+    return MACHINE_NS + int(seconds * SECOND)
+
+
+def test_before_the_first_agreement_nothing_is_reconciled() -> None:
+    reconciler = Reconciler(10)
+    assert not reconciler.compare({}, None, now(0)).reconciled
+    assert not reconciler.compare({}, replace(at(0), confirmed=False), now(0)).reconciled
+    assert not reconciler.compare({7: 2}, at(0), now(0)).reconciled
+    assert reconciler.compare({7: 2}, at(1, 2), now(1)).reconciled
+
+
+def test_a_fill_in_flight_is_named_and_does_not_alarm_until_the_patience_ends() -> None:
+    reconciler = Reconciler(10)
+    reconciler.compare({}, at(0), now(0))
+    flying = reconciler.compare({7: 2}, at(1), now(1))
+    assert flying.reconciled and "ours 2, broker 0" in flying.differences[0] and flying.standing == ()
+    # another fill is another difference: its time starts anew
+    assert reconciler.compare({7: 3}, at(9), now(9)).reconciled
+    assert reconciler.compare({7: 3}, at(18.9, 2), now(18.9)).reconciled
+    late = reconciler.compare({7: 3}, at(29, 2), now(29))
+    assert not late.reconciled and [d.con_id for d in late.standing] == [7]
+
+
+def test_an_old_statement_of_the_broker_settles_nothing() -> None:
+    reconciler = Reconciler(10)
+    reconciler.compare({}, at(0), now(0))
+    reconciler.compare({7: 2}, at(0), now(1))
+    blind = reconciler.compare({7: 2}, at(0), now(30))
+    assert not blind.reconciled and blind.standing == ()
+
+
+def test_what_we_never_saw_is_adopted_at_the_brokers_cost() -> None:
+    difference = Difference(7, 0, D(3), broker_position(SPY, 3, "412.50"), 0)
+    (one,) = settled(difference, SPY, account="DU1", mark=None, expired=False, ts_ns=NOW_NS)
+    assert (one.exec_id, one.side, one.quantity, one.price) == (ADOPTED, "BUY", 3, D("4.125"))
+    ledger = Ledger()
+    ledger.hear(one)
+    held = ledger.positions()["ext-7"]
+    assert held.external and held.cost == D("1237.5") and ledger.quantities() == {7: 3}
+
+
+def test_what_expired_is_closed_at_nothing_and_what_vanished_at_the_last_mark() -> None:
+    for expired, price, why in ((True, D(0), EXPIRED), (False, D("4.40"), VANISHED)):
+        ledger = Ledger()
+        ledger.hear(fill("a", "BUY", 2, "4.00"))
+        (one,) = settled(
+            Difference(7, 2, D(0), None, 0), SPY, account="DU1", mark=D("4.40"), expired=expired, ts_ns=NOW_NS + SECOND
+        )
+        assert (one.exec_id, one.side, one.quantity, one.price) == (why, "SELL", 2, price)
+        ledger.hear(one)
+        held = ledger.positions()["a"]
+        assert held.quantity == 0 and not held.exit_known and held.closed_by == why.partition(":")[2]
+
+
+def test_a_long_that_is_short_at_the_broker_is_closed_and_the_short_adopted() -> None:
+    fills = settled(Difference(7, 2, D(-1), broker_position(SPY, -1), 0), SPY, account="", mark=D(4), expired=False, ts_ns=1)
+    assert [(f.exec_id, f.side, f.quantity) for f in fills] == [(VANISHED, "SELL", 2), (ADOPTED, "SELL", 1)]
+
+
+def test_what_is_no_option_is_never_settled() -> None:
+    assert settled(Difference(5, 0, D(100), None, 0), None, account="", mark=None, expired=False, ts_ns=1) == []
+
+
+def test_a_late_execution_withdraws_what_the_account_taught() -> None:
+    # given a position closed at the broker's word
+    (taught,) = settled(Difference(7, 2, D(0), None, 0), SPY, account="", mark=D(4), expired=False, ts_ns=NOW_NS + SECOND)
+    ledger = Ledger()
+    for one in (fill("a", "BUY", 2, "4.00", at=-5), taught):
+        ledger.hear(one)
+    # when its execution comes after all, we hold two too few
+    ledger.hear(fill("a/stop", "SELL", 2, "3.10", at=-1))
+    difference = Difference(7, ledger.quantities()[7], D(0), None, 0)
+    # then the adjustment goes, and the sale is what it was
+    for one in outdated(difference, [taught]):
+        ledger.forget(one)
+    assert ledger.quantities() == {} and ledger.positions()["a"].closed_by == "stop"
+    assert outdated(Difference(7, 5, D(2), None, 0), [taught]) == []
