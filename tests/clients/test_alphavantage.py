@@ -359,9 +359,13 @@ def test_a_slow_call_holds_no_other(server: Answers) -> None:
             hang.wait(5)
         send(handler, envelope(ROW))
 
+    def ask_for_qqq() -> None:
+        with pytest.raises(BadAnswerError):
+            asked.chain("QQQ")
+
     server.answer = answer
     asked = client(server.url)
-    slow = threading.Thread(target=lambda: pytest.raises(AlphaVantageError, asked.chain, "QQQ"))
+    slow = threading.Thread(target=ask_for_qqq)
     slow.start()
     assert asked_for.wait(2)
     # when another is asked for, then it answers meanwhile

@@ -1,0 +1,305 @@
+"""`AlphaVantageIngestion` and the news, from the stand-in's HTTP to the keys on real servers."""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import msgspec
+import pytest
+import structlog
+
+from alphatrader.clients.alphavantage import AlphaVantage
+from alphatrader.contract import keys as k
+from alphatrader.contract.messages.market import Last
+from alphatrader.contract.modules import Module
+from alphatrader.contract.settings import Settings
+from alphatrader.runtime.budget import CallBudget
+from alphatrader.runtime.calendar import nyse
+from alphatrader.runtime.clock import Clock, exchange_instant
+from alphatrader.tasks.options import PATIENCE_SECONDS, AlphaVantageIngestion
+from alphatrader.tasks.sentiment import SentimentIngestion
+from tests.support.fixed_market import FixedMarket
+from tests.support.http import Answers, running_answers, send
+from tests.support.servers import Servers
+from tests.support.vendors import MONDAY_TEN_NS, Running, running_vendors
+
+KEYS = (k.OPTIONS_CHAIN, k.OPTIONS_GREEKS, k.OPTIONS_FLOW, k.OPTIONS_UNUSUAL)
+SATURDAY = exchange_instant(date(2026, 11, 28), "12:00")
+
+
+class EveryMarket(FixedMarket):
+    """Shows SPY's chain and news to whoever asks, so that all twelve have one."""
+
+    def news(self, symbol: str, limit: int) -> list[tuple[int, str, float, float]]:
+        return [(MONDAY_TEN_NS - 3600 * 10**9, f"{symbol} is calm", 0.4, 0.5)][:limit]
+
+
+@dataclass
+class Desk:
+    servers: Servers
+    settings: Settings
+    log: Any
+
+    def clock(self, market_ns: int = MONDAY_TEN_NS) -> Clock:
+        return Clock(market_ns, time.time_ns(), 1.0)
+
+    def client(self) -> AlphaVantage:
+        budget = CallBudget(self.servers.store(Module.PULLS), k.AV_BUDGET.at(), self.settings.options.calls_per_minute)
+        return AlphaVantage(
+            self.settings.options,
+            self.settings.vendors,
+            "AVKEY-SECRET-1",
+            take=budget.take,
+            clock=Clock(),
+            rng=random.Random(7),
+        )
+
+    def ingestion(self, market_ns: int = MONDAY_TEN_NS) -> AlphaVantageIngestion:
+        store = self.servers.store(Module.PULLS)
+        return AlphaVantageIngestion(store, self.client(), self.settings, self.clock(market_ns), nyse(), self.log)
+
+    def spot(self, symbol: str = "SPY", bid: float = 599.9, ask: float = 600.1) -> None:
+        store = self.servers.store(Module.IBKR)
+        batch = store.batch()
+        batch.put(k.MARKET_LAST.at(symbol=symbol), Last(symbol, MONDAY_TEN_NS, 1, bid=bid, ask=ask))
+        store.commit(batch)
+
+    def seen(self, key: Any, symbol: str = "SPY") -> Any:
+        return self.servers.store(Module.DASHBOARD).get(key.at(symbol=symbol))
+
+
+def desk_of(servers: Servers, url: str, **options: Any) -> Desk:
+    changed = msgspec.structs.replace(servers.settings.options, base_url=url, **options)
+    return Desk(servers, msgspec.structs.replace(servers.settings, options=changed), structlog.get_logger())
+
+
+@pytest.fixture
+def vendors(tmp_path: Path) -> Iterator[Running]:
+    with running_vendors(tmp_path, market=EveryMarket(MONDAY_TEN_NS)) as running:
+        yield running
+
+
+@pytest.fixture
+def desk(servers: Servers, vendors: Running) -> Desk:
+    return desk_of(servers, f"{vendors.url}/alphavantage", timeout_seconds=1.0)
+
+
+def row(symbol: str, strike: int, right: str, day: str = "2026-11-23") -> dict[str, str]:
+    mark = f"{20 + (600 - strike if right == 'C' else strike - 600) / 2:.2f}"
+    return {
+        "contractID": f"{symbol}261218{right}{strike * 1000:08d}",
+        "symbol": symbol,
+        "expiration": "2026-12-18",
+        "strike": f"{strike}.00",
+        "type": "call" if right == "C" else "put",
+        "last": mark,
+        "mark": mark,
+        "bid": mark,
+        "ask": mark,
+        "volume": "10",
+        "open_interest": "100",
+        "date": day,
+    }
+
+
+def chain_body(symbol: str, day: str = "2026-11-23") -> bytes:
+    rows = [row(symbol, strike, right, day) for strike in (590, 600, 610) for right in "CP"]
+    return json.dumps({"endpoint": "Realtime Options", "message": "success", "data": rows}).encode()
+
+
+@contextmanager
+def vendor_with_every_chain() -> Iterator[tuple[Answers, dict[str, threading.Event]]]:
+    """Answers any symbol's chain; a symbol with an event waits for it first."""
+    held: dict[str, threading.Event] = {}
+
+    def answer(handler: Any) -> None:
+        symbol = parse_qs(urlsplit(handler.path).query)["symbol"][0]
+        if symbol in held:
+            held[symbol].wait(20)
+        send(handler, chain_body(symbol))
+
+    with running_answers() as answers:
+        answers.answer = answer
+        yield answers, held
+        for event in held.values():
+            event.set()
+
+
+# -- one chain -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_chain_becomes_four_keys_with_their_ttl_and_an_event(desk: Desk) -> None:
+    # given the underlying's quote
+    desk.spot()
+    # when its chain is refreshed
+    assert desk.ingestion().refresh("SPY")
+    # then the four keys live ten seconds, agree, and say that nothing is stale
+    chain, greeks, flow, unusual = (desk.seen(key) for key in KEYS)
+    assert chain.rows and not chain.stale and 0.0 <= chain.quality <= 1.0
+    assert greeks.spot == 600.0 and greeks.greeks
+    assert {len(message.symbol) for message in (chain, greeks, flow, unusual)} == {3}
+    assert chain.ts_ns == greeks.ts_ns == flow.ts_ns == unusual.ts_ns
+    store = desk.servers.store(Module.DASHBOARD)
+    assert all(8_000 < (store.ttl_ms(key.at(symbol="SPY")) or 0) <= 10_000 for key in KEYS)
+    event = store.latest(k.EVENTS_OPTIONS.at())[0]
+    assert (event.symbol, event.stale, event.quality) == ("SPY", False, chain.quality)
+
+
+def test_without_the_underlyings_quote_the_greeks_are_empty_and_say_so(desk: Desk) -> None:
+    desk.ingestion().refresh("SPY")
+    assert desk.seen(k.OPTIONS_GREEKS).spot is None
+    assert "no spot" in desk.seen(k.OPTIONS_CHAIN).reason
+
+
+def test_a_refused_answer_leaves_the_last_good_chain_marked_stale_with_its_own_stamps(desk: Desk, vendors: Running) -> None:
+    desk.spot()
+    ingestion = desk.ingestion()
+    ingestion.refresh("SPY")
+    good = desk.seen(k.OPTIONS_CHAIN)
+    # when the vendor fails
+    vendors.fault("alphavantage", "status", status=503, count=2)
+    ingestion.refresh("SPY")
+    # then the same rows stand there, stale, as old as they are
+    stale = desk.seen(k.OPTIONS_CHAIN)
+    assert stale.stale and "http_5xx" in stale.reason and "s old" in stale.reason
+    assert (stale.rows, stale.ts_ns, stale.machine_ns) == (good.rows, good.ts_ns, good.machine_ns)
+    assert desk.seen(k.OPTIONS_GREEKS) is not None
+    assert desk.servers.store(Module.DASHBOARD).latest(k.EVENTS_OPTIONS.at())[0].stale
+    # and when it is back, the chain is fresh again
+    ingestion.refresh("SPY")
+    assert not desk.seen(k.OPTIONS_CHAIN).stale
+
+
+def test_a_restarted_worker_knows_the_last_good_chain_from_the_key(desk: Desk, vendors: Running) -> None:
+    desk.ingestion().refresh("SPY")
+    vendors.fault("alphavantage", "garbage", count=1)
+    desk.ingestion().refresh("SPY")
+    assert desk.seen(k.OPTIONS_CHAIN).stale
+
+
+def test_where_nothing_good_is_known_no_key_is_written(desk: Desk, vendors: Running) -> None:
+    vendors.fault("alphavantage", "gzip_bomb", count=1)
+    desk.ingestion().refresh("SPY")
+    assert [desk.seen(key) for key in KEYS] == [None] * 4
+
+
+def test_yesterdays_chain_in_a_session_is_refused(servers: Servers) -> None:
+    with running_answers() as answers:
+        answers.answer = lambda handler: send(handler, chain_body("SPY", "2026-11-20"))
+        desk = desk_of(servers, answers.url)
+        ingestion = desk.ingestion()
+        ingestion.refresh("SPY")
+        assert desk.seen(k.OPTIONS_CHAIN) is None
+        # and an empty answer overwrites no good chain
+        answers.answer = lambda handler: send(handler, chain_body("SPY"))
+        ingestion.refresh("SPY")
+        answers.answer = lambda handler: send(handler, b'{"endpoint": "Realtime Options", "message": "success", "data": []}')
+        ingestion.refresh("SPY")
+        assert len(desk.seen(k.OPTIONS_CHAIN).rows) == 6 and "empty" in desk.seen(k.OPTIONS_CHAIN).reason
+
+
+# -- all chains ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_tick_refreshes_all_twelve_and_a_tick_too_early_does_nothing(servers: Servers) -> None:
+    with vendor_with_every_chain() as (answers, _):
+        desk = desk_of(servers, answers.url)
+        ingestion = desk.ingestion()
+        ingestion.pull_all()
+        symbols = desk.settings.market.equities
+        assert all(desk.seen(k.OPTIONS_CHAIN, symbol) for symbol in symbols)
+        assert len(answers.asked) == len(symbols) == 12
+        # many ticks that waited in the queue of a worker that was away
+        for _ in range(5):
+            ingestion.pull_all()
+        assert len(answers.asked) == 12
+        # another process sees by the keys that they are young
+        desk.ingestion().pull_all()
+        assert len(answers.asked) == 12
+        state = servers.store(Module.DASHBOARD).get(k.AV_STATE.at())
+        assert state is not None and state["breaker"] == "closed"
+
+
+def test_one_slow_symbol_holds_nobody_and_its_keys_do_not_lapse(servers: Servers) -> None:
+    with vendor_with_every_chain() as (answers, held):
+        # given good chains, and then one symbol that hangs
+        desk = desk_of(servers, answers.url, refresh_seconds=0.2, timeout_seconds=20.0)
+        ingestion = desk.ingestion()
+        ingestion.pull_all()
+        first = {symbol: desk.seen(k.OPTIONS_CHAIN, symbol) for symbol in desk.settings.market.equities}
+        held["TSLA"] = threading.Event()
+        time.sleep(0.15)  # machine time, so that all are due again
+        # when the next tick comes
+        began = time.monotonic()
+        ingestion.pull_all()
+        took = time.monotonic() - began
+        # then it ends soon, the others are fresh, and the slow one stands there as stale
+        assert took < PATIENCE_SECONDS + 1.5
+        for symbol, before in first.items():
+            now = desk.seen(k.OPTIONS_CHAIN, symbol)
+            if symbol == "TSLA":
+                assert now.stale and now.machine_ns == before.machine_ns and "no answer" in now.reason
+            else:
+                assert not now.stale and now.machine_ns > before.machine_ns
+        # and asking for it again does not pile up
+        asked = len(answers.asked)
+        assert not ingestion.refresh("TSLA")
+        assert len(answers.asked) == asked
+
+
+def test_outside_sessions_chains_are_asked_for_rarely(servers: Servers) -> None:
+    with vendor_with_every_chain() as (answers, _):
+        desk = desk_of(servers, answers.url, refresh_seconds=0.2)
+        ingestion = desk.ingestion(SATURDAY)
+        ingestion.pull_all()
+        time.sleep(0.15)  # machine time: in a session all would be due again
+        ingestion.pull_all()
+        assert len(answers.asked) == 12
+
+
+def test_a_used_up_budget_leaves_the_chains_stale_and_asks_nobody(servers: Servers) -> None:
+    with vendor_with_every_chain() as (answers, _):
+        desk = desk_of(servers, answers.url, calls_per_minute=2)
+        desk.ingestion().refresh("SPY")
+        desk.ingestion().refresh("QQQ")
+        desk.ingestion().refresh("SPY")  # a process of its own, the same budget
+        assert len(answers.asked) == 2
+        assert "own_budget" in desk.seen(k.OPTIONS_CHAIN).reason
+
+
+# -- news ----------------------------------------------------------------------------------------------------------------
+
+
+def test_news_become_a_score_for_every_symbol_once(desk: Desk, vendors: Running) -> None:
+    news = SentimentIngestion(desk.servers.store(Module.PULLS), desk.client(), desk.settings, desk.clock(), desk.log)
+    news.pull_all()
+    for symbol in desk.settings.market.equities:
+        found = desk.seen(k.SENTIMENT, symbol)
+        assert (found.n, found.score) == (1, pytest.approx(0.4))
+        assert 290_000 < (desk.servers.store(Module.DASHBOARD).ttl_ms(k.SENTIMENT.at(symbol=symbol)) or 0) <= 300_000
+    asked = len(vendors.wire(vendor="alphavantage"))
+    news.pull_all()
+    assert len(vendors.wire(vendor="alphavantage")) == asked == 12
+
+
+def test_a_refused_symbol_costs_only_itself_and_a_limit_ends_the_round(desk: Desk, vendors: Running) -> None:
+    news = SentimentIngestion(desk.servers.store(Module.PULLS), desk.client(), desk.settings, desk.clock(), desk.log)
+    vendors.fault("alphavantage", "garbage", count=1)
+    news.pull_all()
+    first, *others = desk.settings.market.equities
+    assert desk.seen(k.SENTIMENT, first) is None
+    assert all(desk.seen(k.SENTIMENT, symbol) for symbol in others)
+    vendors.fault("alphavantage", "status", status=429, count=5)
+    asked = len(vendors.wire(vendor="alphavantage"))
+    news.pull_all()
+    assert len(vendors.wire(vendor="alphavantage")) == asked + 1
