@@ -77,6 +77,8 @@ class AnalyticsEngine(StreamModule):
                 self._meters[symbol].state = state
                 self._cursor.positions[k.EVENTS_MARKET.at(symbol=symbol).name] = saved.stream_id
             self.health.count("checkpoints restored", int(state is not None))
+        # The first read fixes where "from now on" is: what comes while the warm-up is read is not lost.
+        await self._fold(await self.store.read(self._cursor, block_seconds=None, count=_COUNT))
         for symbol in self.symbols:
             await self._take_chain(symbol)
         await self._look()

@@ -1,0 +1,206 @@
+"""AnalyticsEngine on real servers: market events in, all seven metrics out, and a restart that forgets nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alphatrader.contract import keys as k
+from alphatrader.contract.messages.market import Bars, BookEvent, GapEvent, Level, QuoteEvent, Trade
+from alphatrader.contract.messages.metrics import Discovered, Metric, Parameter
+from alphatrader.contract.messages.options import Chain, OptionRow, OptionsEvent
+from alphatrader.contract.modules import Module
+from alphatrader.runtime.clock import exchange_instant
+from alphatrader.streams.analytics import METRIC_KEYS, AnalyticsEngine
+from tests.streams.scripted import DAY, Stage, minute_bars, until
+from tests.support.servers import Servers
+
+STREAM = k.EVENTS_MARKET.at(symbol="SPY")
+BUCKET = 1_000
+VENUES = ("ARCA", "NASDAQ", "BATS", "IEX")
+
+
+class Feed:
+    """What ibkr would say of SPY."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.seq = 0
+
+    def next(self) -> int:
+        self.seq += 1
+        return self.seq
+
+    def trade(self, size: float = 100.0, side: str = "buy", venue: str = "ARCA", price: float = 660.01, seq: int = 0) -> Trade:
+        now = self.stage.clock.market_ns()
+        return Trade(seq or self.next(), now, now, price, size, venue, "@", side, True, True, True)  # type: ignore[arg-type]
+
+    def quote(self, bid_size: float = 300.0, ask_size: float = 100.0) -> QuoteEvent:
+        now = self.stage.clock.market_ns()
+        return QuoteEvent(self.next(), now, now, 660.0, bid_size, 660.01, ask_size)
+
+    def book(self) -> BookEvent:
+        now = self.stage.clock.market_ns()
+        bids = tuple(Level(660.0 - 0.01 * i, 300.0 + 50 * i) for i in range(6))
+        asks = tuple(Level(660.01 + 0.01 * i, 100.0 + 50 * i) for i in range(6))
+        return BookEvent(self.next(), now, now, True, bids, asks, 0, 0)
+
+    def say(self, *events: Any) -> None:
+        self.stage.append(Module.IBKR, STREAM, *events)
+
+
+@pytest.fixture
+def stage(servers: Servers, tmp_path: Path) -> Iterator[Stage]:
+    made = Stage(servers, tmp_path)
+    yield made
+    made.close()
+
+
+def set_scene(stage: Stage) -> None:
+    """History to warm up from, a discovered bucket size, a chain."""
+    opens = exchange_instant(DAY, "09:30")
+    bars = (*minute_bars(opens - 24 * 3_600_000_000_000, 390, 659.0, 200.0), *minute_bars(opens, 29, 660.0, 200.0))
+    stage.put(Module.IBKR, k.MARKET_HISTORY.at(symbol="SPY"), Bars("SPY", opens, 60, bars))
+    sizes = {"SPY": Parameter(float(BUCKET), 5000, 0.9, None)}
+    stage.put(Module.DISCOVERY, k.DISCOVERED_VPIN_BUCKET_SIZE.at(), Discovered(opens, opens, sizes))
+    say_chain(stage)
+
+
+def say_chain(stage: Stage) -> None:
+    now = stage.clock.market_ns()
+    rows = tuple(
+        OptionRow(expiry, 640.0 + i, right, 1.0, 1.1, None, 1.05, 500, 1000 + 10 * i, 0.15, None, None, None, None)  # type: ignore[arg-type]
+        for expiry in ("20261118", "20261119", "20261202")
+        for i in range(41)
+        for right in "CP"
+    )
+    bad = (
+        OptionRow("20261117", 660.0, "C", 1.0, 1.1, None, None, 0, 9, 0.2, None, None, None, None),
+        OptionRow("20261118", 660.0, "C", 1.0, 1.1, None, None, 0, 9, None, None, None, None, None),
+    )
+    chain = Chain("SPY", now, stage.clock.machine_ns(), 0.99, False, None, 0, rows + bad)
+    stage.put(Module.PULLS, k.OPTIONS_CHAIN.at(symbol="SPY"), chain)
+    stage.append(Module.PULLS, k.EVENTS_OPTIONS.at(), OptionsEvent("SPY", now, 0.99, False))
+
+
+def metric(stage: Stage, name: str, symbol: str = "SPY") -> Metric | None:
+    found: Metric | None = stage.get(METRIC_KEYS[name].at(symbol=symbol))
+    return found
+
+
+def test_a_feed_becomes_all_seven_metrics_with_their_ttl_and_events(stage: Stage) -> None:
+    async def story() -> None:
+        set_scene(stage)
+        feed = Feed(stage)
+        async with stage.running(AnalyticsEngine):
+            # given quotes, a book and a sweep over four venues by one buyer
+            feed.say(feed.quote(), feed.book(), *(feed.trade(venue=venue) for venue in VENUES))
+            feed.say(feed.quote(200.0, 100.0))
+            # then the book's imbalance and its parts are there, bid heavy, from depth
+            obi = await until(lambda: (m := metric(stage, "obi")) and m.ready and m.components["ofi_events"] and m, "obi")
+            assert obi.value > 0 and obi.components["source"] == "depth" and obi.components["missing"] == []
+            assert all(-1 <= obi.components[part] <= 1 for part in ("volume", "pressure", "slope", "ofi", "micro"))
+            # and VPIN runs on the warm buckets, saying so
+            vpin = await until(lambda: (m := metric(stage, "vpin")) and m.ready and m, "vpin")
+            assert 0 <= vpin.value <= 1 and vpin.components["warm"] == 50 and vpin.components["bucket_shares"] == BUCKET
+            assert vpin.components["bucket_source"] == "discovered"
+            # and the sweep is seen
+            sweep = await until(lambda: (m := metric(stage, "sweep")) and m.ready and m, "sweep")
+            assert sweep.value == 1.0 and sweep.n == 1 and sweep.components["newest_side"] == "buy"
+            # and the exposure of the chain, with what was dropped and by which convention
+            gex, dex = await until(lambda: (m := metric(stage, "gex")) and m.ready and (m, metric(stage, "dex")), "gex")
+            assert gex.n == 41 * 2 * 3 and gex.components["dropped"] == {"expired": 1, "no usable implied volatility": 1}
+            assert set(gex.components["by_expiry"]) == {"20261118", "20261119", "20261202"}
+            assert "assumed" in gex.convention and dex is not None and dex.components["dex_dealer"] > 0
+            # and every key of every symbol is there, with at most five seconds to live; nothing says a number it has not
+            for symbol in ("SPY", "VXX", "ES"):
+                for name, key in METRIC_KEYS.items():
+                    found = await until(lambda s=symbol, n=name: metric(stage, n, s), f"{symbol} {name}")  # type: ignore[misc]
+                    left = stage.store(Module.OPERATOR).ttl_ms(key.at(symbol=symbol))
+                    assert left is not None and 0 < left <= 5000
+                    assert found.ready == (found.value is not None) == (found.reason is None)
+                    assert symbol == "SPY" or not found.ready
+            # and signals are woken
+            events = stage.store(Module.OPERATOR).latest(k.EVENTS_METRICS.at(), 500)
+            spy = [event for event in events if event.symbol == "SPY"]
+            assert spy[0].source_seq == feed.seq and spy[0].values["obi"] is not None
+
+    asyncio.run(story())
+
+
+def test_a_silent_feed_takes_the_numbers_away_and_says_why(stage: Stage) -> None:
+    async def story() -> None:
+        set_scene(stage)
+        feed = Feed(stage)
+        async with stage.running(AnalyticsEngine) as engine:
+            feed.say(feed.quote(), feed.book(), feed.trade())
+            await until(lambda: (m := metric(stage, "obi")) and m.ready, "obi")
+            quiet = engine.settings.market.quiet_seconds
+            gone = await until(lambda: (m := metric(stage, "obi")) and not m.ready and m, "obi not ready", quiet + 3)
+            assert gone.value is None and "silent" in gone.reason and gone.input_age_ms["quote"] > quiet * 1000
+
+    asyncio.run(story())
+
+
+def test_a_restart_goes_on_from_the_checkpoint_and_the_stream_since(stage: Stage) -> None:
+    async def story() -> None:
+        set_scene(stage)
+        feed = Feed(stage)
+        # given buckets filled before the restart
+        async with stage.running(AnalyticsEngine) as engine:
+            feed.say(feed.quote(), *(feed.trade(900.0, "sell") for _ in range(5)))
+            await until(lambda: engine._meters["SPY"].state.vpin.filled >= 4, "live buckets")
+            before = engine._meters["SPY"].state.vpin
+            open_shares = before.buy + before.sell
+        assert stage.get(k.CHECKPOINT.at(symbol="SPY")) is not None
+        # and prints said while nobody listened, one of them twice
+        late = feed.trade(700.0, "buy")
+        feed.say(late, late, feed.trade(100.0, "buy"))
+        # when it starts again
+        async with stage.running(AnalyticsEngine) as engine:
+            state = engine._meters["SPY"].state
+            await until(lambda: state.seq == feed.seq, "the stream since")
+            # then it stands where it would have stood, each print once
+            assert state.vpin.filled * 2 * BUCKET + state.vpin.buy + state.vpin.sell == 2 * (5 * 900 + 800)
+            assert state.vpin.filled == 5 and open_shares == 1000
+            assert state.counts["duplicate or late events ignored"] == 1
+            assert state.vpin.ready
+
+    asyncio.run(story())
+
+
+def test_a_gap_starts_neighbours_anew_and_keeps_the_buckets(stage: Stage) -> None:
+    async def story() -> None:
+        set_scene(stage)
+        feed = Feed(stage)
+        async with stage.running(AnalyticsEngine) as engine:
+            state = engine._meters["SPY"].state
+            feed.say(feed.quote(), feed.quote(500.0), feed.trade(2500.0))
+            await until(lambda: state.vpin.filled == 2 and state.ofi.events, "a fold")
+            feed.seq += 10
+            feed.say(GapEvent(feed.next(), stage.clock.market_ns(), "subscribed anew"))
+            await until(lambda: state.counts.get("gaps announced"), "the gap")
+            assert state.ofi.events == [] and state.bid is None and state.vpin.filled == 2
+            # a lost number, unannounced, is a gap too
+            feed.seq += 1
+            feed.say(feed.quote())
+            await until(lambda: state.counts.get("sequence gaps"), "the lost number")
+
+    asyncio.run(story())
+
+
+def test_bad_stream_content_is_refused_counted_and_does_not_stop_it(stage: Stage) -> None:
+    async def story() -> None:
+        set_scene(stage)
+        feed = Feed(stage)
+        async with stage.running(AnalyticsEngine) as engine:
+            stage.servers.store(Module.IBKR).raw("data", "XADD", STREAM.name, "*", "e", b"\xc1 no msgpack")  # type: ignore[arg-type]
+            feed.say(feed.quote(), feed.trade())
+            await until(lambda: engine._meters["SPY"].state.seq == feed.seq, "the good ones")
+            assert engine.store.refused["events:market:{symbol}"] == 1
+
+    asyncio.run(story())
