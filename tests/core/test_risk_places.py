@@ -1,0 +1,158 @@
+"""Never more than five positions and opening orders, never more than two of a symbol, whatever comes in whatever order (I2)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace as with_fields
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from msgspec.structs import replace
+
+from alphatrader.contract.messages.orders import OrderRecord
+from alphatrader.contract.messages.positions import Position
+from alphatrader.contract.messages.risk import Reservation
+from alphatrader.core.risk import places, verdict
+from tests.core.test_positions_exits import held
+from tests.core.test_risk_limits import RISK, STAMP, picture
+from tests.support.holdings import MACHINE_NS, SPY, order, signal
+
+SYMBOLS = ("SPY", "QQQ", "IWM", "AAPL")
+BROKER_STATES = ("WORKING", "UNKNOWN", "CANCELLED", "REJECTED", "FILLED")
+
+
+def position(intent_id: str, quantity: int, opened: int, symbol: str = "SPY") -> Position:
+    status: Any = "open" if quantity else "closed"
+    return replace(held(quantity=quantity), id=intent_id, symbol=symbol, opened_quantity=opened, status=status)
+
+
+@pytest.mark.parametrize(
+    ("record", "bought", "at", "free"),
+    [
+        (None, 0, None, False),
+        (order("i", "UNKNOWN"), 0, None, False),
+        (order("i", "WORKING", filled=1), 0, position("i", 0, 1), False),
+        (order("i", "REJECTED"), 0, None, True),
+        (order("i", "CANCELLED"), 2, None, False),
+        (order("i", "FILLED", filled=2), 0, None, False),
+        (order("i", "FILLED", filled=2), 0, position("i", 2, 2), False),
+        (order("i", "FILLED", filled=2), 0, position("i", 0, 1), False),
+        (order("i", "FILLED", filled=2), 0, position("i", 0, 2), True),
+        (order("i", "CANCELLED", filled=1), 1, position("i", 0, 1), True),
+    ],
+)
+def test_a_place_is_free_only_at_a_confirmed_end(
+    record: OrderRecord | None, bought: int, at: Position | None, free: bool
+) -> None:
+    assert places.ended(record, bought, at) is free
+
+
+def test_an_approval_nobody_acted_on_frees_its_place_after_a_while() -> None:
+    reservation = Reservation("i", "SPY", MACHINE_NS, 1)  # type: ignore[arg-type]
+    assert not places.unclaimed(reservation, None, MACHINE_NS + 10_000_000_000, 10)
+    assert places.unclaimed(reservation, None, MACHINE_NS + 10_000_000_001, 10)
+    assert not places.unclaimed(reservation, order("i", "UNKNOWN"), MACHINE_NS + 10**12, 10)
+
+
+def test_a_reconciled_account_settles_an_end_that_left_no_trace() -> None:
+    late = MACHINE_NS + 61 * 10**9
+    assert places.settled(order("i", "FILLED", filled=2), None, late)
+    assert not places.settled(order("i", "FILLED", filled=2), None, MACHINE_NS + 60 * 10**9)
+    assert not places.settled(order("i", "FILLED", filled=2), position("i", 1, 2), late)
+    assert not places.settled(order("i", "UNKNOWN"), None, late) and not places.settled(None, None, late)
+
+
+def test_twenty_signals_at_once_get_five_places_and_no_symbol_more_than_two() -> None:
+    now = picture()
+    reservations: dict[str, Reservation] = {}
+    for number in range(20):
+        one = signal(f"s-{number}", contract=replace(SPY, symbol=SYMBOLS[number % 2 if number < 10 else 2 + number % 2]))
+        approval = verdict.decide(now, RISK, one, STAMP)
+        if approval.approved:
+            reservations[approval.intent_id] = verdict.reserved(approval, one)
+            now = with_fields(now, places=places.places(reservations, (), ()))
+    assert len(reservations) == 5
+    assert max(Counter(r.symbol for r in reservations.values()).values()) == 2
+
+
+class Interleavings(RuleBasedStateMachine):
+    """The broker's truth beside risk's books, which hear of it late: the truth must never exceed the limits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reservations: dict[str, Reservation] = {}
+        self.truth_orders: dict[str, OrderRecord] = {}
+        self.truth_held: dict[str, tuple[int, int]] = {}
+        self.known_orders: dict[str, OrderRecord] = {}
+        self.known_positions: dict[str, Position] = {}
+        self.symbols: dict[str, str] = {}
+
+    def now(self) -> Any:
+        for intent_id in list(self.reservations):
+            if places.ended(self.known_orders.get(intent_id), 0, self.known_positions.get(intent_id)):
+                del self.reservations[intent_id]
+        held_places = places.places(self.reservations, self.known_orders.values(), self.known_positions.values())
+        return picture(places=held_places, unknown_orders=())
+
+    @rule(symbol=st.sampled_from(SYMBOLS))
+    def a_signal(self, symbol: str) -> None:
+        one = signal(f"s-{len(self.symbols)}", contract=replace(SPY, symbol=symbol))
+        approval = verdict.decide(self.now(), RISK, one, STAMP)
+        self.symbols[one.id] = symbol
+        if approval.approved:
+            self.reservations[one.id] = verdict.reserved(approval, one)
+            self.truth_orders[one.id] = order(one.id, "SENT", symbol=symbol)
+            self.truth_held[one.id] = (0, 0)
+
+    @rule(
+        data=st.data(), state=st.sampled_from(["WORKING", "UNKNOWN", "CANCELLED", "REJECTED", "FILLED"]), size=st.integers(0, 2)
+    )
+    def the_broker_moves_an_order(self, data: st.DataObject, state: str, size: int) -> None:
+        alive = [i for i, record in self.truth_orders.items() if record.state in ("SENT", "WORKING", "UNKNOWN")]
+        if not alive:
+            return
+        intent_id = data.draw(st.sampled_from(alive))
+        record = self.truth_orders[intent_id]
+        more = 2 - record.filled if state == "FILLED" else min(size, 2 - record.filled) if state != "REJECTED" else 0
+        state = "FILLED" if record.filled + more == 2 else "CANCELLED" if state == "REJECTED" and record.filled else state
+        quantity, opened = self.truth_held[intent_id]
+        self.truth_held[intent_id] = (quantity + more, opened + more)
+        self.truth_orders[intent_id] = replace(record, state=state, filled=record.filled + more)
+
+    @rule(data=st.data())
+    def the_broker_closes_some(self, data: st.DataObject) -> None:
+        held_now = [i for i, (quantity, _) in self.truth_held.items() if quantity]
+        if held_now:
+            intent_id = data.draw(st.sampled_from(held_now))
+            quantity, opened = self.truth_held[intent_id]
+            self.truth_held[intent_id] = (quantity - data.draw(st.integers(1, quantity)), opened)
+
+    @rule(data=st.data())
+    def risk_hears_of_an_order(self, data: st.DataObject) -> None:
+        if self.truth_orders:
+            intent_id = data.draw(st.sampled_from(sorted(self.truth_orders)))
+            self.known_orders[intent_id] = self.truth_orders[intent_id]
+
+    @rule(data=st.data())
+    def risk_hears_of_a_position(self, data: st.DataObject) -> None:
+        seen = sorted(i for i, (_, opened) in self.truth_held.items() if opened)
+        if seen:
+            intent_id = data.draw(st.sampled_from(seen))
+            quantity, opened = self.truth_held[intent_id]
+            self.known_positions[intent_id] = position(intent_id, quantity, opened, self.symbols[intent_id])
+
+    @invariant()
+    def the_truth_stays_within_the_limits(self) -> None:
+        live = [
+            self.symbols[intent_id]
+            for intent_id, record in self.truth_orders.items()
+            if record.state in ("SENT", "WORKING", "UNKNOWN") or self.truth_held[intent_id][0]
+        ]
+        assert len(live) <= 5 and max(Counter(live).values(), default=0) <= 2
+
+
+TestInterleavings = Interleavings.TestCase
+TestInterleavings.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
