@@ -164,7 +164,9 @@ def _price(situation: Situation, scored: Score, limits: Limits) -> tuple[list[Ga
     """Contract, quote, levels, size: each needs the one before it, so the list ends at the first that fails."""
     settings = limits.signals
     delta_range = f"|delta| {settings.min_delta:.2f} to {settings.max_delta:.2f}, tradable"
-    candidate = situation.candidates.get(scored.direction) if scored.direction is not None else None
+    if scored.direction is None:
+        return [Gate("contract", False, "no direction to choose for", delta_range)], None
+    candidate = situation.candidates.get(scored.direction)
     if candidate is None:
         return [Gate("contract", False, "none in the chain", delta_range)], None
     found = f"{candidate.contract.occ} delta {candidate.delta:+.2f}"
