@@ -88,6 +88,7 @@ beat_schedule = {
     "discovery-nightly": {"task": "discovery.run", "schedule": crontab(hour=_settings.discovery.hour, minute=0)},
     "discovery-republish": {"task": "discovery.republish", "schedule": crontab(minute=30)},
     "delivery-sweep": {"task": "delivery.sweep", "schedule": schedule(5.0)},
+    "twitter-sweep": {"task": "twitter.sweep", "schedule": schedule(60.0)},
     "routine-morning": {"task": "routines.run", "args": ["morning"], "schedule": _at(_routines.morning)},
     "routine-open": {"task": "routines.run", "args": ["open"], "schedule": _at(_routines.open)},
     "routine-midday": {"task": "routines.run", "args": ["midday"], "schedule": _at(_routines.midday)},

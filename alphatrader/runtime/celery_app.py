@@ -15,9 +15,11 @@ from celery.signals import setup_logging
 
 from alphatrader.contract.modules import Module
 from alphatrader.contract.settings import Settings
+from alphatrader.runtime.beating import start_heartbeat
 from alphatrader.runtime.calendar import Calendar
 from alphatrader.runtime.clock import Clock
 from alphatrader.runtime.context import Context, process_context
+from alphatrader.runtime.health import Heartbeat
 from alphatrader.runtime.secrets import Secrets
 from alphatrader.runtime.store import Store
 
@@ -41,6 +43,12 @@ def context() -> Context:
 @cache
 def store() -> Store:
     return context().store()
+
+
+@cache
+def heartbeat() -> Heartbeat:
+    """What this worker says of itself; its thread begins with the first call."""
+    return start_heartbeat(context(), store())
 
 
 class AlphaTask(Task):  # type: ignore[misc]

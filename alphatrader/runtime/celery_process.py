@@ -11,7 +11,6 @@ from celery.signals import task_failure, task_postrun, worker_process_init, work
 
 from alphatrader.roster import Line
 from alphatrader.runtime import celery_app
-from alphatrader.runtime.beating import start_heartbeat
 from alphatrader.runtime.celery_app import app
 
 
@@ -30,7 +29,7 @@ def _work(line: Line) -> None:
 
     @worker_ready.connect(weak=False)
     def begin(sender: Any, **_: Any) -> None:
-        heartbeat = start_heartbeat(celery_app.context(), celery_app.store())
+        heartbeat = celery_app.heartbeat()
         heartbeat.ready()
         task_postrun.connect(lambda task, **__: heartbeat.count(f"ran {task.name}"), weak=False)
         task_failure.connect(lambda sender, **__: heartbeat.count(f"failed {sender.name}"), weak=False)

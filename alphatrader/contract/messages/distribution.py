@@ -26,6 +26,8 @@ class Delivery(Message, frozen=True):
     fields: dict[str, str]
     """Label -> text, in order, as the tier may see them."""
     disclaimer: str
+    about: str = ""
+    """The signal it belongs to; every message shows it."""
 
 
 class DeliveryRecord(Message, frozen=True):
@@ -41,6 +43,8 @@ class DeliveryRecord(Message, frozen=True):
     machine_ns: int
     vendor_id: str | None
     reason: str | None
+    retry_machine_ns: int | None = None
+    """When a `failed` one is tried again, not before; None: it has ended."""
 
 
 class Subscriber(Message, frozen=True):
@@ -66,9 +70,13 @@ class TelegramTier(Message, frozen=True):
 
 class Tweet(Message, frozen=True):
     id: str
+    """X's id; empty until X has answered."""
     text: str
     about: str
     ts_ns: int
+    state: Literal["sending", "posted", "failed", "unknown"] = "posted"
+    machine_ns: int = 0
+    reason: str | None = None
 
 
 class Analysis(Message, frozen=True):
