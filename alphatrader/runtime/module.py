@@ -41,6 +41,9 @@ class StreamModule(ABC):
         self.stopping = asyncio.Event()
         self.fence = 0
 
+    async def begin(self) -> None:  # noqa: B027 only what must work without Redis needs it
+        """Once, before Redis is asked for anything: what must work while it is down starts here."""
+
     @abstractmethod
     async def recover(self) -> None:
         """Rebuild from Redis and the outside world: after a first start, a restart and a lost server alike."""
@@ -142,6 +145,7 @@ async def live(module: StreamModule) -> None:
     module.log.info("starting", mode=module.settings.mode)
     loop = _Loop(module)
     try:
+        await module.begin()
         await loop.live()
     except LockLostError as error:
         module.log.error("lock_lost", error=str(error))

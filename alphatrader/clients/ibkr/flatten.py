@@ -1,0 +1,260 @@
+"""Flattening at the broker itself: cancel every order, then close what is held, and no more than that, until nothing is left.
+
+`Flattening` works on a connected IB: `emergency` uses it on its own idle connection, and `flatten_directly` connects by itself
+for the CLI when emergency is dead. Prices come from this connection's own market data: Redis may be down. A position's orders
+share one OCA group, so that closing order and protective stop can never both sell the same contract.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from random import Random
+from typing import Any, Final
+
+from ib_insync import IB, Contract, Order, Position, Trade
+from ib_insync.wrapper import RequestError
+
+from alphatrader.clients.ibkr.connection import BrokerConnection
+from alphatrader.clients.ibkr.orders import OCA_REDUCE_WITH_BLOCK
+from alphatrader.contract.settings import Settings
+
+ANSWER_SECONDS: Final = 4.0
+CANCEL_WAIT_SECONDS: Final = 5.0
+REPRICE_SECONDS: Final = 1.5
+STOP_AFTER_SECONDS: Final = 20.0
+"""A position that could not be closed for this long gets a protective stop beside its closing order."""
+STOP_SHARE: Final = Decimal("0.5")
+"""Where that stop stands, as a share of the last price: the closing order is what should fill."""
+POSITIONS_LAG_SECONDS: Final = 3.0
+PENNY: Final = Decimal("0.01")
+DIRECT_CLIENT_OFFSET: Final = 100
+
+
+@dataclass(frozen=True)
+class FlattenReport:
+    """How it ended. `left`: what is still held, by name."""
+
+    flat: bool = False
+    left: dict[str, str] = field(default_factory=dict)
+    problem: str | None = None
+
+
+@dataclass
+class _Closing:
+    contract: Contract
+    ticker: Any
+    tick: Decimal
+    order_id: int
+    quantity: int
+    """Signed: what was held when the order was first sent."""
+    since: float
+    priced_at: float
+    attempt: int = 0
+    stop_id: int | None = None
+    ended_at: float | None = None
+
+
+class Flattening:
+    """One flattening of one account over one connection. `monotonic` measures; `epoch` names its orders."""
+
+    def __init__(self, ib: IB, account: str, epoch: int, *, monotonic: Callable[[], float], log: Any) -> None:
+        self._ib = ib
+        self._account = account
+        self._epoch = epoch
+        self._monotonic = monotonic
+        self._log = log
+        self._cancelled = False
+        self._closing: dict[int, _Closing] = {}
+
+    async def run(self, limit_seconds: float) -> FlattenReport:
+        """Works until flat or for `limit_seconds`; may be called again to go on.
+
+        A broker that does not answer is a problem, never an empty account."""
+        deadline = self._monotonic() + limit_seconds
+        left: dict[str, str] = {}
+        try:
+            while self._monotonic() < deadline:
+                if not self._cancelled and not await self._cancel_everything():
+                    continue
+                positions = await self._positions()
+                left = {p.contract.localSymbol or str(p.contract.conId): f"{p.position:g}" for p in positions}
+                if not positions and await self._cancel_everything():
+                    return FlattenReport(flat=True)
+                live = {trade.order.orderId for trade in await self._open() if trade.order.clientId == self._ib.client.clientId}
+                for position in positions:
+                    await self._close(position, live)
+                await asyncio.sleep(0.2)
+        except (TimeoutError, ConnectionError, RequestError) as error:
+            return FlattenReport(left=left, problem=str(error) or f"the broker did not answer within {ANSWER_SECONDS:g} s")
+        return FlattenReport(
+            left=left, problem="not all could be closed: " + ", ".join(f"{q} {name}" for name, q in left.items())
+        )
+
+    async def _cancel_everything(self) -> bool:
+        """Asks for the cancel of all orders of all clients, and waits for their ends. Whether all have ended."""
+        if not await self._open():
+            self._cancelled = True
+            return True
+        self._ib.reqGlobalCancel()
+        deadline = self._monotonic() + CANCEL_WAIT_SECONDS
+        while open_orders := await self._open():
+            if self._monotonic() > deadline:
+                self._log.error("orders_not_cancelled", orders=len(open_orders))
+                return False
+            await asyncio.sleep(0.1)
+        self._cancelled = True
+        return True
+
+    async def _open(self) -> list[Trade]:
+        trades: list[Trade] = await asyncio.wait_for(self._ib.reqAllOpenOrdersAsync(), ANSWER_SECONDS)
+        return trades
+
+    async def _positions(self) -> list[Position]:
+        positions = await asyncio.wait_for(self._ib.reqPositionsAsync(), ANSWER_SECONDS)
+        latest = {p.contract.conId: p for p in positions if p.account == self._account}
+        return [position for position in latest.values() if position.position]
+
+    async def _close(self, position: Position, live: set[int]) -> None:
+        """Sends the closing order of a position, follows the market with it, and puts a stop beside what cannot be closed."""
+        con_id, held = position.contract.conId, int(position.position)
+        now = self._monotonic()
+        closing = self._closing.get(con_id)
+        if closing is None:
+            closing = self._closing[con_id] = await self._begin(position.contract, held)
+            self._place(closing)
+        elif closing.order_id in live:
+            if now - closing.priced_at >= REPRICE_SECONDS:
+                closing.attempt += 1
+                self._place(closing)
+            if now - closing.since >= STOP_AFTER_SECONDS and closing.stop_id is None:
+                self._stop(closing, held)
+        else:
+            # The order ended. Another goes out only for what is surely still held: positions may follow executions late.
+            filled = sum(int(f.execution.shares) for f in self._ib.fills() if f.execution.orderId == closing.order_id)
+            closing.ended_at = closing.ended_at or now
+            expected = abs(closing.quantity) - filled
+            if now - closing.ended_at >= POSITIONS_LAG_SECONDS or (
+                expected == abs(held) and now - closing.ended_at >= REPRICE_SECONDS
+            ):
+                closing.quantity, closing.ended_at = held, None
+                closing.order_id = self._ib.client.getReqId()
+                self._place(closing)
+
+    async def _begin(self, contract: Contract, held: int) -> _Closing:
+        """The contract as it can be traded, and its quotes: positions come without an exchange."""
+        wanted = Contract(conId=contract.conId, exchange="SMART" if contract.secType in ("OPT", "STK") else "")
+        details = await asyncio.wait_for(self._ib.reqContractDetailsAsync(wanted), ANSWER_SECONDS)
+        tick = Decimal(str(details[0].minTick)) if details and details[0].minTick else PENNY
+        if details and details[0].contract is not None and not wanted.exchange:
+            wanted.exchange = details[0].contract.exchange
+        wanted.secType, wanted.symbol, wanted.localSymbol = contract.secType, contract.symbol, contract.localSymbol
+        wanted.currency = contract.currency or "USD"
+        ticker = self._ib.reqMktData(wanted, "", False, False)
+        await asyncio.sleep(0.3)  # the first quotes arrive; without them it is a market order
+        now = self._monotonic()
+        return _Closing(wanted, ticker, tick, self._ib.client.getReqId(), held, since=now, priced_at=now)
+
+    @staticmethod
+    def _price(closing: _Closing) -> Decimal | None:
+        """A limit through the other side, further each time; None without a quote."""
+        selling = closing.quantity > 0
+        side = closing.ticker.bid if selling else closing.ticker.ask
+        if side is None or not 0 < side < 1e9:  # NaN compares false
+            return None
+        steps = closing.tick * (closing.attempt + 1)
+        price = Decimal(str(side)) + (-steps if selling else steps)
+        rounded = (price / closing.tick).quantize(Decimal(1), ROUND_FLOOR if selling else ROUND_CEILING) * closing.tick
+        return max(rounded, closing.tick)
+
+    def _order(self, closing: _Closing, order_id: int, quantity: int, kind: str, tif: str) -> Order:
+        name = f"flatten-{self._epoch}-{closing.contract.conId}"
+        return Order(
+            orderId=order_id,
+            action="SELL" if closing.quantity > 0 else "BUY",
+            totalQuantity=quantity,
+            orderType=kind,
+            tif=tif,
+            account=self._account,
+            orderRef=name,
+            ocaGroup=f"{name}-{closing.order_id}",
+            ocaType=OCA_REDUCE_WITH_BLOCK,
+        )
+
+    def _place(self, closing: _Closing) -> None:
+        """Sends the closing order, or moves its price; its whole stays what was held when it was first sent."""
+        price = self._price(closing)
+        order = self._order(closing, closing.order_id, abs(closing.quantity), "MKT" if price is None else "LMT", "DAY")
+        if price is not None:
+            order.lmtPrice = float(price)
+        closing.priced_at = self._monotonic()
+        self._ib.client.placeOrder(closing.order_id, closing.contract, order)
+        self._log.warning(
+            "flatten_order",
+            contract=closing.contract.localSymbol,
+            quantity=closing.quantity,
+            limit=str(price),
+            attempt=closing.attempt,
+        )
+
+    def _stop(self, closing: _Closing, held: int) -> None:
+        ticker = closing.ticker
+        known = next((p for p in (ticker.last, ticker.close, ticker.bid) if p is not None and 0 < p < 1e9), None)
+        if known is None or held < 0:
+            self._log.error(
+                "flatten_without_stop", contract=closing.contract.localSymbol, reason="no price is known, or it is short"
+            )
+            return
+        price = max(
+            (Decimal(str(known)) * STOP_SHARE / closing.tick).quantize(Decimal(1), ROUND_FLOOR) * closing.tick, closing.tick
+        )
+        closing.stop_id = self._ib.client.getReqId()
+        stop = self._order(closing, closing.stop_id, held, "STP", "GTC")
+        stop.auxPrice = float(price)
+        self._ib.client.placeOrder(closing.stop_id, closing.contract, stop)
+        self._log.error("flatten_keeps_stop", contract=closing.contract.localSymbol, quantity=held, stop=str(price))
+
+
+async def flatten_directly(
+    settings: Settings,
+    epoch: int,
+    *,
+    monotonic: Callable[[], float],
+    log: Any,
+    limit_seconds: float = 60.0,
+    random: Random | None = None,
+) -> FlattenReport:
+    """Connects to the gateway itself and flattens: for the operator's command when emergency does not answer.
+
+    Halt first: execution may be alive. A gateway that cannot be reached is a report with a problem."""
+    broker = settings.broker
+    stopping = asyncio.Event()
+    result: list[FlattenReport] = []
+    account = broker.account or (settings.sandbox.account if settings.mode == "sandbox" else "")
+    connection = BrokerConnection(
+        broker.gateways,
+        # Emergency's own id may be held by its dead connection's last seconds, or by a process that hangs.
+        broker.emergency_client_id + DIRECT_CLIENT_OFFSET,
+        account=account,
+        mode=settings.mode,
+        readonly=False,
+        connect_timeout_seconds=broker.connect_timeout_seconds,
+        backoff_first_seconds=broker.backoff_first_seconds,
+        backoff_most_seconds=broker.backoff_most_seconds,
+        log=log,
+        random=random or Random(epoch),  # noqa: S311 only spreads reconnects
+    )
+
+    async def connected(ib: IB) -> None:
+        flattening = Flattening(ib, connection.account, epoch, monotonic=monotonic, log=log)
+        result.append(await flattening.run(limit_seconds))
+        stopping.set()
+
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(
+            connection.run(stopping, connected, lambda reason: None), limit_seconds + broker.connect_timeout_seconds
+        )
+    return result[-1] if result else FlattenReport(problem=f"no gateway could be reached: {connection.problem}")
