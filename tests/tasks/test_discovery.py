@@ -1,0 +1,172 @@
+"""`ParameterDiscovery` on real servers: seed at once, values as soon as there are data, one failure loses no other."""
+
+from __future__ import annotations
+
+import stat
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+import structlog
+
+from alphatrader.contract import keys as k
+from alphatrader.contract.key import Server
+from alphatrader.contract.messages.market import Bar, Bars, Trade
+from alphatrader.contract.modules import Module
+from alphatrader.core.discovery import found as files
+from alphatrader.runtime.clock import Clock
+from alphatrader.tasks.discovery import SEED, ParameterDiscovery
+from tests.support.servers import Servers
+from tests.support.vendors import MONDAY_TEN_NS
+
+MINUTE = 60 * 10**9
+MAPS = (k.DISCOVERED_VPIN_BUCKET_SIZE, k.DISCOVERED_LOOKBACK_BARS, k.DISCOVERED_MM_PROFILES, k.DISCOVERED_VOL_REGIMES)
+
+
+def discovery(servers: Servers, folder: Path, **more: Any) -> ParameterDiscovery:
+    clock = Clock(MONDAY_TEN_NS, time.time_ns(), 1.0)
+    return ParameterDiscovery(servers.store(Module.DISCOVERY), servers.settings, clock, structlog.get_logger(), folder, **more)
+
+
+def record(servers: Servers, symbol: str, seed: int, trades: int = 1200) -> None:
+    """What ibkr keeps of a symbol: two sessions of minutes, the days before, and prints."""
+    rng = np.random.default_rng(seed)
+    common = np.random.default_rng(0).normal(size=780)
+    prices = 100 * np.exp(np.cumsum((common + rng.normal(size=780)) * 3e-4))
+    store = servers.store(Module.IBKR)
+    batch = store.batch()
+    minutes = tuple(Bar(MONDAY_TEN_NS - (780 - i) * MINUTE, p, p, p, p, 900.0, p, 9) for i, p in enumerate(prices.tolist()))
+    batch.put(k.MARKET_HISTORY.at(symbol=symbol), Bars(symbol, MONDAY_TEN_NS, 60, minutes))
+    days = tuple(Bar(i, 1.0, 1.0, 1.0, 1.0, 1e6, 1.0, 1) for i in range(30))
+    batch.put(k.MARKET_DAILY.at(symbol=symbol), Bars(symbol, MONDAY_TEN_NS, 86_400, days))
+    sizes = np.concatenate([rng.lognormal(2, 0.2, trades // 2), rng.lognormal(5, 0.2, trades - trades // 2)]).round()
+    for i, size in enumerate(sizes.tolist()):
+        trade = Trade(i, MONDAY_TEN_NS + i, MONDAY_TEN_NS + i, 100.0, size, "ARCA", "@", "buy", True, True, True)
+        batch.append(k.EVENTS_MARKET.at(symbol=symbol), trade)
+    store.commit(batch)
+
+
+def seen(servers: Servers, key: Any) -> Any:
+    return servers.store(Module.DASHBOARD).get(key.at())
+
+
+def test_on_a_first_start_the_five_keys_exist_at_once_from_the_seed(servers: Servers, tmp_path: Path) -> None:
+    discovery(servers, tmp_path).ensure()
+    maps = [seen(servers, key) for key in MAPS]
+    assert all(len(message.by_symbol) == 20 for message in maps)
+    assert all(one.fallback.startswith("seed") for message in maps for one in message.by_symbol.values())
+    matrix = seen(servers, k.DISCOVERED_CORRELATION_MATRIX)
+    assert (len(matrix.symbols), matrix.fallback) == (20, "seed")
+    assert np.linalg.eigvalsh(np.array(matrix.matrix)).min() >= 0.0
+    store = servers.store(Module.DASHBOARD)
+    assert all(86_300_000 < (store.ttl_ms(key.at()) or 0) <= 86_400_000 for key in (*MAPS, k.DISCOVERED_CORRELATION_MATRIX))
+    # nothing was computed, so nothing is said to have been
+    assert not (tmp_path / "discovered.yaml").exists()
+
+
+def test_as_soon_as_bars_are_there_values_are_computed_and_kept_in_the_modes_own_file(servers: Servers, tmp_path: Path) -> None:
+    for i, symbol in enumerate(("SPY", "QQQ", "ES")):
+        record(servers, symbol, i + 1)
+    began = time.monotonic()
+    discovery(servers, tmp_path).ensure()
+    assert time.monotonic() - began < 10.0
+    # then these three are computed, and the others are the seed's and say so
+    bucket, lookback, makers, regimes = (seen(servers, key).by_symbol for key in MAPS)
+    assert bucket["SPY"].fallback is None and bucket["SPY"].n == 1200 and 5_000 <= bucket["SPY"].value <= 50_000
+    assert lookback["ES"].n == 779 and 5 <= lookback["ES"].value <= 120
+    assert regimes["QQQ"].value in (1, 2, 3) and regimes["QQQ"].n == 155
+    assert makers["SPY"].value is None and "minutes of recorded depth" in makers["SPY"].fallback
+    assert bucket["TSLA"].value == 1_800_000 and bucket["TSLA"].fallback.startswith("seed;")
+    matrix = seen(servers, k.DISCOVERED_CORRELATION_MATRIX)
+    assert matrix.symbols == ("SPY", "QQQ", "ES") and "TSLA (0 returns)" in matrix.fallback
+    assert all(abs(matrix.matrix[i][j] - 0.5) < 0.25 for i in range(3) for j in range(3) if i != j)
+    # and the file holds the same
+    found = files.read(tmp_path / "discovered.yaml")
+    assert found.vpin_bucket_size == bucket and found.with_history == ("SPY", "QQQ", "ES")
+    assert seen(servers, k.DISCOVERED_PROGRESS)["state"] == "done"
+    # when nothing new is there, nothing is computed again; with another symbol it is
+    before = (tmp_path / "discovered.yaml").stat().st_mtime_ns
+    discovery(servers, tmp_path).ensure()
+    assert (tmp_path / "discovered.yaml").stat().st_mtime_ns == before
+    record(servers, "TSLA", 9)
+    discovery(servers, tmp_path).ensure()
+    assert seen(servers, MAPS[0]).by_symbol["TSLA"].fallback is None
+
+
+def test_republishing_keeps_the_values_and_their_date(servers: Servers, tmp_path: Path) -> None:
+    record(servers, "SPY", 1)
+    discovery(servers, tmp_path).run()
+    computed = seen(servers, MAPS[0])
+    servers.flush()
+    discovery(servers, tmp_path).republish()
+    again = seen(servers, MAPS[0])
+    assert again.by_symbol == computed.by_symbol
+    assert again.as_of_ns == computed.as_of_ns
+    # a run without data after that keeps what was measured
+    discovery(servers, tmp_path).run()
+    kept = seen(servers, MAPS[0]).by_symbol["SPY"]
+    assert kept.value == computed.by_symbol["SPY"].value and kept.fallback.startswith("kept from an earlier run")
+
+
+def test_one_symbols_failure_loses_no_other(servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record(servers, "SPY", 1)
+    record(servers, "QQQ", 2)
+    # given bars that break a computation, and content that is no message at all
+    from alphatrader.core.discovery import lookback as module
+
+    real, first = module.lookback, first_return(servers, "SPY")
+    monkeypatch.setattr(module, "lookback", lambda returns: 1 / 0 if returns and returns[0][0] == first else real(returns))
+    servers.store(Module.REDIS).raw(Server.DATA, "SET", k.MARKET_HISTORY.at(symbol="IWM").name, b"{broken")
+    discovery(servers, tmp_path).run()
+    lookback = seen(servers, k.DISCOVERED_LOOKBACK_BARS).by_symbol
+    assert "failed: ZeroDivisionError" in lookback["SPY"].fallback and lookback["SPY"].value == 20
+    assert lookback["QQQ"].n == 779
+    assert lookback["IWM"].n == 0
+
+
+def first_return(servers: Servers, symbol: str) -> float:
+    from alphatrader.core.discovery.bars import returns_by_session
+
+    bars = servers.store(Module.DISCOVERY).get(k.MARKET_HISTORY.at(symbol=symbol))
+    assert bars is not None
+    return float(returns_by_session(bars.bars)[0][0])
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "as_of_ns: soon\n", "][", "as_of_ns: 1\nwith_history: []\n", "\x00\x01"],
+)
+def test_a_broken_file_is_refused_and_the_seed_serves(servers: Servers, tmp_path: Path, content: str) -> None:
+    path = tmp_path / "discovered.yaml"
+    path.write_text(content)
+    with pytest.raises(files.FoundError, match=r"discovered\.yaml"):
+        files.read(path)
+    discovery(servers, tmp_path).republish()
+    assert seen(servers, MAPS[0]).by_symbol["SPY"].fallback == "seed"
+
+
+def test_a_matrix_of_the_wrong_shape_is_refused(tmp_path: Path) -> None:
+    seed = files.read(SEED)
+    matrix = msgspec.structs.replace(seed.correlation_matrix, matrix=seed.correlation_matrix.matrix[:-1])
+    files.write(tmp_path / "found.yaml", msgspec.structs.replace(seed, correlation_matrix=matrix))
+    with pytest.raises(files.FoundError, match="20 by 20"):
+        files.read(tmp_path / "found.yaml")
+
+
+def test_the_file_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    seed = files.read(SEED)
+    files.write(tmp_path / "found.yaml", seed)
+    assert files.read(tmp_path / "found.yaml") == seed
+    assert [path.name for path in tmp_path.iterdir()] == ["found.yaml"]
+    assert stat.S_ISREG((tmp_path / "found.yaml").stat().st_mode)
+
+
+def test_every_symbol_of_the_settings_has_a_seed(servers: Servers, tmp_path: Path) -> None:
+    seed = files.read(SEED)
+    symbols = set(discovery(servers, tmp_path).symbols)
+    assert all(set(getattr(seed, name)) == symbols for name in files.PARAMETERS)
+    assert set(seed.correlation_matrix.symbols) == symbols
+    assert len(symbols) == 20
