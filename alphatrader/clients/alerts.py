@@ -1,0 +1,67 @@
+"""How the watchdog reaches the operator: Discord and Telegram directly, each on its own, without Redis or Celery.
+
+`tell` returns what went wrong on each channel; one that fails does not hold the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import requests
+from discord_webhook import DiscordWebhook
+from telegram import Bot
+from telegram.error import TelegramError
+
+_LONGEST = 1900
+"""Both vendors allow about 2,000 characters a message."""
+
+
+@dataclass(frozen=True)
+class OperatorChannels:
+    discord_url: str | None
+    """The whole webhook URL."""
+    telegram_token: str | None
+    telegram_chat: str | None
+    telegram_base_url: str
+    timeout_seconds: float
+
+    def tell(self, text: str) -> dict[str, str | None]:
+        """Channel -> what went wrong, None where it was taken. Empty: no channel is configured."""
+        text = text[:_LONGEST]
+        ways = {}
+        if self.discord_url:
+            ways["discord"] = self._discord
+        if self.telegram_token and self.telegram_chat:
+            ways["telegram"] = self._telegram
+        with ThreadPoolExecutor(max_workers=2) as pool:
+            pending = {channel: pool.submit(send, text) for channel, send in ways.items()}
+            return {channel: sent.result() for channel, sent in pending.items()}
+
+    def _discord(self, text: str) -> str | None:
+        try:
+            answer = DiscordWebhook(url=self.discord_url, content=text, timeout=self.timeout_seconds).execute()
+        except requests.RequestException as error:
+            return type(error).__name__
+        return None if answer.status_code in (200, 204) else f"HTTP {answer.status_code}"
+
+    def _telegram(self, text: str) -> str | None:
+        async def send() -> None:
+            async with Bot(str(self.telegram_token), base_url=f"{self.telegram_base_url}/bot") as bot:
+                await bot.send_message(str(self.telegram_chat), text, read_timeout=self.timeout_seconds)
+
+        try:
+            asyncio.run(send())
+        except TelegramError as error:
+            return type(error).__name__
+        return None
+
+
+def ping(url: str, timeout_seconds: float) -> str | None:
+    """Tells an outside watcher that all is well; what went wrong, or None."""
+    try:
+        requests.get(url, timeout=timeout_seconds).raise_for_status()
+    except requests.RequestException as error:
+        return type(error).__name__
+    return None

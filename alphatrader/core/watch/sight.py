@@ -1,0 +1,104 @@
+"""One look at the whole system, and the alarms it means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from alphatrader.contract.messages.market import Timestamps
+from alphatrader.contract.messages.operations import Health
+from alphatrader.contract.messages.options import Chain
+from alphatrader.contract.messages.risk import Halt, Lease
+from alphatrader.contract.settings.system import Watchdog
+
+SECOND = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What was seen at one instant. A server that did not answer leaves everything behind it unknown."""
+
+    machine_ns: int
+    in_session: bool
+    servers: dict[str, str | None]
+    """Server -> what is wrong with it; None where it answers."""
+    memory_share: dict[str, float]
+    health: dict[str, Health | None] | None = None
+    """Module -> its heartbeat; None where the state server is away."""
+    feeds: dict[str, Timestamps | None] | None = None
+    chains: dict[str, Chain | None] | None = None
+    late_seconds: dict[str, float] = field(default_factory=dict)
+    """Queue -> machine seconds its earliest message is overdue."""
+    closed_ports: tuple[str, ...] = ()
+    """What should listen and does not."""
+    beat_silent_seconds: float = 0.0
+    """How long no scheduled task has been done."""
+    halt: Halt | None = None
+    lease: Lease | None = None
+    unknown_orders: int = 0
+    unconfirmed_orders: tuple[str, ...] = ()
+    deliveries_unknown: int = 0
+
+
+def alarms(sight: Sight, limits: Watchdog) -> dict[str, str]:
+    """Alarm name -> what is wrong, in words for the operator."""
+    found: dict[str, str] = {}
+    for server, wrong in sight.servers.items():
+        if wrong:
+            found[f"server {server}"] = f"The {server} server does not work: {wrong}. Opening is off; broker-side stops stand."
+    for server, share in sight.memory_share.items():
+        if share >= limits.memory_alarm_share:
+            found[f"memory {server}"] = f"The {server} server uses {share:.0%} of its memory."
+    for module, health in (sight.health or {}).items():
+        wrong = _module(sight, health, limits)
+        if wrong:
+            found[f"module {module}"] = f"{module}: {wrong}"
+    if sight.in_session:
+        found |= _feeds(sight, limits)
+    for queue, late in sight.late_seconds.items():
+        if late > limits.queue_late_after_seconds:
+            found[f"queue {queue}"] = f"{queue}: a message is {late:.0f} s overdue."
+    for name in sight.closed_ports:
+        found[f"port {name}"] = f"{name} does not listen."
+    if sight.beat_silent_seconds > limits.queue_late_after_seconds:
+        found["beat"] = (
+            f"No scheduled task was done for {sight.beat_silent_seconds:.0f} s: beat, the broker or the delivery worker stands."
+        )
+    if sight.unknown_orders:
+        found["unknown orders"] = (
+            f"{sight.unknown_orders} orders are in an unknown state; opening is blocked until the broker answers."
+        )
+    for order in sight.unconfirmed_orders:
+        found[f"order {order}"] = f"Order {order} has had no word from the broker for too long."
+    if sight.deliveries_unknown:
+        found["deliveries"] = (
+            f"{sight.deliveries_unknown} deliveries have an unknown end (the vendor's answer was lost); none is resent."
+        )
+    if sight.health is not None and sight.halt is None:
+        found["halt unknown"] = "global:halt is missing: the system counts as halted."
+    return found
+
+
+def _module(sight: Sight, health: Health | None, limits: Watchdog) -> str | None:
+    if health is None:
+        return "no heartbeat: it is dead or was never started"
+    age = (sight.machine_ns - health.machine_ns) / SECOND
+    if age > limits.stalled_after_seconds:
+        return f"its heartbeat is {age:.0f} s old: it has stalled"
+    if health.state in ("degraded", "waiting"):
+        return f"{health.state}: {health.reason}"
+    return None
+
+
+def _feeds(sight: Sight, limits: Watchdog) -> dict[str, str]:
+    found = {}
+    for symbol, stamps in (sight.feeds or {}).items():
+        if stamps is None:
+            found[f"feed {symbol}"] = f"No market data of {symbol}."
+    for symbol, chain in (sight.chains or {}).items():
+        if chain is None:
+            found[f"chain {symbol}"] = f"No option chain of {symbol}."
+        elif chain.stale:
+            age = (sight.machine_ns - chain.machine_ns) / SECOND
+            if age > limits.feed_stale_after_seconds:
+                found[f"chain {symbol}"] = f"The option chain of {symbol} is {age:.0f} s old: {chain.reason}."
+    return found

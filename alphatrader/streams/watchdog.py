@@ -1,0 +1,239 @@
+"""The watchdog: looks at everything every few seconds and tells the operator, without Redis or Celery in the path.
+
+Reads heartbeats, servers, feeds, chains, queues, orders, halt, and what listens. Writes `observed:watchdog` and its own
+heartbeat. Serves Prometheus metrics on 127.0.0.1. Started by the line `watchdog`; of lines without a heartbeat (flower, the
+sandbox) it sees whether they listen, and beat by the tasks that are done.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+import threading
+from types import FrameType
+from typing import Final
+
+from prometheus_client import Gauge, start_http_server
+
+from alphatrader.clients.alerts import OperatorChannels, ping
+from alphatrader.contract import keys as k
+from alphatrader.contract.key import Server
+from alphatrader.contract.messages.operations import Observed
+from alphatrader.contract.modules import Module
+from alphatrader.core.watch.board import AlarmBoard
+from alphatrader.core.watch.sight import SECOND, Sight, alarms
+from alphatrader.roster import AlphaTrader
+from alphatrader.runtime.context import Context, process_context
+from alphatrader.runtime.health import Heartbeat
+from alphatrader.runtime.store import Store, StoreError
+
+GRACE_SECONDS: Final = 25.0
+"""After its own start: the others are starting, too."""
+CONFIRM_SECONDS: Final = 5.0
+_STORE_TIMEOUT: Final = 1.5
+_QUEUES: Final = (k.PREMIUM_QUEUE, k.BASIC_QUEUE, k.FREE_QUEUE, k.TELEGRAM_ANALYSIS_QUEUE)
+_SWEPT: Final = "ran delivery.sweep"
+
+UP = Gauge("alphatrader_module_up", "1 while a module's heartbeat is fresh and it is ready", ["module"])
+HEARTBEAT_AGE = Gauge("alphatrader_heartbeat_age_seconds", "Age of a module's heartbeat", ["module"])
+QUEUE_LATE = Gauge("alphatrader_queue_late_seconds", "How overdue a queue's earliest message is", ["queue"])
+MEMORY = Gauge("alphatrader_server_memory_share", "Share of a server's memory in use", ["server"])
+ALARMS = Gauge("alphatrader_alarms", "Alarms that stand")
+
+
+class Watchdog:
+    def __init__(self, context: Context) -> None:
+        settings = context.settings
+        self._context = context
+        self._limits = settings.watchdog
+        self._store = Store(Module.WATCHDOG, settings, context.secrets.redis_password, timeout_seconds=_STORE_TIMEOUT)
+        self._heartbeat = Heartbeat(Module.WATCHDOG, context.clock)
+        self._board = AlarmBoard(confirm_seconds=CONFIRM_SECONDS, repeat_seconds=self._limits.repeat_seconds)
+        webhook = context.secrets.get("discord_operator")
+        self._channels = OperatorChannels(
+            discord_url=f"{settings.vendors.discord_url}/{webhook}" if webhook else None,
+            telegram_token=context.secrets.get("telegram_token"),
+            telegram_chat=context.secrets.get("telegram_operator_chat"),
+            telegram_base_url=settings.vendors.telegram_url,
+            timeout_seconds=settings.vendors.timeout_seconds,
+        )
+        self._watched = [line.module for line in AlphaTrader.LINES if line.heartbeat and settings.mode in line.modes]
+        self._swept = (-1, context.clock.monotonic())
+        self._started = context.clock.monotonic()
+
+    # -- looking
+
+    def look(self) -> Sight:
+        clock = self._context.clock
+        servers: dict[str, str | None] = {}
+        memory: dict[str, float] = {}
+        for server in Server:
+            try:
+                memory[str(server)] = self._server(server)
+                servers[str(server)] = None
+            except StoreError as error:
+                servers[str(server)] = f"{type(error).__name__}"
+            except ServerIllError as error:
+                servers[str(server)] = str(error)
+        sight = Sight(
+            machine_ns=clock.machine_ns(),
+            in_session=self._context.calendar.at(clock.market_ns()) is not None,
+            servers=servers,
+            memory_share=memory,
+            closed_ports=self._closed_ports(),
+        )
+        if any(servers.values()):
+            return sight
+        try:
+            return self._look_inside(sight)
+        except StoreError as error:
+            return Sight(
+                sight.machine_ns,
+                sight.in_session,
+                {**servers, "state": type(error).__name__},
+                memory,
+                closed_ports=sight.closed_ports,
+            )
+
+    def _look_inside(self, sight: Sight) -> Sight:
+        store, clock = self._store, self._context.clock
+        now = clock.market_ns()
+        equities = self._context.settings.market.equities[:3]
+        late = {}
+        for queue in _QUEUES:
+            due = store.next_due_ns(queue.at())
+            late[queue.pattern] = max(0.0, -clock.machine_seconds_until(due)) if due is not None and due < now else 0.0
+        health = {str(module): store.get(k.HEALTH.at(module=module)) for module in self._watched}
+        account = store.latest(k.EVENTS_ACCOUNT.at())
+        pending = [store.get(bound) for bound in store.scan(k.ORDERS_PENDING)]
+        limit = self._context.settings.orders.unconfirmed_alarm_seconds * SECOND
+        unknown = sum(1 for record in store.fields(k.LEDGER_DELIVERY.at()).values() if record.state == "unknown")
+        return Sight(
+            machine_ns=sight.machine_ns,
+            in_session=sight.in_session,
+            servers=sight.servers,
+            memory_share=sight.memory_share,
+            health=health,
+            feeds={symbol: store.get(k.MARKET_TIMESTAMP.at(symbol=symbol)) for symbol in equities},
+            chains={symbol: store.get(k.OPTIONS_CHAIN.at(symbol=symbol)) for symbol in equities},
+            late_seconds=late,
+            closed_ports=sight.closed_ports,
+            beat_silent_seconds=self._beat_silence(health.get(str(Module.DELIVERY))),
+            halt=store.get(k.HALT.at()),
+            lease=store.get(k.LEASE.at()),
+            unknown_orders=account[0].unknown_orders if account else 0,
+            unconfirmed_orders=tuple(r.id for r in pending if r and sight.machine_ns - r.machine_ns > limit),
+            deliveries_unknown=unknown,
+        )
+
+    def _beat_silence(self, delivery: object) -> float:
+        """Seconds since the sweep that beat sends every 5 s was last done."""
+        counts = getattr(delivery, "counts", {})
+        done, now = counts.get(_SWEPT, 0), self._context.clock.monotonic()
+        if done != self._swept[0]:
+            self._swept = (done, now)
+        return now - self._swept[1]
+
+    def _server(self, server: Server) -> float:
+        """The share of its memory in use. Raises StoreError or ServerIllError."""
+        info = self._store.raw(server, "INFO", "memory", "persistence")
+        if not isinstance(info, dict):
+            rows = (row.partition(":") for row in info.decode().splitlines() if ":" in row)
+            info = {name: value for name, _, value in rows}
+        if str(info.get("aof_last_write_status", "ok")) != "ok":
+            raise ServerIllError("its log cannot be written (disk full?)")
+        return int(info["used_memory"]) / max(int(info["maxmemory"]), 1)
+
+    def _closed_ports(self) -> tuple[str, ...]:
+        settings = self._context.settings
+        wanted = {
+            "dashboard": ("127.0.0.1", settings.web.dashboard_port),
+            "pages": (settings.web.pages_host, settings.web.pages_port),
+            "flower": ("127.0.0.1", settings.web.flower_port),
+        }
+        wanted |= {f"gateway {gateway.host}:{gateway.port}": (gateway.host, gateway.port) for gateway in settings.broker.gateways}
+        return tuple(name for name, address in wanted.items() if not _listens(address))
+
+    # -- telling
+
+    def turn(self) -> None:
+        clock = self._context.clock
+        sight = self.look()
+        found = alarms(sight, self._limits)
+        if clock.monotonic() - self._started > GRACE_SECONDS:
+            lines = self._board.see(found, clock.monotonic())
+            if lines:
+                self._tell(lines)
+        self._measure(sight)
+        self._write(sight, found)
+        if self._limits.ping_url and not found:
+            wrong = ping(self._limits.ping_url, _STORE_TIMEOUT)
+            if wrong:
+                self._context.log.warning("ping_failed", error=wrong)
+
+    def _tell(self, lines: list[str]) -> None:
+        for line in lines:
+            self._context.log.warning("told_operator", what=line)
+        stamp = self._context.clock.market_datetime().strftime("%H:%M:%S ET")
+        text = f"AlphaTrader {self._context.settings.mode}, {stamp}\n" + "\n".join(lines)
+        for channel, wrong in self._channels.tell(text).items():
+            self._heartbeat.count(f"told {channel}" if wrong is None else f"failed {channel}")
+            if wrong:
+                self._context.log.error("operator_not_reached", channel=channel, error=wrong)
+
+    def _measure(self, sight: Sight) -> None:
+        for module, health in (sight.health or {}).items():
+            age = (sight.machine_ns - health.machine_ns) / SECOND if health else float("inf")
+            UP.labels(module).set(health is not None and health.state == "ready" and age <= self._limits.stalled_after_seconds)
+            HEARTBEAT_AGE.labels(module).set(age)
+        for queue, late in sight.late_seconds.items():
+            QUEUE_LATE.labels(queue).set(late)
+        for server, share in sight.memory_share.items():
+            MEMORY.labels(server).set(share)
+        ALARMS.set(len(self._board.standing))
+
+    def _write(self, sight: Sight, found: dict[str, str]) -> None:
+        if sight.health is None:
+            return
+        states = {server: wrong or "ok" for server, wrong in sight.servers.items()}
+        states |= {f"port {name}": "closed" for name in sight.closed_ports}
+        states["beat"] = found.get("beat", "ok")
+        self._heartbeat.ready()
+        batch = self._store.batch()
+        stamp = Observed(sight.machine_ns, self._context.clock.market_ns(), states, tuple(found.values()))
+        batch.put(k.OBSERVED.at(), stamp)
+        self._heartbeat.add_to(batch, self._store.refused)
+        try:
+            self._store.commit(batch)
+        except StoreError as error:
+            self._context.log.warning("redis_lost", error=type(error).__name__)
+
+
+class ServerIllError(RuntimeError):
+    """A server answers, but something in it is wrong."""
+
+
+def _listens(address: tuple[str, int]) -> bool:
+    try:
+        with socket.create_connection(address, timeout=0.5):
+            return True
+    except OSError:
+        return False
+
+
+def main() -> None:
+    context = process_context(Module.WATCHDOG)
+    stopping = threading.Event()
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        stopping.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    start_http_server(context.settings.watchdog.prometheus_port, addr="127.0.0.1")
+    watchdog = Watchdog(context)
+    context.log.info("starting", mode=context.settings.mode)
+    while not stopping.is_set():
+        watchdog.turn()
+        stopping.wait(context.settings.watchdog.interval_seconds)
+    context.log.info("stopped")

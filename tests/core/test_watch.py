@@ -1,0 +1,82 @@
+"""The watchdog concludes rightly and tells in time: each fault once, again while it stands, and its end."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from alphatrader.contract.messages.market import Timestamps
+from alphatrader.contract.messages.operations import Health
+from alphatrader.contract.messages.risk import Halt
+from alphatrader.contract.settings.system import Watchdog
+from alphatrader.core.watch.board import AlarmBoard
+from alphatrader.core.watch.sight import SECOND, Sight, alarms
+
+NOW = 1_000_000 * SECOND
+LIMITS = Watchdog()
+
+
+def health(state: str = "ready", age: float = 0.5, reason: str | None = None) -> Health:
+    return Health("risk", state, reason, 1, 0, NOW - int(age * SECOND), 0, {}, {})  # type: ignore[arg-type]
+
+
+CLEAN = Sight(
+    machine_ns=NOW,
+    in_session=True,
+    servers={"data": None, "state": None},
+    memory_share={"data": 0.1, "state": 0.1},
+    health={"risk": health()},
+    feeds={"SPY": Timestamps("SPY", 0, 1, None, 0, 0, 0)},
+    chains={},
+    halt=Halt(False, False, 1, "", "", 0, 0),
+)
+
+
+def test_a_healthy_system_raises_nothing() -> None:
+    assert alarms(CLEAN, LIMITS) == {}
+
+
+def test_each_fault_is_named() -> None:
+    cases = {
+        "server state": replace(CLEAN, servers={"data": None, "state": "ConnectionError"}),
+        "memory data": replace(CLEAN, memory_share={"data": 0.7}),
+        "module risk": replace(CLEAN, health={"risk": None}),
+        "feed SPY": replace(CLEAN, feeds={"SPY": None}),
+        "chain SPY": replace(CLEAN, chains={"SPY": None}),
+        "queue basic": replace(CLEAN, late_seconds={"basic": 21.0}),
+        "port dashboard": replace(CLEAN, closed_ports=("dashboard",)),
+        "beat": replace(CLEAN, beat_silent_seconds=21.0),
+        "unknown orders": replace(CLEAN, unknown_orders=1),
+        "order a": replace(CLEAN, unconfirmed_orders=("a",)),
+        "halt unknown": replace(CLEAN, halt=None),
+    }
+    for name, sight in cases.items():
+        assert list(alarms(sight, LIMITS)) == [name]
+
+
+def test_a_stalled_and_a_degraded_module_say_why() -> None:
+    stalled = alarms(replace(CLEAN, health={"risk": health(age=9)}), LIMITS)
+    assert "9 s old" in stalled["module risk"]
+    degraded = alarms(replace(CLEAN, health={"risk": health("degraded", reason="no account")}), LIMITS)
+    assert "no account" in degraded["module risk"]
+
+
+def test_feeds_may_be_silent_outside_a_session() -> None:
+    assert alarms(replace(CLEAN, in_session=False, feeds={"SPY": None}), LIMITS) == {}
+
+
+def test_told_once_repeated_while_it_stands_and_ended() -> None:
+    board = AlarmBoard(confirm_seconds=5, repeat_seconds=100)
+    fault = {"module risk": "risk: no heartbeat"}
+    assert board.see(fault, 0) == []
+    assert board.see(fault, 5) == ["ALARM risk: no heartbeat"]
+    assert board.see(fault, 8) == []
+    assert board.standing == ("risk: no heartbeat",)
+    assert board.see(fault, 105) == ["STILL risk: no heartbeat (for 2 min)"]
+    assert board.see({}, 110) == ["OVER module risk (after 110 s)"]
+    assert board.see(fault, 120) == []
+
+
+def test_what_mends_itself_at_once_is_not_told() -> None:
+    board = AlarmBoard(confirm_seconds=5, repeat_seconds=100)
+    board.see({"a": "x"}, 0)
+    assert board.see({}, 3) == []
