@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import Counter
 from collections.abc import Coroutine
 from datetime import date
 from random import Random
@@ -18,6 +17,7 @@ from typing import Any, Final
 from alphatrader.clients.ibkr import lookup
 from alphatrader.clients.ibkr import subscriptions as broker
 from alphatrader.clients.ibkr.connection import BrokerConnection
+from alphatrader.clients.ibkr.option_names import OptionNames
 from alphatrader.clients.ibkr.subscriptions import Kind, Subscription, Subscriptions
 from alphatrader.contract import keys as k
 from alphatrader.contract.messages.market import Bars, OptionRef
@@ -40,9 +40,7 @@ HISTORY_CHECK_SECONDS: Final = 30.0
 FARM_SECONDS: Final = 5.0
 """A data farm must be down this long to be told: it flaps."""
 LIMIT_PAUSE_SECONDS: Final = 2.0
-"""After a refusal for want of lines, slots or an answer: long enough for the new limit to be obeyed first."""
-NAMING: Final = "name"
-"""The kind of request that asks for an option's conId."""
+"""After a refusal for want of lines or slots: long enough for the new limit to be obeyed first."""
 HELD: Final = (Module.POSITIONS, Module.EXECUTION)
 """Whose contracts come before everything else: money hangs on them."""
 ASKING: Final = (Module.RISK, Module.SIGNALS)
@@ -61,11 +59,9 @@ class IBKRIngestion(StreamModule):
         self._contracts: dict[str, lookup.Listed] = {}
         self._options: dict[str, OptionFeed] = {}
         """Wanted options that have a line, by conId."""
-        self._known: dict[str, OptionRef] = {}
-        """Options the broker has named, by OCC name."""
+        self._names = OptionNames(option_spec, self._publish_name, self._tell_unlisted, self.clock.monotonic)
         self._wanted: tuple[list[OptionRef], list[OptionRef]] = ([], [])
         """What is held, and what is only asked for; all named by the broker."""
-        self._finding: dict[str, asyncio.Task[None]] = {}
         self._silent: dict[str, tuple[float, int]] = {}
         self._broken_farms: dict[str, float] = {}
         self._subscriptions: Subscriptions | None = None
@@ -81,7 +77,7 @@ class IBKRIngestion(StreamModule):
         self._history_due = False
         self._renewed_at = float("-inf")
         self._shown_at: dict[str, float] = {}
-        self._frames_refused: Counter[str] = Counter()
+        self._frames_refused = 0
         self._connection = BrokerConnection(
             wire.gateways,
             wire.data_client_id,
@@ -115,8 +111,8 @@ class IBKRIngestion(StreamModule):
             feed.seq = max(feed.seq, newest[0].seq if newest else 0)
         today = f"{self.clock.session_date():%Y%m%d}"
         known = await self.store.fields(k.CONTRACTS.at())
-        self._known = {occ: ref for occ, ref in known.items() if ref.expiry >= today}
-        if gone := known.keys() - self._known.keys():
+        self._names.known = {occ: ref for occ, ref in known.items() if ref.expiry >= today}
+        if gone := known.keys() - self._names.known.keys():
             batch = self.store.batch()
             for occ in gone:
                 batch.drop_field(k.CONTRACTS.at(), occ)
@@ -133,9 +129,7 @@ class IBKRIngestion(StreamModule):
             )
         finally:
             self._on_lost("the module stopped or lost its server")
-            for task in self._finding.values():
-                task.cancel()
-            self._finding.clear()
+            self._names.stop()
 
     # -- the connection --------------------------------------------------------------------------------------------------
 
@@ -171,10 +165,10 @@ class IBKRIngestion(StreamModule):
         self._woken.set()
 
     def _refuse_frame(self, why: str) -> None:
-        self._frames_refused[why] += 1
         self.health.count("frames_refused")
-        if self._frames_refused[why] == 1:
-            self.log.warning("frame_refused", why=why)
+        self._frames_refused += 1
+        if self._frames_refused < 20 or self._frames_refused % 1000 == 0:  # a broken gateway must not fill the disk
+            self.log.warning("frame_refused", why=why, refused=self._frames_refused)
 
     def _on_error(self, req_id: int, code: int, text: str, _contract: Any) -> None:
         """What the broker says about the link, its farms, or one subscription."""
@@ -214,8 +208,10 @@ class IBKRIngestion(StreamModule):
             if feed is not None:
                 feed.gap(f"{code}: depth reset", depth_only=True)
         elif code in broker.ASK_AGAIN:
-            if feed is not None:
+            if feed is not None and s.kind == Kind.DEPTH:
                 feed.depth_broken = f"{code}: {text}"
+            else:
+                subscriptions.reopen(s.kind, s.name)
         elif code in broker.LIMITS or code in broker.REFUSED:
             subscriptions.forget(s)
             now = self.clock.monotonic()
@@ -268,22 +264,14 @@ class IBKRIngestion(StreamModule):
         feed.bars.hole = True
         self._history_due = True
 
-    async def _name_option(self, ref: OptionRef) -> None:
-        """Asks the broker for an option's conId and publishes it."""
-        try:
-            found = await lookup.find_one(self._ib, option_spec(ref))
-        except (lookup.LookupFailedError, ConnectionError, TimeoutError) as error:
-            unlisted = isinstance(error, lookup.LookupFailedError)
-            pause = RETRY_SECONDS if unlisted else LIMIT_PAUSE_SECONDS
-            self._allocation.refused(NAMING, ref.occ, self.clock.monotonic(), retry_seconds=pause)
-            self.health.count("options_not_found")
-            self.log.warning("option_not_found", occ=ref.occ, reason=str(error) or type(error).__name__)
-            return
-        named = OptionRef(ref.symbol, ref.expiry, ref.strike, ref.right, found.con_id, ref.multiplier)
+    async def _publish_name(self, ref: OptionRef) -> None:
         batch = self.store.batch()
-        batch.put_field(k.CONTRACTS.at(), ref.occ, named)
+        batch.put_field(k.CONTRACTS.at(), ref.occ, ref)
         await self.store.commit(batch)
-        self._known[ref.occ] = named
+
+    def _tell_unlisted(self, ref: OptionRef, reason: str) -> None:
+        self.health.count("options_not_found")
+        self.log.warning("option_not_found", occ=ref.occ, reason=reason)
 
     # -- who gets what ---------------------------------------------------------------------------------------------------
 
@@ -293,28 +281,10 @@ class IBKRIngestion(StreamModule):
             wanted = [list(message.contracts) if message else [] for message in messages]
             held = [ref for refs in wanted[: len(HELD)] for ref in refs]
             asked = [ref for refs in wanted[len(HELD) :] for ref in refs]
-            self._wanted = (self._named(held), self._named(asked))
+            ib, today = self._ib if self._link_up else None, f"{self.clock.session_date():%Y%m%d}"
+            self._wanted = (self._names.named(held, ib, today), self._names.named(asked, ib, today))
             self._assign()
-            for occ, task in list(self._finding.items()):
-                if task.done():
-                    del self._finding[occ]
-                    task.result()
             await self.pause(WANTED_SECONDS)
-
-    def _named(self, refs: list[OptionRef]) -> list[OptionRef]:
-        """Those the broker has named; the others are asked for."""
-        now = self.clock.monotonic()
-        today = f"{self.clock.session_date():%Y%m%d}"
-        named = []
-        for ref in refs:
-            if ref.expiry < today:
-                continue
-            known = ref if ref.con_id is not None else self._known.get(ref.occ)
-            if known is not None:
-                named.append(known)
-            elif self._link_up and ref.occ not in self._finding and self._allocation.may_ask(NAMING, ref.occ, now):
-                self._finding[ref.occ] = asyncio.create_task(self._name_option(ref), name=f"find {ref.occ}")
-        return named
 
     def _assign(self) -> None:
         """Gives lines and slots to who should have them now."""
@@ -490,8 +460,9 @@ class IBKRIngestion(StreamModule):
         gateway = self._connection.gateway
         self.health.fact("gateway", f"{gateway.host}:{gateway.port}" if gateway else None)
         self.health.fact("slots", dict(self._subscriptions.counts()) if self._subscriptions else {})
-        self.health.fact("refused_frames", sum(self._frames_refused.values()) + self._connection.decode_errors)
+        self.health.fact("refused_frames", self._frames_refused + self._connection.decode_errors)
         self.health.fact("refused_values", sum(sum(f.refused.values()) for _, f in feeds))
+        self.health.fact("last_refused_values", [f.last_refusal for _, f in feeds if f.last_refusal])
         self.health.fact("gaps", sum(f.gaps for _, f in feeds))
         missing = [symbol for symbol in self._instruments if symbol not in self._contracts]
         down = [farm for farm, since in self._broken_farms.items() if now - since > FARM_SECONDS]

@@ -37,7 +37,9 @@ class Market(Section, frozen=True):
     renew_seconds: Annotated[float, Meta(gt=0, lt=1, description="How often a living feed renews its keys.")] = 0.3
     quiet_seconds: Annotated[float, Meta(gt=0, description="A feed silent this long is stale.")] = 5.0
     quiet_seconds_by_symbol: Annotated[dict[str, float], Meta(description="Exceptions for instruments that trade rarely.")] = {}  # noqa: RUF012
-    depth_rows: Annotated[int, Meta(ge=1, le=20, description="Rows a side asked of the broker.")] = 10
+    depth_rows: Annotated[
+        int, Meta(ge=1, le=20, description="Rows a side asked of the broker; several venues share a price.")
+    ] = 20
     market_data_lines: Annotated[int, Meta(ge=1, description="Lines the account has.")] = 100
     depth_slots: Annotated[int, Meta(ge=0, description="Depth subscriptions the account has.")] = 3
     tick_slots: Annotated[int, Meta(ge=0, description="Tick-by-tick subscriptions the account has.")] = 3

@@ -51,6 +51,7 @@ class SymbolFeed:
         self.changed: set[str] = set()
         """Which of the state keys differ from what was last taken: book, trades, last, bars, status, history."""
         self.refused: Counter[str] = Counter()
+        self.last_refusal: str | None = None
         self.depth_on = False
         self.ticks_on = False
         """Whether prints come from a tick-by-tick line; else from the quote line."""
@@ -62,6 +63,7 @@ class SymbolFeed:
         self._quote = QuoteFold()
         self._book = DepthBook(depth_rows)
         self._book_heard: float | None = None
+        self._book_ns = 0
         self._crossed_since: float | None = None
         self._tick_rule = TickRule()
         self._before: tuple[float | None, float | None] = (None, None)
@@ -145,7 +147,7 @@ class SymbolFeed:
             self._refuse("depth", error)
             self.depth_broken = str(error)
             self._book.clear()
-        self._book_heard = self.heard
+        self._book_heard, self._book_ns = self.heard, self._received_ns
         self._book_dirty += 1
 
     def trade(
@@ -228,7 +230,7 @@ class SymbolFeed:
     def alive(self, now: float) -> bool:
         return self.heard is not None and now - self.heard <= self.quiet_seconds
 
-    # -- what the stream takes -------------------------------------------------------------------------------------------
+    # -- what the stream takes: `ts_ns` of a state is when its newest message came, however often it is renewed ------------
 
     def take_events(self, now: float) -> list[m.MarketEvent]:
         """Events since the last call, in order; the newest book and quote among them when their turn has come."""
@@ -254,7 +256,7 @@ class SymbolFeed:
         reason = self._why_not_ready(now, bids, asks)
         return m.Book(
             symbol=self.symbol,
-            ts_ns=self._market_ns(),
+            ts_ns=(self._book_ns if self.depth_on else 0) or self._received_ns,
             seq=self.seq,
             ready=reason is None,
             reason=reason,
@@ -265,13 +267,13 @@ class SymbolFeed:
         )
 
     def last(self) -> m.Last:
-        return self._quote.message(self.symbol, self._market_ns(), self.seq)
+        return self._quote.message(self.symbol, self._received_ns, self.seq)
 
     def trades(self) -> m.RecentTrades:
-        return m.RecentTrades(self.symbol, self._market_ns(), tuple(self._trades))
+        return m.RecentTrades(self.symbol, self._received_ns, tuple(self._trades))
 
     def five_second_bars(self) -> m.Bars:
-        return m.Bars(self.symbol, self._market_ns(), 5, tuple(self.bars.recent))
+        return m.Bars(self.symbol, self._received_ns, 5, tuple(self.bars.recent))
 
     def history(self) -> m.Bars:
         return m.Bars(self.symbol, self._market_ns(), 60, tuple(self.bars.minutes))
@@ -284,7 +286,7 @@ class SymbolFeed:
         q = self._quote
         return m.Status(
             symbol=self.symbol,
-            ts_ns=self._market_ns(),
+            ts_ns=self._received_ns,
             halted=self._halted,
             halt_code=self._halt_code,
             halted_since_ns=self._halted_since_ns if self._halted else None,
@@ -312,7 +314,8 @@ class SymbolFeed:
             self._events.append(event)
 
     def _refuse(self, what: str, error: ValueError) -> None:
-        self.refused[f"{what}: {error}"[:80]] += 1
+        self.refused[what] += 1
+        self.last_refusal = f"{self.symbol} {what}: {error}"
 
     def _print(
         self, price: float, size: float, ts_ns: int, venue: str, conditions: str, *, past_limit: bool, unreported: bool
@@ -323,8 +326,11 @@ class SymbolFeed:
             raise BadTickError(f"print size {size} is negative")
         first = self._quote.volume is not None and self._quote.volume <= size
         count = counts(conditions, first_of_day=first, past_limit=past_limit, unreported=unreported)
-        for code in count.unknown:
-            self.refused[f"sale condition {code} is unknown"] += 1
+        if count.unknown:
+            self.refused["unknown sale condition"] += 1
+            self.last_refusal = (
+                f"{self.symbol}: sale condition {' '.join(count.unknown)[:40]} is in no table; counted as volume only"
+            )
         bid, ask = self._before
         side = self._tick_rule.side(price, bid, ask, moves=count.vpin or count.last)
         self._exchange_ns = ts_ns
