@@ -243,7 +243,7 @@ class RiskManager(StreamModule):
 
     def _free_places(self, picture: Picture) -> None:
         kept = dict(self._state.reservations)
-        reconciled = picture.summary is not None and picture.summary.reconciled
+        reconciled = picture.summary is not None and picture.summary.reconciled and picture.summary.open == self._held()
         for intent_id, reservation in self._state.reservations.items():
             order, position = self._orders.get(intent_id), self._positions.get(intent_id)
             bought = sum(self._bought.get(intent_id, {}).values())
@@ -313,12 +313,14 @@ class RiskManager(StreamModule):
 
     async def _recount(self, picture: Picture) -> None:
         """Our positions follow events; where `positions` counts others for several turns, they are read anew."""
-        held = sum(position.status != "closed" for position in self._positions.values())
-        differs = picture.summary is not None and picture.summary.open != held
+        differs = picture.summary is not None and picture.summary.open != self._held()
         self._miscounts = self._miscounts + 1 if differs else 0
         if self._miscounts >= MISCOUNTS:
             await self._read_positions()
             self.health.count("positions read anew")
+
+    def _held(self) -> int:
+        return sum(position.status != "closed" for position in self._positions.values())
 
     def _say_health(self, reason: str | None, limits: dict[str, str]) -> None:
         self.health.fact("lease", reason or "granted")
