@@ -1,0 +1,253 @@
+"""Sweeps, hidden prints, minutes, regime, shards, and how a symbol's state takes what comes out of order."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from alphatrader.contract.messages.market import Bar, BookEvent, GapEvent, Level, QuoteEvent, Trade
+from alphatrader.contract.settings.market import Analytics
+from alphatrader.core.analytics import measures, shards
+from alphatrader.core.analytics.flow import MIN_WATCH_NS, FlowWindow
+from alphatrader.core.analytics.hidden import HiddenDetector
+from alphatrader.core.analytics.minutes import MINUTE_NS, Minutes
+from alphatrader.core.analytics.regime import DWELL_NS, Reading, Regime, read, slope_t
+from alphatrader.core.analytics.sweep import MEMORY_NS, SweepDetector
+from alphatrader.core.analytics.symbol import VERSION, SymbolState, checkpoint, fresh, restored
+from alphatrader.core.signals.atr import wilder_atr
+
+MS = 1_000_000
+SECOND = 1_000_000_000
+HOURS = (0, 10**18)
+
+
+# -- sweeps --------------------------------------------------------------------------------------------------------------
+
+
+def test_three_venues_on_one_side_within_the_window_are_a_sweep() -> None:
+    detector = SweepDetector(100 * MS)
+    assert detector.add(0, 10.0, 100, "ARCA", "buy") is None
+    assert detector.add(10 * MS, 10.0, 100, "BATS", "buy") is None
+    found = detector.add(20 * MS, 10.0, 100, "IEX", "buy")
+    assert found is not None and found.venues == ["ARCA", "BATS", "IEX"] and found.notional == 3000.0
+    # what follows within the window belongs to it
+    assert detector.add(60 * MS, 10.0, 100, "MEMX", "buy") is None
+    assert len(detector.sweeps) == 1 and detector.sweeps[0].prints == 4 and detector.sweeps[0].notional == 4000.0
+    assert detector.score(60 * MS) == 1.0
+
+
+def test_what_is_no_sweep() -> None:
+    detector = SweepDetector(100 * MS)
+    for ts, venue, side in (
+        (0, "ARCA", "buy"),
+        (1, "ARCA", "buy"),
+        (2, "BATS", "sell"),
+        (3, "FINRA", "buy"),
+        (4, "IEX", "unknown"),
+    ):
+        assert detector.add(ts * MS, 10.0, 100, venue, side) is None
+    # too far apart
+    assert detector.add(150 * MS, 10.0, 100, "BATS", "buy") is None
+    assert detector.add(260 * MS, 10.0, 100, "IEX", "buy") is None
+    assert detector.count == 0
+    # nothing can be said before a minute of prints; then no sweep is a measured zero
+    assert detector.score(30 * SECOND) is None
+    assert detector.score(MEMORY_NS) == 0.0
+
+
+# -- hidden --------------------------------------------------------------------------------------------------------------
+
+
+def test_hidden_is_strictly_inside_the_quote_on_a_lit_venue() -> None:
+    detector = HiddenDetector()
+    for price, venue, side in (
+        (10.00, "ARCA", "sell"),  # at the bid
+        (10.04, "ARCA", "buy"),  # at the ask
+        (10.01, "ARCA", "sell"),  # inside
+        (10.02, "IEX", "buy"),  # at mid
+        (10.01, "FINRA", "sell"),  # off exchange: dark, not hidden
+    ):
+        detector.add(SECOND, price, 100, venue, side, 10.00, 10.04)
+    assert detector.totals(SECOND) == (400, 100, 100, 100)
+    # a locked quote has no inside
+    detector.add(SECOND, 10.0, 100, "ARCA", "buy", 10.0, 10.0)
+    assert detector.totals(SECOND)[0] == 400
+    assert detector.totals(400 * SECOND) == (0, 0, 0, 0)
+
+
+# -- flow, minutes, ATR ----------------------------------------------------------------------------------------------------
+
+
+def test_flow_is_the_signed_share_of_its_window_and_needs_half_a_minute() -> None:
+    flow = FlowWindow(180)
+    flow.add(0, 100, "buy")
+    assert flow.value(SECOND, 60) is None
+    flow.add(MIN_WATCH_NS, 300, "sell")
+    flow.add(MIN_WATCH_NS, 100, "unknown")
+    assert flow.value(MIN_WATCH_NS, 60) == (100 - 300) / 500
+    assert flow.value(MIN_WATCH_NS + 40 * SECOND, 60) == -300 / 400
+    assert flow.value(MIN_WATCH_NS + 300 * SECOND, 60) is None
+    flow.reset()
+    assert flow.value(MIN_WATCH_NS, 60) is None
+
+
+def test_wilders_atr_with_period_three_by_hand() -> None:
+    bars = [(10, 9, 9.5), (11, 9.5, 10.5), (11, 10, 10.2), (12, 10.4, 11.9), (12.1, 11.5, 11.6)]
+    ranges = [11 - 9.5, 11 - 10, 12 - 10.2, 12.1 - 11.5]
+    seed = sum(ranges[:3]) / 3
+    assert wilder_atr(bars[:3], 3) is None
+    assert wilder_atr(bars[:4], 3) == pytest.approx(seed)
+    assert wilder_atr(bars, 3) == pytest.approx((seed * 2 + ranges[3]) / 3)
+    # a gap counts from the previous close
+    assert wilder_atr([(10, 9, 9), (15, 14, 14.5)], 1) == 6.0
+
+
+def bar(start: int, close: float) -> Bar:
+    return Bar(start, close, close + 0.5, close - 0.5, close, 100.0, close, 1)
+
+
+def test_minutes_are_folded_from_prints_and_history_replaces_the_minute_seen_in_part() -> None:
+    minutes = Minutes()
+    for second, price in ((90, 10.0), (100, 12.0), (110, 9.0), (125, 11.0), (190, 10.5)):
+        minutes.add_print(second * SECOND, price)
+    assert minutes.bars == [(MINUTE_NS, 10.0, 12.0, 9.0, 9.0), (2 * MINUTE_NS, 11.0, 11.0, 11.0, 11.0)]
+    # when history comes, minute one is theirs; minute three, which runs, is ours
+    assert minutes.warm_up([bar(i * MINUTE_NS, 50.0 + i) for i in range(4)]) == 3
+    assert [b[0] // MINUTE_NS for b in minutes.bars] == [0, 1, 2] and minutes.bars[1][4] == 51.0
+    assert minutes.current is not None and minutes.current[0] == 3 * MINUTE_NS
+    assert minutes.closes_ago(190 * SECOND, 60) == 11.0
+    assert minutes.closes_ago(190 * SECOND, 3000) is None
+
+
+def test_a_night_splits_the_minutes_and_no_atr_spans_it() -> None:
+    minutes = Minutes()
+    night = 1000 * MINUTE_NS
+    minutes.warm_up([bar(i * MINUTE_NS, 100.0) for i in range(20)] + [bar(night + i * MINUTE_NS, 150.0) for i in range(5)])
+    assert [len(run) for run in minutes.runs()] == [20, 5]
+    assert minutes.atr(14) == pytest.approx(1.0)
+    assert minutes.atr(4) == pytest.approx(1.0)
+
+
+# -- regime --------------------------------------------------------------------------------------------------------------
+
+
+def test_the_t_statistics_are_those_of_scipy() -> None:
+    generator = np.random.default_rng(4)
+    closes = 100 * np.exp(np.cumsum(generator.normal(0.0002, 0.001, 120)))
+    minutes = Minutes()
+    minutes.warm_up([bar(i * MINUTE_NS, float(close)) for i, close in enumerate(closes)])
+    reading = read(minutes)
+    changes = np.diff(np.log(closes))
+    assert reading.drift_t == pytest.approx(stats.ttest_1samp(changes[-20:], 0.0).statistic)
+    assert reading.realised_vol == pytest.approx(statistics.stdev(changes[-20:]))
+    fit = stats.linregress(np.arange(20), closes[-20:])
+    assert slope_t(closes[-20:]) == pytest.approx(fit.slope / fit.stderr)
+    past = [statistics.stdev(changes[i : i + 20]) for i in range(len(changes) - 19)]
+    assert reading.vol_percentile == pytest.approx(np.mean([v <= past[-1] + 1e-18 for v in past]))
+    assert read(Minutes()).drift_t is None
+
+
+def test_a_regime_is_entered_late_left_later_and_stands_five_minutes() -> None:
+    def reading(t: float, percentile: float = 0.5) -> Reading:
+        return Reading(t, None, 0.001, percentile, 0.1, 20)
+
+    regime = Regime()
+    assert regime.update(Reading(None, None, None, None, None, 3), 0) is None
+    assert regime.update(reading(1.7), 1) == "RANGE"
+    assert regime.update(reading(2.5), 2) == "RANGE"  # five minutes have not passed
+    assert regime.update(reading(2.5), DWELL_NS + 1) == "TREND_UP"
+    assert regime.update(reading(1.3), 2 * DWELL_NS + 1) == "TREND_UP"  # above the leaving bound
+    assert regime.update(reading(1.0), 3 * DWELL_NS) == "RANGE"
+    assert regime.update(reading(-2.9, 0.95), 4 * DWELL_NS) == "HIGH_VOL"
+
+
+# -- a symbol's state ------------------------------------------------------------------------------------------------------
+
+
+def trade(seq: int, received: int, **other: object) -> Trade:
+    values = {"price": 10.0, "size": 100.0, "venue": "ARCA", "side": "buy", "last": True, "vpin": True, "ts_ns": received} | other
+    return Trade(
+        seq, values["ts_ns"], received, values["price"], values["size"], values["venue"], "@", values["side"], True,  # type: ignore[arg-type]
+        values["last"], values["vpin"],  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def state(size: int = 1000) -> SymbolState:
+    made = fresh("SPY", Analytics())
+    made.vpin.set_size(size, "test")
+    return made
+
+
+def shares(of: SymbolState) -> int:
+    return (of.vpin.buy + of.vpin.sell) // 2 + of.vpin.filled * (of.vpin.size or 0)
+
+
+def test_duplicates_and_late_events_are_ignored_and_counted() -> None:
+    folded = state()
+    for seq in (1, 2, 2, 1, 3):
+        folded.apply(trade(seq, seq), HOURS)
+    assert shares(folded) == 300 and folded.counts["duplicate or late events ignored"] == 2
+
+
+def test_a_feed_that_was_started_anew_is_a_break_and_not_a_duplicate() -> None:
+    folded = state()
+    folded.apply(trade(900, 10), HOURS)
+    assert folded.apply(trade(1, 20), HOURS) is True
+    assert folded.counts["feed restarts"] == 1 and shares(folded) == 200
+
+
+def test_only_prints_that_count_and_only_regular_hours_reach_vpin() -> None:
+    folded = state()
+    folded.apply(trade(1, 5, vpin=False), HOURS)
+    folded.apply(trade(2, 6, ts_ns=99), (100, 200))
+    folded.apply(trade(3, 7, ts_ns=200), (100, 200))
+    folded.apply(trade(4, 8, ts_ns=150), None)
+    assert shares(folded) == 0 and folded.counts["prints outside regular hours ignored"] == 3
+    folded.apply(trade(5, 9, ts_ns=199, last=False), (100, 200))
+    assert shares(folded) == 100 and folded.last_price == 10.0
+
+
+def test_a_gap_starts_the_order_flow_anew_and_one_source_feeds_it() -> None:
+    folded = state()
+    level = (Level(9.99, 5.0),), (Level(10.01, 5.0),)
+    folded.apply(QuoteEvent(1, 0, 0, 9.99, 5.0, 10.01, 5.0), HOURS)
+    folded.apply(QuoteEvent(2, 1, 1, 9.99, 9.0, 10.01, 5.0), HOURS)
+    folded.apply(BookEvent(3, 2, 2, True, *level, 0, 0), HOURS)  # the same change again, by depth
+    assert folded.ofi.value()[2] == 1
+    folded.apply(GapEvent(4, 3, "resubscribed"), HOURS)
+    assert folded.ofi.previous is None and folded.book is None and folded.counts["gaps announced"] == 1
+    # without a quote feed, the book's best feeds it
+    folded.apply(BookEvent(5, 4, 4, True, *level, 0, 0), HOURS)
+    folded.apply(BookEvent(6, 5, 5, True, (Level(9.99, 9.0),), level[1], 0, 0), HOURS)
+    assert folded.ofi.value()[1] == 1.0
+
+
+def test_a_checkpoint_is_the_state_and_another_version_is_not_read() -> None:
+    folded = state()
+    for seq in range(1, 60):
+        folded.apply(trade(seq, seq * SECOND, price=10 + seq % 3, venue=("ARCA", "BATS", "IEX")[seq % 3]), HOURS)
+        folded.apply(QuoteEvent(seq + 1000, 0, seq * SECOND, 9.99, float(seq), 10.01, 5.0), HOURS) if seq == 59 else None
+    plain = json.loads(json.dumps(checkpoint(folded)))
+    assert restored(plain, VERSION, Analytics()) == folded
+    assert restored(plain, VERSION + 1, Analytics()) is None
+    assert restored(plain, VERSION, Analytics(vpin_buckets=20)) is None
+    assert restored({"symbol": "SPY"}, VERSION, Analytics()) is None
+
+
+def test_a_number_that_is_none_stops_at_the_gate() -> None:
+    made = measures.make("obi", state(), 0, math.nan, None, units="", convention="", n=0, components={"x": math.inf}, ages={})
+    assert made.value is None and not made.ready and made.reason == "computed nan" and made.components == {"x": None}
+
+
+def test_shards_share_the_symbols_once_each() -> None:
+    symbols = tuple("ABCDEFG")
+    assert sorted(sum((shards.select(symbols, i, 3) for i in range(3)), ())) == list(symbols)
+    assert shards.parse("") == (0, 1) and shards.parse("2/3") == (2, 3)
+    for bad in ("3/3", "x", "1", "-1/2"):
+        with pytest.raises(shards.ShardError, match="ALPHATRADER_SHARD"):
+            shards.parse(bad)

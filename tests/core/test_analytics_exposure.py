@@ -1,0 +1,151 @@
+"""Exposure against sums computed row by row with QuantLib's gamma; walls, flip, expiry-day time, and what is dropped."""
+
+from __future__ import annotations
+
+import math
+import random
+from datetime import date
+
+import numpy as np
+import pytest
+import QuantLib
+
+from alphatrader.contract.messages.options import OptionRow
+from alphatrader.core.analytics.exposure import measure, prepare, zero_gamma_flip
+from alphatrader.runtime.calendar import nyse
+
+NOW = nyse().on(date(2026, 11, 18)).open_ns + 1_800_000_000_000  # type: ignore[union-attr]
+EXPIRIES = ("20261118", "20261119", "20261202")
+CLOSES = {expiry: nyse().on(date.fromisoformat(expiry)).close_ns for expiry in EXPIRIES}  # type: ignore[union-attr]
+RATE = 0.04
+
+
+def row(expiry: str, strike: float, right: str, interest: int, vol: float | None = 0.2, **other: float) -> OptionRow:
+    return OptionRow(
+        expiry, strike, right, 1.0, 1.1, None, None, 10, interest, vol, other.get("delta"), other.get("gamma"), None, None
+    )  # type: ignore[arg-type]
+
+
+def quantlib(spot: float, r: OptionRow) -> tuple[float, float]:
+    """(gamma, delta) by QuantLib."""
+    years = (CLOSES[r.expiry] - NOW) / (365 * 86_400 * 10**9)
+    payoff = QuantLib.PlainVanillaPayoff(QuantLib.Option.Call if r.right == "C" else QuantLib.Option.Put, r.strike)
+    assert r.implied_vol is not None
+    black = QuantLib.BlackCalculator(
+        payoff, spot * math.exp(RATE * years), r.implied_vol * math.sqrt(years), math.exp(-RATE * years)
+    )
+    return black.gamma(spot), black.delta(spot)
+
+
+def random_chain(seed: int) -> list[OptionRow]:
+    draw = random.Random(seed)
+    return [
+        row(expiry, strike, right, draw.randint(0, 5000), draw.uniform(0.1, 0.4))
+        for expiry in EXPIRIES
+        for strike in range(640, 681, 2)
+        for right in "CP"
+    ]
+
+
+def test_totals_expiries_strikes_and_walls_are_the_sums_of_their_rows() -> None:
+    # given a chain over three expiries
+    rows, spot = random_chain(1), 660.3
+    chain = prepare(rows, CLOSES, NOW)
+    found = measure(chain, spot, NOW, RATE, EXPIRIES[0])
+    assert found is not None and found.rows == len(rows)
+    # when every row is summed alone, with QuantLib's greeks
+    sign = {"C": 1, "P": -1}
+    one_pct = {id(r): sign[r.right] * quantlib(spot, r)[0] * r.open_interest * 100 * spot**2 * 0.01 for r in rows}
+    usd_delta = {id(r): quantlib(spot, r)[1] * r.open_interest * 100 * spot for r in rows}
+    near = pytest.approx
+    # then totals agree
+    assert found.gex_1pct == near(sum(one_pct.values()), rel=1e-9)
+    assert found.gex_1usd == near(sum(one_pct.values()) / spot / 0.01, rel=1e-9)
+    assert found.dex_net == near(sum(usd_delta.values()), rel=1e-9)
+    assert found.dex_dealer == near(sum(sign[r.right] * usd_delta[id(r)] for r in rows), rel=1e-9)
+    # and today's expiry stands apart
+    assert found.zero_dte_1pct == near(sum(one_pct[id(r)] for r in rows if r.expiry == EXPIRIES[0]), rel=1e-9)
+    assert found.by_expiry == {e: near(sum(one_pct[id(r)] for r in rows if r.expiry == e), rel=1e-9) for e in EXPIRIES}
+    # and so do strikes and walls
+    calls = {k: sum(one_pct[id(r)] for r in rows if r.strike == k and r.right == "C") for k in found.strikes}
+    puts = {k: sum(one_pct[id(r)] for r in rows if r.strike == k and r.right == "P") for k in found.strikes}
+    assert list(found.call_by_strike) == near(list(calls.values()), rel=1e-9)
+    assert found.call_wall == max(calls, key=lambda k: calls[k]) and found.put_wall == min(puts, key=lambda k: puts[k])
+    assert all(r.right == "P" or usd_delta[id(r)] >= 0 for r in rows)
+
+
+def test_the_flip_is_where_gamma_recomputed_at_that_spot_is_zero_and_not_the_crossing_of_the_strikes() -> None:
+    # given puts below and calls above: short gamma under, long gamma over
+    rows = [row(EXPIRIES[2], k, "P", 3000) for k in range(630, 656, 5)] + [
+        row(EXPIRIES[2], k, "C", 2500) for k in range(660, 691, 5)
+    ]
+    chain, spot = prepare(rows, CLOSES, NOW), 655.0
+    flip = zero_gamma_flip(chain, spot, NOW, RATE, 0.1)
+    assert flip is not None
+
+    def total(at: float) -> float:
+        return sum((1 if r.right == "C" else -1) * quantlib(at, r)[0] * r.open_interest for r in rows)
+
+    # then the sum of QuantLib's gammas changes its sign there
+    assert total(flip - 0.01) < 0 < total(flip + 0.01)
+    # while the running sum over strikes at today's spot crosses elsewhere
+    by_strike = sorted((r.strike, (1 if r.right == "C" else -1) * quantlib(spot, r)[0] * r.open_interest) for r in rows)
+    running = np.cumsum([gamma for _, gamma in by_strike])
+    crossing = [by_strike[i][0] for i in range(1, len(running)) if running[i - 1] < 0 <= running[i]]
+    assert not crossing or min(abs(c - flip) for c in crossing) > 1
+
+
+def test_of_several_flips_the_nearest_is_told_and_of_none_none() -> None:
+    # long gamma in the middle, short on both sides: two flips
+    rows = [row(EXPIRIES[2], 660, "C", 4000), row(EXPIRIES[2], 630, "P", 3000), row(EXPIRIES[2], 690, "P", 3000)]
+    chain = prepare(rows, CLOSES, NOW)
+    low, high = (zero_gamma_flip(chain, spot, NOW, RATE, 0.1) for spot in (650.0, 670.0))
+    assert low is not None and high is not None and low < 655 < 665 < high
+    assert zero_gamma_flip(prepare([row(EXPIRIES[2], 660, "C", 9)], CLOSES, NOW), 660.0, NOW, RATE, 0.1) is None
+    assert zero_gamma_flip(prepare([row(EXPIRIES[2], 660, "C", 0)], CLOSES, NOW), 660.0, NOW, RATE, 0.1) is None
+
+
+def test_the_narrow_humps_of_an_expiry_day_are_not_stepped_over() -> None:
+    late = CLOSES[EXPIRIES[0]] - 20 * 60_000_000_000
+    rows = [row(EXPIRIES[0], 660, "C", 5000, 0.1), row(EXPIRIES[0], 661, "P", 5000, 0.1)]
+    flip = zero_gamma_flip(prepare(rows, CLOSES, late), 660.2, late, RATE, 0.1)
+    assert flip is not None and 660 < flip < 661
+
+
+def test_time_to_expiry_is_real_with_a_floor_of_a_minute_and_expired_rows_vanish() -> None:
+    rows, close = [row(EXPIRIES[0], 660, "C", 100)], CLOSES[EXPIRIES[0]]
+    chain = prepare(rows, CLOSES, NOW)
+
+    def gex(at: int) -> float:
+        found = measure(chain, 660.0, at, RATE, EXPIRIES[0])
+        assert found is not None
+        return found.gex_1pct
+
+    hour, minute = 3_600_000_000_000, 60_000_000_000
+    assert gex(close - hour) == pytest.approx(2 * gex(close - 4 * hour), rel=1e-2)
+    assert gex(close - 1) == gex(close - minute)
+    assert measure(chain, 660.0, close, RATE, EXPIRIES[0]) is None
+
+
+def test_rows_that_cannot_be_priced_are_dropped_and_counted() -> None:
+    rows = [
+        row("20261117", 660, "C", 5),
+        row("20261121", 660, "C", 5),
+        row(EXPIRIES[0], 660, "C", 5, None),
+        row(EXPIRIES[0], 660, "C", 5, float("nan")),
+        row(EXPIRIES[0], 660, "C", 5, 9.0),
+        row(EXPIRIES[0], 660, "C", 5, 0.2, gamma=-0.1),
+        row(EXPIRIES[0], 660, "C", 5, 0.2, delta=1.5),
+        row(EXPIRIES[0], 660, "C", -5, 0.2),
+        row(EXPIRIES[0], 660, "C", 5, 0.2),
+    ]
+    chain = prepare(rows, CLOSES | {"20261117": NOW - 1}, NOW)
+    assert len(chain.strikes) == 1
+    assert chain.dropped == {
+        "expired": 1,
+        "expiry is no session": 1,
+        "no usable implied volatility": 3,
+        "impossible greeks": 2,
+        "strike or open interest out of range": 1,
+    }
+    assert measure(prepare([], CLOSES, NOW), 660.0, NOW, RATE, EXPIRIES[0]) is None
