@@ -128,12 +128,22 @@ def _close(case: Case, live: dict[str, list[OrderRecord]], reason: str) -> list[
 def _reduce(case: Case, live: dict[str, list[OrderRecord]], keep: int) -> list[Action]:
     """First the protection shrinks to what stays, then the rest is sold: together they never exceed what is held."""
     wide: list[Action] = [Modify(record.id, keep) for record in (*live["stop"], *live["target"]) if working(record) > keep]
+    surplus = case.held - keep
+    # A target or stop that filled meanwhile has sold part of the surplus already.
+    wide += [Modify(record.id, surplus) for record in live["exit"] if working(record) > surplus]
     if wide:
         return wide
-    return [] if live["exit"] else [PlaceExit(case.held - keep, in_group=False, reason="reduce")]
+    actions: list[Action] = [] if live["exit"] else [PlaceExit(surplus, in_group=False, reason="reduce")]
+    price = case.stop or _last_stop(case.records)
+    if not live["stop"] and price is not None:
+        actions.append(PlaceStop(keep, price))
+    return actions
 
 
 def _protect(case: Case, live: dict[str, list[OrderRecord]]) -> list[Action]:
+    outside = [record for record in live["exit"] if not record.oca_group]
+    if outside:  # it could sell beside a stop: it goes first, then the stop is made to fit
+        return _cancels(outside, "it is to be held")
     actions: list[Action] = []
     stops = [record for record in live["stop"] if record.state != "UNKNOWN"]
     if not stops:

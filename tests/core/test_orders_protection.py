@@ -1,0 +1,158 @@
+"""Protection, against a small broker that obeys OCA groups: whatever is wanted and whatever fills, nothing is sold twice."""
+
+from __future__ import annotations
+
+import random
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from alphatrader.contract.messages.orders import OrderRecord
+from alphatrader.core.orders import refs
+from alphatrader.core.orders.protection import (
+    FLATTEN_AFTER_SECONDS,
+    Action,
+    Cancel,
+    Case,
+    Modify,
+    PlaceExit,
+    PlaceStop,
+    decide,
+    live_protective_quantity,
+    working,
+)
+from alphatrader.core.orders.states import is_open
+from tests.core.test_orders_book import record
+
+GROUP = "oca-i"
+
+
+def child(role: Any, remaining: int, **changes: Any) -> OrderRecord:
+    prices = {"stop_price": Decimal("3.00"), "order_type": "STP", "limit_price": None} if role == "stop" else {}
+    given = {"role": role, "side": "SELL", "state": "WORKING", "quantity": remaining, "remaining": remaining, "oca_group": GROUP}
+    return record(f"i/{role}", **(given | prices | changes))
+
+
+def case(
+    held: int, *records: OrderRecord, hold: int | None = None, stop: str | None = None, naked: float = 0.0, quiet: float = 9.0
+) -> Case:
+    return Case(held, records, hold, Decimal(stop) if stop else None, naked, quiet)
+
+
+ENTRY = record("i", state="WORKING", remaining=1)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        # whole and as wanted
+        (case(2, child("stop", 2), child("target", 2)), []),
+        # the trailing stop moves in place
+        (case(2, child("stop", 2), stop="3.50"), [Modify("i/stop", 2, Decimal("3.50"))]),
+        # orphans go, but only once the broker had time to end them itself, and never while the entry may still fill
+        (case(0, child("stop", 2)), [Cancel("i/stop", "nothing is held")]),
+        (case(0, child("stop", 2), quiet=0.1), []),
+        (case(0, child("stop", 2), ENTRY), []),
+        # the stop is gone: another one, and the entry's rest goes
+        (case(2, child("stop", 2, state="REJECTED")), [PlaceStop(2, Decimal("3.00"))]),
+        (case(1, child("stop", 2, state="REJECTED"), ENTRY), [Cancel("i", "its stop is gone"), PlaceStop(1, Decimal("3.00"))]),
+        # an unknown stop is asked about first
+        (case(2, child("stop", 2, state="UNKNOWN"), naked=0.2), []),
+        (case(2, child("stop", 2, state="UNKNOWN"), naked=0.5), [PlaceStop(2, Decimal("3.00"))]),
+        # unprotected for too long, or without any stop price: out
+        (
+            case(2, child("stop", 2, state="SENT"), naked=FLATTEN_AFTER_SECONDS),
+            [PlaceExit(2, True, "no stop was confirmed in time")],
+        ),
+        (case(2), [PlaceExit(2, True, "there is no stop price")]),
+        # close: one order in the group, beside the standing stop; not a second one
+        (case(2, child("stop", 2), hold=0), [PlaceExit(2, True, "exit")]),
+        (case(2, child("stop", 2), child("exit", 2), hold=0), []),
+        # reduce: shrink first, sell then
+        (case(3, child("stop", 3), child("target", 3), hold=1), [Modify("i/stop", 1), Modify("i/target", 1)]),
+        (case(3, child("stop", 1), child("target", 1), hold=1), [PlaceExit(2, False, "reduce")]),
+        # an exit outside the group could sell beside a new stop: it goes first
+        (case(1, child("exit", 1, oca_group=""), hold=2), [Cancel("i/exit", "it is to be held")]),
+        # a target that filled meanwhile has sold part of the surplus
+        (case(2, child("exit", 2, oca_group=""), child("stop", 0, state="CANCELLED"), hold=1), [Modify("i/exit", 1)]),
+        # no more may come in while an exit is wanted
+        (case(1, child("stop", 2), ENTRY, hold=0), [Cancel("i", "an exit is wanted")]),
+        # after a partial entry the stop follows what is held
+        (case(1, child("stop", 2), child("target", 2)), [Modify("i/stop", 1), Modify("i/target", 1)]),
+    ],
+)
+def test_the_next_step(given: Case, expected: list[Action]) -> None:
+    assert decide(given) == expected
+
+
+class Broker:
+    """Executes what is decided, as the broker would: OCA members reduce each other, modifications are taken or refused."""
+
+    def __init__(self, chance: random.Random, held: int) -> None:
+        self.chance = chance
+        self.held = held
+        self.records = {r.id: r for r in (child("stop", held), child("target", held))}
+
+    def do(self, action: Action) -> None:
+        match action:
+            case Cancel(ref, _):
+                self.records[ref] = replace(self.records[ref], state="CANCELLED", remaining=0)
+            case Modify(ref, remaining, stop):
+                if self.chance.random() < 0.7 and is_open(self.records[ref].state):
+                    old = self.records[ref]
+                    self.records[ref] = replace(
+                        old, remaining=remaining, quantity=old.filled + remaining, stop_price=stop or old.stop_price
+                    )
+            case PlaceStop(quantity, price):
+                self._add("stop", quantity, GROUP, stop_price=price)
+            case PlaceExit(quantity, in_group, _):
+                self._add("exit", quantity, GROUP if in_group else "")
+
+    def _add(self, role: Any, quantity: int, group: str, **changes: Any) -> None:
+        ref = refs.child("i", role, self.records)
+        state = "WORKING" if self.chance.random() < 0.8 else "REJECTED"
+        made = child(role, quantity, oca_group=group, state=state, **changes)
+        self.records[ref] = replace(made, id=ref, remaining=quantity if state == "WORKING" else 0)
+
+    def fill(self) -> None:
+        live = [r for r in self.records.values() if working(r) > 0 and r.state == "WORKING"]
+        if not live:
+            return
+        chosen = self.chance.choice(live)
+        before = working(chosen)
+        shares = self.chance.randint(1, before)
+        self.held -= shares
+        filled = chosen.filled + shares
+        done = {"state": "FILLED"} if shares == before else {}
+        self.records[chosen.id] = replace(chosen, filled=filled, remaining=before - shares, **done)
+        for other in [r for r in live if r.id != chosen.id and r.oca_group and r.oca_group == chosen.oca_group]:
+            left = working(other) - round(working(other) * shares / before)
+            state = "WORKING" if left > 0 else "CANCELLED"
+            self.records[other.id] = replace(other, remaining=left, quantity=other.filled + left, state=state)
+
+
+@pytest.mark.parametrize("seed", range(150))
+def test_nothing_is_ever_sold_twice_and_nothing_stays_naked(seed: int) -> None:
+    chance = random.Random(seed)
+    broker = Broker(chance, held=chance.randint(1, 5))
+    hold: int | None = None
+    for _ in range(60):
+        # given any wish that only ever closes more, and any fill in between
+        if chance.random() < 0.1:
+            hold = chance.randint(0, hold if hold is not None else broker.held)
+        if chance.random() < 0.2:
+            broker.fill()
+        records = tuple(broker.records.values())
+        for action in decide(case(max(0, broker.held), *records, hold=hold, stop=None)):
+            broker.do(action)
+            # then at no instant may more be sold than is held
+            assert live_protective_quantity(tuple(broker.records.values())) <= max(0, broker.held)
+        assert broker.held >= 0
+    # and in the end it is flat, held as wanted, or stopped
+    for _ in range(20):
+        for action in decide(case(broker.held, *broker.records.values(), hold=hold)):
+            broker.do(action)
+    stops = [r for r in broker.records.values() if r.role == "stop" and r.state == "WORKING"]
+    assert broker.held == 0 or stops
