@@ -17,7 +17,7 @@ from celery.signals import worker_ready
 
 from alphatrader.contract import keys as k
 from alphatrader.contract.key import Key
-from alphatrader.contract.messages.market import Bar, BookEvent, Trade
+from alphatrader.contract.messages.market import Bar, BookEvent, MarketEvent, Trade
 from alphatrader.contract.messages.metrics import Parameter
 from alphatrader.contract.modules import Module
 from alphatrader.contract.settings import Settings
@@ -26,11 +26,15 @@ from alphatrader.core.discovery.found import Found, FoundError, Matrix
 from alphatrader.runtime.celery_app import app, context, store
 from alphatrader.runtime.clock import Clock
 from alphatrader.runtime.settings import ROOT
-from alphatrader.runtime.store import Store
+from alphatrader.runtime.store import Cursor, Store
 
 SEED: Final = ROOT / "config" / "discovered.yaml"
-EVENTS_READ: Final = 20_000
+EVENTS_KEPT: Final = 20_000
 """All that a market stream keeps."""
+PAGE: Final = 1000
+"""Events in one read: more would hold the data server from its feeds."""
+RECENT_NS: Final = 10 * 60 * 1_000_000_000
+"""Prints of this long are enough, where they are enough; profiles of depth take all there is."""
 KEYS: Final[dict[str, Key[Any]]] = {
     "vpin_bucket_size": k.DISCOVERED_VPIN_BUCKET_SIZE,
     "lookback_bars": k.DISCOVERED_LOOKBACK_BARS,
@@ -100,8 +104,7 @@ class ParameterDiscovery:
         from alphatrader.core.discovery.regimes import vol_regimes
 
         settings = self._settings.discovery
-        events = self._store.latest(k.EVENTS_MARKET.at(symbol=symbol), EVENTS_READ)
-        events.reverse()
+        events = self._recorded(symbol)
         sizes = [event.size for event in events if isinstance(event, Trade) and event.counts_for_vpin]
         books = [event for event in events if isinstance(event, BookEvent)]
         daily = self._bars(k.MARKET_DAILY, symbol)
@@ -113,6 +116,22 @@ class ParameterDiscovery:
             "mm_profiles": lambda: maker_profiles(books),
             "vol_regimes": lambda: vol_regimes(returns, seed=settings.seed),
         }
+
+    def _recorded(self, symbol: str) -> list[MarketEvent]:
+        """Recent events, or all that are kept where they hold too few prints, or depth."""
+        recent = self._events(symbol, since_ns=self._clock.machine_ns() - RECENT_NS)
+        prints = sum(isinstance(event, Trade) for event in recent)
+        depth = any(isinstance(event, BookEvent) and event.source == "depth" for event in recent)
+        return recent if prints >= self._settings.discovery.min_trades and not depth else self._events(symbol, since_ns=0)
+
+    def _events(self, symbol: str, since_ns: int) -> list[MarketEvent]:
+        """Oldest first. Entries of a stream are named by the server's time in milliseconds."""
+        stream = k.EVENTS_MARKET.at(symbol=symbol)
+        cursor = Cursor({stream.name: stream}, {stream.name: f"{since_ns // 1_000_000}-0"})
+        events: list[MarketEvent] = []
+        while len(events) < EVENTS_KEPT and (page := self._store.read(cursor, count=PAGE)):
+            events += [entry.event for entry in page]
+        return events
 
     def _guarded(self, name: str, symbol: str, compute: Callable[[], Parameter]) -> Parameter:
         from threadpoolctl import threadpool_limits
