@@ -6,11 +6,12 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 import structlog
 
 from alphatrader.contract import keys as k
@@ -24,12 +25,22 @@ from alphatrader.runtime.secrets import Secrets
 from alphatrader.runtime.store import AsyncStore, Cursor
 from alphatrader.sandbox.gateway.limits import Limits
 from alphatrader.streams.ibkr import IBKRIngestion
-from tests.support.fixed_market import AAPL, SPY
+from tests.support.fixed_market import AAPL, SPY, FixedMarket
 from tests.support.gateway import Running, new_york_ns, running_gateway, until
 from tests.support.servers import Servers
 
 FULL_KEYS = (k.MARKET_BOOK, k.MARKET_TRADES, k.MARKET_LAST, k.MARKET_BARS, k.MARKET_TIMESTAMP, k.MARKET_STATUS)
 QUOTE_KEYS = (k.MARKET_LAST, k.MARKET_TIMESTAMP)
+
+
+class TickingMarket(FixedMarket):
+    """The fixed market with SPY trading in every turn: few contracts, so that subscribing takes no time."""
+
+    def step(self, now_ns: int) -> Any:
+        self.trade(SPY, 600.0, 10)
+        bids, asks = self._books[SPY].bids, self._books[SPY].asks
+        self.book_set(SPY, [replace(bids[0], size=100 + now_ns % 97), *bids[1:]], list(asks))
+        return super().step(now_ns)
 
 
 @dataclass
@@ -66,11 +77,14 @@ class Story:
 
 
 @asynccontextmanager
-async def ingestion(servers: Servers, folder: Path, *, market: str = "fixed", **gateway: Any) -> AsyncIterator[Story]:
+async def ingestion(
+    servers: Servers, folder: Path, *, market: str = "fixed", speed: float = 1.0, **gateway: Any
+) -> AsyncIterator[Story]:
     """The module beside a gateway whose market time flows, and the keys as the dashboard's user reads them."""
-    clock = Clock(new_york_ns("2026-11-18 10:00:00"), time.time_ns())
+    clock = Clock(new_york_ns("2026-11-18 10:00:00"), time.time_ns(), speed)
     folder.mkdir(exist_ok=True)
-    async with running_gateway(folder, market=market, clock=clock.market_ns, **gateway) as running:  # type: ignore[arg-type]
+    sold: Any = TickingMarket(clock.market_ns()) if market == "ticking" else market
+    async with running_gateway(folder, market=sold, clock=clock.market_ns, **gateway) as running:  # type: ignore[arg-type]
         settings = msgspec.structs.replace(
             servers.settings,
             broker=msgspec.structs.replace(
@@ -102,7 +116,7 @@ def occ(strike: float, right: str = "C", symbol: str = "SPY", expiry: str = "202
 
 def test_every_instrument_has_its_keys_and_its_numbered_events(servers: Servers, tmp_path: Path) -> None:
     async def story() -> None:
-        async with ingestion(servers, tmp_path, market="simulated") as s:
+        async with ingestion(servers, tmp_path, market="simulated", speed=5.0) as s:
             market = s.module.settings.market
             full = [*market.equities, *(future.root for future in market.futures)]
             quotes = [*(future.root for future in market.quote_only_futures), *(index.name for index in market.indices)]
@@ -222,8 +236,8 @@ def test_fewer_slots_than_the_settings_say_are_lived_with(servers: Servers, tmp_
 
 def test_a_dropped_connection_is_a_gap_and_data_come_from_the_other_gateway(servers: Servers, tmp_path: Path) -> None:
     async def story() -> None:
-        async with ingestion(servers, tmp_path, market="simulated") as s:
-            await s.want(Module.POSITIONS, occ(680.0))
+        async with ingestion(servers, tmp_path, market="ticking") as s:
+            await s.want(Module.POSITIONS, occ(600.0))
             book = await s.seen(lambda: s.get(k.MARKET_BOOK, symbol="SPY"))
             gaps = [event for event in await s.events("SPY") if isinstance(event, GapEvent)]
             s.running.gateway.close_listener(0)
@@ -239,7 +253,7 @@ def test_a_dropped_connection_is_a_gap_and_data_come_from_the_other_gateway(serv
             assert numbers == sorted(set(numbers))
 
             async def quoted_again() -> bool:
-                named = await s.reader.field(k.CONTRACTS.at(), occ(680.0).occ)
+                named = await s.reader.field(k.CONTRACTS.at(), occ(600.0).occ)
                 return named is not None and await s.get(k.QUOTES, con_id=named.con_id) is not None
 
             await s.seen(quoted_again)
@@ -249,7 +263,7 @@ def test_a_dropped_connection_is_a_gap_and_data_come_from_the_other_gateway(serv
 
 def test_keys_expire_when_the_feed_goes_silent_and_come_back_with_it(servers: Servers, tmp_path: Path) -> None:
     async def story() -> None:
-        async with ingestion(servers, tmp_path, market="simulated") as s:
+        async with ingestion(servers, tmp_path, market="ticking") as s:
             await s.seen(lambda: s.get(k.MARKET_LAST, symbol="SPY"))
             s.running.gateway.inject("silence")
 
@@ -265,13 +279,13 @@ def test_keys_expire_when_the_feed_goes_silent_and_come_back_with_it(servers: Se
 
 def test_data_lost_by_the_broker_are_subscribed_anew(servers: Servers, tmp_path: Path) -> None:
     async def story() -> None:
-        async with ingestion(servers, tmp_path, market="simulated") as s:
+        async with ingestion(servers, tmp_path, market="ticking") as s:
             before = await s.seen(lambda: s.get(k.MARKET_TIMESTAMP, symbol="SPY"))
-            await until(lambda: s.subscribed()["depth"] == 3)
+            await until(lambda: s.subscribed()["depth"] == 1)
             s.running.gateway.inject("lost")
             await s.seen(lambda: absent(s), limit=4)
             s.running.gateway.inject("restored", data_lost=True)
-            await until(lambda: s.subscribed() == {"lines": 25, "depth": 3, "tick_by_tick": 3, "realtime_bars": 20}, limit=5)
+            await until(lambda: s.subscribed() == {"lines": 3, "depth": 1, "tick_by_tick": 1, "realtime_bars": 3}, limit=5)
 
             async def back() -> bool:
                 book = await s.get(k.MARKET_BOOK, symbol="SPY")
@@ -307,6 +321,60 @@ def test_a_depth_reset_is_a_gap_and_the_book_is_whole_after_it(servers: Servers,
             s.running.market.book_ladder(SPY)
             s.running.market.quote_set(SPY, volume=2)
             await s.seen(whole)
+
+    asyncio.run(story())
+
+
+def test_a_line_that_went_silent_in_a_session_is_asked_for_anew(
+    servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("alphatrader.streams.ibkr.SILENT_SECONDS", 0.5)
+
+    async def story() -> None:
+        async with ingestion(servers, tmp_path, market="ticking") as s:
+            await until(lambda: s.subscribed()["depth"] == 1)
+            await s.seen(lambda: s.get(k.MARKET_BOOK, symbol="SPY"))
+            # when the broker has lost everything and says nothing of it
+            s.running.gateway.data.forget_all()
+            await until(lambda: s.subscribed()["depth"] > 0, limit=5)
+            await s.seen(lambda: s.get(k.MARKET_BOOK, symbol="SPY"))
+            reasons = {event.reason for event in await s.events("SPY") if isinstance(event, GapEvent)}
+            assert "silent: resubscribed" in reasons
+
+    asyncio.run(story())
+
+
+def test_depth_that_a_halt_ended_is_asked_for_again(servers: Servers, tmp_path: Path) -> None:
+    async def story() -> None:
+        async with ingestion(servers, tmp_path) as s:
+            await until(lambda: s.subscribed()["depth"] == 1)
+            (line,) = s.running.gateway.data._depth.values()
+            line.session.error(line.req_id, 316, "Market depth data has been HALTED. Please re-subscribe.")
+
+            def anew() -> bool:
+                lines = s.running.gateway.data._depth.values()
+                return [now.req_id for now in lines] not in ([], [line.req_id])
+
+            await until(anew)
+
+    asyncio.run(story())
+
+
+def test_a_farm_that_flaps_is_no_alarm_and_one_that_stays_down_is(
+    servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("alphatrader.streams.ibkr.FARM_SECONDS", 1.0)
+
+    async def story() -> None:
+        async with ingestion(servers, tmp_path, market="simulated") as s:
+            health = s.module.health
+            await until(lambda: health._state == "ready", limit=5)
+            s.running.gateway.inject("notice", code=2103, text="Market data farm connection is broken:usfarm")
+            await until(lambda: health._state == "degraded", limit=4)
+            assert health._reason == "farms down: usfarm"
+            s.running.gateway.inject("notice", code=2104, text="Market data farm connection is OK:usfarm")
+            await until(lambda: health._state == "ready", limit=4)
+            assert s.subscribed()["lines"] == 25 and s.module._connection.connections == 1
 
     asyncio.run(story())
 
@@ -374,7 +442,7 @@ def test_a_burst_of_prints_is_told_whole_and_in_order(servers: Servers, tmp_path
 
 def test_garbage_is_counted_and_stops_nothing(servers: Servers, tmp_path: Path) -> None:
     async def story() -> None:
-        async with ingestion(servers, tmp_path, market="simulated") as s:
+        async with ingestion(servers, tmp_path, market="ticking") as s:
             await s.seen(lambda: s.get(k.MARKET_LAST, symbol="SPY"))
             s.running.gateway.inject("garbage", what="text")
             await until(lambda: s.module.health._counts["frames_refused"] == 1)
