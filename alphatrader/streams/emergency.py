@@ -122,6 +122,9 @@ class EmergencyManager(StreamModule):
 
     async def _flatten(self) -> None:
         """Rounds, until flat or ended by a person. A new connection starts anew with the cancel of everything."""
+        with contextlib.suppress(*StoreLost, TimeoutError):
+            # Execution falls silent first, so that it protects nothing that is being cancelled.
+            await asyncio.wait_for(self._tell(), TELL_SECONDS)
         flattening: Flattening | None = None
         on: IB | None = None
         while self._flatten_wanted.is_set() and self.halt is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace as replaced
 from decimal import Decimal
 from typing import Any
 
@@ -67,6 +68,10 @@ ENTRY = record("i", state="WORKING", remaining=1)
             [PlaceExit(2, True, "no stop was confirmed in time")],
         ),
         (case(2), [PlaceExit(2, True, "there is no stop price")]),
+        # ... but somebody's own position is touched only as asked
+        (replaced(case(2, naked=9.0), ours=False), []),
+        (replaced(case(2, hold=0), ours=False), [PlaceExit(2, True, "exit")]),
+        (replaced(case(2, hold=2, stop="1.00"), ours=False), [PlaceStop(2, Decimal("1.00"))]),
         # close: one order in the group, beside the standing stop; not a second one
         (case(2, child("stop", 2), hold=0), [PlaceExit(2, True, "exit")]),
         (case(2, child("stop", 2), child("exit", 2), hold=0), []),

@@ -83,10 +83,11 @@ class Flattening:
                 positions = await self._positions()
                 left = {p.contract.localSymbol or str(p.contract.conId): f"{p.position:g}" for p in positions}
                 if not positions and await self._cancel_everything():
+                    for closing in self._closing.values():
+                        self._ib.cancelMktData(closing.ticker.contract)
                     return FlattenReport(flat=True)
                 live = {trade.order.orderId for trade in await self._open() if trade.order.clientId == self._ib.client.clientId}
-                for position in positions:
-                    await self._close(position, live)
+                await asyncio.gather(*(self._close(position, live) for position in positions))
                 await asyncio.sleep(0.2)
         except (TimeoutError, ConnectionError, RequestError) as error:
             return FlattenReport(left=left, problem=str(error) or f"the broker did not answer within {ANSWER_SECONDS:g} s")

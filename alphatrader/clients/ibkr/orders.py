@@ -102,8 +102,11 @@ class BrokerOrders:
             raise ConnectionError("there is no connection to the broker")
         return self._ib
 
-    def next_order_id(self) -> int:
-        number: int = self.client.client.getReqId()
+    def next_order_id(self, above: int) -> int:
+        """A free order id: over what the gateway said and over `above`, our own highest, should the gateway have begun again."""
+        ib = self.client
+        ib.client.updateReqId(above + 1)
+        number: int = ib.client.getReqId()
         return number
 
     def place(self, record: OrderRecord, account: str, *, transmit: bool = True, parent_id: int = 0) -> None:

@@ -42,22 +42,31 @@ class Changes:
 class OrderBook:
     def __init__(self, client_id: int, records: Iterable[OrderRecord] = (), fills: Iterable[Fill] = ()) -> None:
         self._client_id = client_id
-        self.records: dict[str, OrderRecord] = {record.id: record for record in records}
+        self.records: dict[str, OrderRecord] = {}
         self.fills = FillBook(fills)
         self._by_order_id: dict[int, str] = {}
-        for record in sorted(self.records.values(), key=lambda r: r.created_ns):
-            if record.order_id is not None and record.client_id == client_id:
-                self._by_order_id[record.order_id] = record.id
+        self._open: dict[str, None] = {}
+        self._by_intent: dict[str, dict[str, None]] = {}
+        self._short: dict[str, None] = {}
+        for record in sorted(records, key=lambda r: r.created_ns):
+            self._index(record)
         self._errors: dict[str, str] = {}
         self._changes = Changes()
 
     # -- reading
 
     def open(self) -> list[OrderRecord]:
-        return [record for record in self.records.values() if is_open(record.state)]
+        return [self.records[ref] for ref in self._open]
 
     def of_intent(self, intent_id: str) -> list[OrderRecord]:
-        return [record for record in self.records.values() if record.intent_id == intent_id]
+        return [self.records[ref] for ref in self._by_intent.get(intent_id, ())]
+
+    def short_of_fills(self) -> list[OrderRecord]:
+        """Filled by the broker's word, but not all their executions have come."""
+        return [self.records[ref] for ref in self._short]
+
+    def highest_order_id(self) -> int:
+        return max(self._by_order_id, default=0)
 
     def of_order_id(self, order_id: int) -> OrderRecord | None:
         ref = self._by_order_id.get(order_id)
@@ -71,9 +80,7 @@ class OrderBook:
     # -- our own doing
 
     def put(self, record: OrderRecord) -> None:
-        self.records[record.id] = record
-        if record.order_id is not None and record.client_id == self._client_id:
-            self._by_order_id[record.order_id] = record.id
+        self._index(record)
         self._changes.records[record.id] = record
 
     def change(self, ref: str, now: Now, **changes: Any) -> OrderRecord:
@@ -140,25 +147,39 @@ class OrderBook:
     def hear_snapshot(self, snapshot: BrokerSnapshot, now: Now) -> list[OrderRecord]:
         """Settles every open order by the broker's lists. Returns orders of ours at the broker that no ledger knew: adopted."""
         listed = {order.order_ref: order for order in snapshot.open_orders if order.order_ref}
-        by_id = {o.order_id: o for o in snapshot.open_orders if o.client_id == self._client_id and o.order_id > 0}
+        mine = [order for order in snapshot.open_orders if order.client_id == self._client_id and order.order_id > 0]
+        # Order ids may begin again (nextValidId reset): an id names an order only where it bears no ref.
+        unnamed = {order.order_id: order for order in mine if not order.order_ref}
         ended = {order.order_ref: order for order in snapshot.completed if order.order_ref}
         ended_by_perm = {order.perm_id: order for order in snapshot.completed if order.perm_id}
-        adopted = [
-            self._adopt(order, now)
-            for order in by_id.values()
-            if self._find(order.order_ref, order.client_id, order.order_id) is None and order.contract is not None
-        ]
-        for record in list(self.records.values()):
-            mine = record.client_id == self._client_id and record.order_id is not None
-            order = listed.get(record.id) or (by_id.get(record.order_id or 0) if mine else None)
+        known = [order for order in mine if self._find(order.order_ref, order.client_id, order.order_id) is not None]
+        adopted = [self._adopt(order, now) for order in mine if order not in known and order.contract is not None]
+        seen = {record.id for order in known if (record := self._find(order.order_ref, order.client_id, order.order_id))}
+        for ref in {*self._open, *seen}:
+            record = self.records[ref]
+            order = listed.get(ref) or (unnamed.get(record.order_id or 0) if record.client_id == self._client_id else None)
             if order is not None:
                 self._listed_open(record, order, now)
             elif is_open(record.state):
-                over = ended.get(record.id) or (ended_by_perm.get(record.perm_id) if record.perm_id else None)
+                over = ended.get(ref) or (ended_by_perm.get(record.perm_id) if record.perm_id else None)
                 self._not_open(record, over, snapshot.asked_machine_ns, now)
         return adopted
 
     # -- inside
+
+    def _index(self, record: OrderRecord) -> None:
+        self.records[record.id] = record
+        self._by_intent.setdefault(record.intent_id, {})[record.id] = None
+        if record.order_id is not None and record.client_id == self._client_id:
+            self._by_order_id[record.order_id] = record.id
+        if is_open(record.state):
+            self._open[record.id] = None
+        else:
+            self._open.pop(record.id, None)
+        if record.state == "FILLED" and record.filled < record.quantity:
+            self._short[record.id] = None
+        else:
+            self._short.pop(record.id, None)
 
     def _find(self, order_ref: str, client_id: int, order_id: int) -> OrderRecord | None:
         if order_ref in self.records:

@@ -22,10 +22,20 @@ def split_exec_id(exec_id: str) -> tuple[str, int]:
 
 class FillBook:
     def __init__(self, fills: Iterable[Fill] = ()) -> None:
-        self.by_key: dict[str, Fill] = {fill.key: fill for fill in fills}
+        self.by_key: dict[str, Fill] = {}
+        self.version = 0
+        """Grows with every change."""
+        self._keys_of: dict[str, set[str]] = {}
+        for fill in fills:
+            self._put(fill)
         self._commissions: dict[str, tuple[int, Decimal]] = {
             fill.key: (fill.revision, fill.commission) for fill in self.by_key.values() if fill.commission is not None
         }
+
+    def _put(self, fill: Fill) -> None:
+        self.by_key[fill.key] = fill
+        self._keys_of.setdefault(fill.order_ref, set()).add(fill.key)
+        self.version += 1
 
     def hear(self, news: ExecutionNews, reference_price: Decimal | None) -> Fill | None:
         """The fill as it must be booked now; None for what is booked already."""
@@ -50,7 +60,7 @@ class FillBook:
             account=news.account,
             reference_price=reference_price,
         )
-        self.by_key[key] = fill
+        self._put(fill)
         return fill
 
     def restore(self, fill: Fill) -> bool:
@@ -58,7 +68,7 @@ class FillBook:
         known = self.by_key.get(fill.key)
         if known is not None and (known.revision, known.commission is not None) >= (fill.revision, fill.commission is not None):
             return False
-        self.by_key[fill.key] = fill
+        self._put(fill)
         if fill.commission is not None:
             self._commissions[fill.key] = (fill.revision, fill.commission)
         return True
@@ -73,7 +83,7 @@ class FillBook:
         fill = self.by_key.get(key)
         if fill is None or fill.commission == news.amount:
             return None
-        self.by_key[key] = replace(fill, commission=news.amount)
+        self._put(replace(fill, commission=news.amount))
         return self.by_key[key]
 
     def _commission(self, key: str) -> Decimal | None:
@@ -82,7 +92,7 @@ class FillBook:
 
     def filled(self, order_ref: str) -> tuple[int, Decimal | None]:
         """Quantity and average price of an order, from its executions."""
-        fills = [fill for fill in self.by_key.values() if fill.order_ref == order_ref]
+        fills = [self.by_key[key] for key in sorted(self._keys_of.get(order_ref, ()))]
         quantity = sum(fill.quantity for fill in fills)
         if not quantity:
             return 0, None

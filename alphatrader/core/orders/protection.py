@@ -65,6 +65,8 @@ class Case:
     """How long something has been held without a confirmed stop."""
     quiet_seconds: float
     """Since the broker's last word about this intent."""
+    ours: bool = True
+    """False for a position that was not opened here: it is closed and stopped only as asked, never for want of a stop."""
 
 
 def working(record: OrderRecord) -> int:
@@ -94,7 +96,7 @@ def decide(case: Case) -> list[Action]:
     }
     if case.held <= 0:
         return _nothing_held(case, live)
-    if case.unprotected_seconds >= FLATTEN_AFTER_SECONDS:
+    if case.ours and case.unprotected_seconds >= FLATTEN_AFTER_SECONDS:
         return [*_cancels(live["entry"], "unprotected"), *_close(case, live, "no stop was confirmed in time")]
     keep = case.held if case.hold is None else max(0, min(case.hold, case.held))
     if keep < case.held and live["entry"]:
@@ -150,6 +152,8 @@ def _protect(case: Case, live: dict[str, list[OrderRecord]]) -> list[Action]:
         if live["stop"] and case.unprotected_seconds < REPROTECT_AFTER_SECONDS:
             return []
         price = case.stop or _last_stop(case.records)
+        if price is None and not case.ours:
+            return []
         if price is None:
             return [*_cancels(live["entry"], "unprotected"), *_close(case, live, "there is no stop price")]
         return [*_cancels(live["entry"], "its stop is gone"), PlaceStop(case.held, price)]

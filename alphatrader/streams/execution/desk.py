@@ -31,6 +31,8 @@ from alphatrader.runtime.store import AsyncStore, Cursor
 
 ASK_AGAIN_SECONDS: Final = 2.0
 """A cancel or a modification that the broker has not answered is sent again after this."""
+FLATTEN_REQUEST_SECONDS: Final = 3.0
+"""A request to flatten that emergency has not recorded after this is not being obeyed: protection goes on."""
 FAILED_PAUSE_SECONDS: Final = 5.0
 """A modification that the broker refused is tried again after this; the old order stands meanwhile."""
 
@@ -44,13 +46,14 @@ class Permission:
     read_monotonic: float = 0.0
     requested_ns: int = 0
     """Machine time of the newest request to halt that emergency has not recorded yet; 0 where there is none."""
+    flatten_requested: float = -FLATTEN_REQUEST_SECONDS
+    """When flattening was last asked for, monotonic: emergency is given a moment to record it."""
     newest_fence: int = 0
     """Of risk: a smaller one is of an instance that was replaced."""
 
-    @property
-    def flattening(self) -> bool:
-        """During a flatten epoch emergency alone sends."""
-        return self.halt is not None and self.halt.flatten
+    def flattening(self, monotonic: float) -> bool:
+        """During a flatten epoch emergency alone sends; from the request on, so that no stop is placed into its cancelling."""
+        return (self.halt is not None and self.halt.flatten) or monotonic - self.flatten_requested < FLATTEN_REQUEST_SECONDS
 
     def take(self, lease: Lease | None, halt: Halt | None, monotonic: float) -> None:
         self.lease, self.halt, self.read_monotonic = lease, halt, monotonic
@@ -95,6 +98,10 @@ class Desk:
         return Now(self.clock.market_ns(), self.clock.machine_ns())
 
     # -- reading
+
+    @property
+    def flattening(self) -> bool:
+        return self.permission.flattening(self.clock.monotonic())
 
     async def read_permission(self) -> None:
         """Raises StoreLost."""
@@ -159,6 +166,9 @@ class Desk:
         else:
             batch.drop(pending)
             batch.drop(working)
+
+    def next_order_id(self) -> int:
+        return self.orders.next_order_id(self.book.highest_order_id())
 
     # -- sending; each returns in the same loop turn as the bytes leave
 

@@ -5,6 +5,7 @@ Needs no permission: only a flatten epoch silences it, because then emergency cl
 
 from __future__ import annotations
 
+from dataclasses import replace as replaced
 from decimal import Decimal
 from typing import Final
 
@@ -34,6 +35,7 @@ class Exits:
         self._wanted: dict[str, WantedExit] = {}
         self._unprotected_since: dict[str, float] = {}
         self._attempts: dict[str, tuple[int, float]] = {}
+        self._folded: tuple[tuple[int, dict[int, int] | None], dict[str, Holding]] | None = None
         self.broker: dict[int, int] | None = None
         """Contract -> quantity, as the broker last said; None while that is not known."""
 
@@ -54,14 +56,17 @@ class Exits:
 
     def holdings(self) -> dict[str, Holding]:
         """What is held by intent; what the broker holds beyond all fills is the external position of its contract."""
-        return holdings.fold(self._desk.book.fills.by_key.values(), self.broker)
+        state = (self._desk.book.fills.version, self.broker)
+        if self._folded is None or self._folded[0] != state:
+            self._folded = (state, holdings.fold(self._desk.book.fills.by_key.values(), self.broker))
+        return dict(self._folded[1])
 
     # -- one turn
 
     async def turn(self) -> None:
         """One look at every intent that holds something or has orders."""
         desk = self._desk
-        if not desk.settled or desk.permission.flattening:
+        if not desk.settled or desk.flattening:
             self._unprotected_since.clear()
             return
         held = self.holdings()
@@ -96,6 +101,7 @@ class Exits:
             stop=self._stop(wanted, prices),
             unprotected_seconds=0.0,
             quiet_seconds=now - desk.last_change.get(intent_id, 0.0),
+            ours=not intent_id.startswith(refs.EXTERNAL),
         )
         case = self._timed(intent_id, case, now)
         for action in decide(case):
@@ -109,7 +115,7 @@ class Exits:
             self._unprotected_since.pop(intent_id, None)
             return case
         since = self._unprotected_since.setdefault(intent_id, now)
-        return Case(case.held, case.records, case.hold, case.stop, now - since, case.quiet_seconds)
+        return replaced(case, unprotected_seconds=now - since)
 
     @staticmethod
     def _stop(wanted: WantedExit | None, prices: Prices | None) -> Decimal | None:
@@ -195,9 +201,9 @@ class Exits:
             fence=desk.fence,
             reason=reason,
         )
-        desk.book.put(replace(record, order_id=desk.orders.next_order_id(), client_id=desk.client_id))
+        desk.book.put(replace(record, order_id=desk.next_order_id(), client_id=desk.client_id))
         await desk.flush()
-        if desk.permission.flattening or not desk.settled:
+        if desk.flattening or not desk.settled:
             desk.book.change(record.id, desk.now(), state="EXPIRED", reason="flattening, or the link was lost before it was sent")
             return
         try:

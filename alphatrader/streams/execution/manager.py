@@ -63,6 +63,8 @@ POSITIONS_SETTLE_SECONDS: Final = 2.0
 """The broker's positions follow its executions: a list asked sooner after one may not have it yet."""
 RENEW_SECONDS: Final = 60.0
 REREAD_SECONDS: Final = 5.0
+MISSING_FILLS_NS: Final = 3_600 * SECOND
+"""Executions of a filled order are asked for this long; the broker has none of an earlier day."""
 DAY_NS: Final = 86_400 * SECOND
 
 
@@ -314,12 +316,15 @@ class ExecutionManager(StreamModule):
         recorded_ns = permission.halt.machine_ns if permission.halt else 0
         if request.kind in ("halt", "flatten") and request.machine_ns > recorded_ns:
             permission.requested_ns = max(permission.requested_ns, request.machine_ns)
+            if request.kind == "flatten" and self.connection.connected:
+                permission.flatten_requested = self.clock.monotonic()
             self.log.warning("halt_obeyed", by=request.by, reason=request.reason, kind=request.kind)
-            self._stop_opening(f"{request.kind} requested by {request.by}")
+            with contextlib.suppress(ConnectionError):
+                self._desk().cancel_openings(f"{request.kind} requested by {request.by}")
 
     def _stop_opening(self, reason: str) -> None:
         desk = self._desk()
-        if not desk.permission.flattening:
+        if not desk.flattening:
             with contextlib.suppress(ConnectionError):
                 desk.cancel_openings(reason)
 
@@ -373,7 +378,7 @@ class ExecutionManager(StreamModule):
     def _end_old_entries(self) -> None:
         """An entry that did not fill in its time is cancelled."""
         desk = self._desk()
-        if desk.permission.flattening:
+        if desk.flattening:
             return
         limit_ns = int(self.settings.orders.entry_life_seconds * SECOND)
         for record in desk.book.open():
@@ -408,9 +413,9 @@ class ExecutionManager(StreamModule):
         for record in desk.book.open():
             if record.state == "UNKNOWN" or (record.state in ("INTENT", "SENT") and record.machine_ns < old):
                 return f"order {record.id} is {record.state}"
-        recent = self.clock.machine_ns() - DAY_NS // 24
-        for record in desk.book.records.values():
-            if record.state == "FILLED" and record.filled < record.quantity and record.machine_ns > recent:
+        recent = self.clock.machine_ns() - MISSING_FILLS_NS
+        for record in desk.book.short_of_fills():
+            if record.machine_ns > recent:
                 return f"fills of {record.id} are missing"
         return None if desk.settled else "orders are not settled"
 

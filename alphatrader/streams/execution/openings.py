@@ -55,7 +55,7 @@ class Openings:
             return
         session = self._calendar.current(desk.now().ts_ns)
         records = intents.bracket(approval, limit, prices, f"{session.day:%Y%m%d}", desk.now(), desk.fence)
-        ids = [desk.orders.next_order_id() for _ in records]
+        ids = [desk.next_order_id() for _ in records]
         for record, order_id in zip(records, ids, strict=True):
             desk.book.put(replace(record, order_id=order_id, client_id=desk.client_id))
         await desk.flush(cursor)
