@@ -194,7 +194,7 @@ def test_news_honours_time_order_and_limit(vendors):
 
 
 def test_a_large_chain_is_cheap(tmp_path):
-    """Five hundred rows with greeks are built, written and read in a quarter of a second on a busy machine."""
+    """Five hundred rows with greeks are built, written and read in half a second even on a busy machine."""
     market = FixedMarket(MONDAY_TEN_NS)
     base = market.option()
     for number in range(500):
@@ -204,7 +204,7 @@ def test_a_large_chain_is_cheap(tmp_path):
     with running_vendors(tmp_path, market=market) as vendors:
         started = time.perf_counter()
         assert len(chain(vendors, require_greeks="true")) == 520
-        assert time.perf_counter() - started < 0.25
+        assert time.perf_counter() - started < 0.5
 
 
 def test_keys_never_reach_the_wire_log(vendors):

@@ -22,6 +22,13 @@ def vendors(tmp_path):
         yield running
 
 
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory):
+    """One server for tests that leave nothing behind which another would see."""
+    with running_vendors(tmp_path_factory.mktemp("standing")) as running:
+        yield running
+
+
 def post(vendors: Running, text: str = "hello", timeout: float = 5.0) -> requests.Response:
     webhook, token = vendors.credentials.discord_webhooks["premium"]
     address = f"{vendors.url}/discord/api/webhooks/{webhook}/{token}?wait=true"
@@ -34,13 +41,13 @@ def last_line(vendors: Running) -> dict:
 
 @pytest.mark.parametrize("vendor", VENDORS)
 @pytest.mark.parametrize("status", [500, 503])
-def test_every_vendor_fails_in_its_own_words_without_acting(vendors, vendor, status):
-    vendors.fault(vendor, "status", status=status)
+def test_every_vendor_fails_in_its_own_words_without_acting(standing, vendor, status):
+    standing.fault(vendor, "status", status=status)
 
-    reply = requests.get(f"{vendors.url}/{vendor}/anything", timeout=5)
+    reply = requests.get(f"{standing.url}/{vendor}/anything", timeout=5)
 
     assert reply.status_code == status and reply.content
-    line = vendors.wire(vendor=vendor)[-1]
+    line = standing.wire(vendor=vendor)[-1]
     assert (line["fault"], line["status"], line["accepted"]) == ("status", status, False)
 
 
@@ -144,8 +151,8 @@ def test_a_small_body_that_unpacks_to_a_large_one(vendors):
         ({"vendor": "discord", "kind": "slow", "seconds": 1e9}, "seconds"),
     ],
 )
-def test_a_wrong_wish_is_named(vendors, wish, word):
-    reply = requests.post(f"{vendors.url}/sandbox/faults", json=wish, timeout=5)
+def test_a_wrong_wish_is_named(standing, wish, word):
+    reply = requests.post(f"{standing.url}/sandbox/faults", json=wish, timeout=5)
     assert reply.status_code == 400 and word in reply.json()["error"]
 
 

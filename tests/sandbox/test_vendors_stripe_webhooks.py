@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 
 import pytest
@@ -152,3 +153,15 @@ def wait_for_lines(vendors, count: int, **wanted) -> None:
     while len(vendors.wire(**wanted)) < count:
         assert time.monotonic() < limit, f"not {count} lines {wanted}"
         time.sleep(0.02)
+
+
+def test_an_endpoint_that_never_answers_does_not_hold_up_the_stop(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts and says nothing
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/webhook"
+        with running_vendors(tmp_path, stripe_webhook_url=url) as vendors:
+            sell(vendors)
+            silent.settimeout(5)
+            connection, _ = silent.accept()
+            started = time.monotonic()
+        assert time.monotonic() - started < 2.5
+        connection.close()

@@ -34,6 +34,13 @@ def vendors(tmp_path):
         yield running
 
 
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory):
+    """One server for tests that leave nothing behind which another would see."""
+    with running_vendors(tmp_path_factory.mktemp("standing")) as running:
+        yield running
+
+
 def client_of(vendors: Running, **other) -> tweepy.Client:
     keys = vendors.credentials
     given = {
@@ -60,10 +67,10 @@ def test_a_post_is_made_read_and_deleted(vendors):
 
 
 @pytest.mark.parametrize("wrong", ["consumer_key", "consumer_secret", "access_token", "access_token_secret"])
-def test_a_wrong_key_or_secret_is_unauthorised(vendors, wrong):
+def test_a_wrong_key_or_secret_is_unauthorised(standing, wrong):
     with pytest.raises(tweepy.Unauthorized):
-        client_of(vendors, **{wrong: "not-the-right-one"}).create_tweet(text="hello")
-    assert vendors.told() == []
+        client_of(standing, **{wrong: "not-the-right-one"}).create_tweet(text="hello")
+    assert standing.told() == []
 
 
 def signed_headers(vendors: Running, url: str, method: str = "GET", **more) -> dict[str, str]:

@@ -42,17 +42,20 @@ class Running:
 
     def __init__(self, world: VendorWorld, wire: WireLog, store: Store, stripe: Stripe) -> None:
         self.world, self.wire, self.store, self.stripe = world, wire, store, stripe
+        self._ended = True
 
     def start(self) -> None:
         self.stripe.webhooks.start()
 
     def stop(self) -> None:
+        """Ends what waits and delivers. What a delivery in flight still needs stays open; it is in the store either way."""
         self.world.stopping.set()
-        self.stripe.webhooks.stop()
+        self._ended = self.stripe.webhooks.stop()
 
     def close(self) -> None:
-        self.wire.close()
-        self.store.close()
+        if self._ended:
+            self.wire.close()
+            self.store.close()
 
 
 def create_app(world: VendorWorld) -> Flask:
@@ -215,7 +218,7 @@ class VendorServer:
         self._server: BaseWSGIServer = make_server(host, port, app, threaded=True, request_handler=_Quiet)
         self.host, self.port = host, self._server.server_port
         self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, name="vendors", daemon=True
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, name="vendors", daemon=True
         )
 
     @property

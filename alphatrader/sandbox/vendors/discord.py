@@ -82,7 +82,7 @@ class Discord:
         message = self._message(webhook, channel, payload)
         self._store.put(self.name, "message", message["id"], message)
         self._store.trim(self.name, "message", KEPT_MESSAGES)
-        tell(channel, str(payload.get("username") or "Discord"), plain_text(payload))
+        tell(channel, str(payload.get("username") or ""), plain_text(payload))
         headers = {
             "X-RateLimit-Limit": str(POSTS),
             "X-RateLimit-Remaining": str(limit.remaining()),
@@ -102,7 +102,7 @@ class Discord:
             return answer({"message": "Unknown Message", "code": 10008}, 404)
         if request.method == "DELETE":
             self._store.delete(self.name, "message", message)
-            tell(channel, "Discord", f"(message {message} deleted)")
+            tell(channel, "deleted", f"(message {message} deleted)")
             return Response(b"", 204)
         if request.method == "PATCH":
             payload = _payload()
@@ -116,7 +116,7 @@ class Discord:
                 held["embeds"] = [_embed(embed) for embed in payload["embeds"] or ()]
             held["edited_timestamp"] = self._now()
             self._store.put(self.name, "message", message, held)
-            tell(channel, "Discord (edited)", plain_text(held))
+            tell(channel, "edited", plain_text(held))
         return answer(held)
 
     def _channel(self, webhook: str, token: str) -> str | None:

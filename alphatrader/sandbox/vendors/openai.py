@@ -70,7 +70,7 @@ class OpenAI:
             return refusal(400, "Invalid 'messages': each needs a role and a content.", "invalid_request_error", "invalid_value")
         text = written(prompt, body.get("response_format"))
         text, cut = _cut(text, body.get("max_completion_tokens") or body.get("max_tokens"))
-        tell(body["model"], "OpenAI (prompt)", whole)
+        tell(body["model"], "prompt", whole)
         used, made = _tokens(whole), _tokens(text)
         return answer(
             {
@@ -106,7 +106,7 @@ class OpenAI:
         wanted = (body.get("text") or {}).get("format")
         text, cut = _cut(written(prompt, wanted), body.get("max_output_tokens"))
         whole = f"{body.get('instructions') or ''}\n{prompt}".strip()
-        tell(body["model"], "OpenAI (prompt)", whole)
+        tell(body["model"], "prompt", whole)
         used, made, mark = _tokens(whole), _tokens(text), _digest(whole)
         content = {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
         return answer(

@@ -34,6 +34,7 @@ MOST_ATTEMPTS = 24
 LONGEST_WAIT_SECONDS = 60.0
 ANSWER_SECONDS = 10.0
 OLD_SECONDS = 600
+STOP_SECONDS = 1.5
 
 
 def signature_header(body: bytes, secret: str, t: int) -> str:
@@ -105,11 +106,15 @@ class Webhooks:
         self._thread = threading.Thread(target=self._run, name="stripe-webhooks", daemon=True)
         self._thread.start()
 
-    def stop(self) -> None:
+    def stop(self) -> bool:
+        """Whether the thread has ended: one that waits for an endpoint's answer is left to end with the process."""
         self.wake()
         if self._thread is not None:
-            self._thread.join(timeout=ANSWER_SECONDS + 1)
+            self._thread.join(timeout=STOP_SECONDS)
+            if self._thread.is_alive():
+                return False
         self._session.close()
+        return True
 
     def _run(self) -> None:
         checked = float("-inf")
@@ -123,7 +128,8 @@ class Webhooks:
                     return  # what was taken is still in the store
                 self._deliver(event_id, attempts)
             with self._wake:
-                self._wake.wait(TURN_SECONDS)
+                if not self._world.stopping.is_set():  # set before the notice that ends the wait
+                    self._wake.wait(TURN_SECONDS)
 
     def _take_due(self, now: float) -> list[tuple[str, int]]:
         with self._wake:

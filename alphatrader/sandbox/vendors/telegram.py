@@ -175,13 +175,13 @@ class Telegram:
         }
         if isinstance(fields.get("reply_markup"), dict) and "inline_keyboard" in fields["reply_markup"]:
             message["reply_markup"] = fields["reply_markup"]
-        tell(str(chat_id), "Telegram", text)
+        tell(str(chat_id), "", text)
         return message
 
     def _edit_message(self, fields: dict[str, Any]) -> dict[str, Any]:
         chat_id, text = _chat_id(fields), _text(fields)
         now = int(self._world.machine_s())
-        tell(str(chat_id), "Telegram (edited)", text)
+        tell(str(chat_id), "edited", text)
         return {
             "message_id": _field(fields, "message_id", int),
             "from": bot_user(self._world),

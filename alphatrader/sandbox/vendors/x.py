@@ -98,7 +98,7 @@ class X:
             tweet_id = str(((int(self._world.machine_s() * 1000) - TWITTER_EPOCH_MS) << 22) | (number & 0xFFF))
             created = datetime.fromtimestamp(self._world.machine_s(), UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
             self._store.put(self.name, "tweet", tweet_id, {"id": tweet_id, "text": text, "created_at": created})
-        tell(f"@{self._world.credentials.x_username}", "X", text)
+        tell(f"@{self._world.credentials.x_username}", "", text)
         return answer({"data": {"id": tweet_id, "text": text, "edit_history_tweet_ids": [tweet_id]}}, 201, headers)
 
     def one(self, tweet: str) -> Response:
@@ -108,7 +108,7 @@ class X:
         if request.method == "DELETE":
             deleted = self._store.delete(self.name, "tweet", tweet)
             if deleted:
-                tell(f"@{self._world.credentials.x_username}", "X", f"(post {tweet} deleted)")
+                tell(f"@{self._world.credentials.x_username}", "deleted", f"(post {tweet} deleted)")
             return answer({"data": {"deleted": deleted}}, 200, headers)
         held = self._store.get(self.name, "tweet", tweet)
         if held is None:
