@@ -87,6 +87,7 @@ beat_schedule = {
     "discovery-ensure": {"task": "discovery.ensure", "schedule": schedule(60.0)},
     "discovery-nightly": {"task": "discovery.run", "schedule": crontab(hour=_settings.discovery.hour, minute=0)},
     "discovery-republish": {"task": "discovery.republish", "schedule": crontab(minute=30)},
+    "morning-note": {"task": "analysis.morning", "schedule": schedule(60.0)},
     "delivery-sweep": {"task": "delivery.sweep", "schedule": schedule(5.0)},
     "twitter-sweep": {"task": "twitter.sweep", "schedule": schedule(60.0)},
     "routine-morning": {"task": "routines.run", "args": ["morning"], "schedule": _at(_routines.morning)},
