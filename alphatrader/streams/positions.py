@@ -9,7 +9,7 @@ broker: execution makes the wanted exits so. Started by the Procfile line `posit
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 from msgspec.structs import replace
 
@@ -70,6 +70,8 @@ class PositionManager(StreamModule):
         self._clear()
         self.health.waiting("rebuilding from all fills")
         self._cursor = await self.store.saved_cursor(STREAMS)
+        # Read before the ledgers, so that nothing falls between them and a stream that was never read.
+        backlog = await self.store.read(self._cursor, block_seconds=None)
         self._adjustments = await self.store.fields(k.LEDGER_ADJUSTMENTS.at())
         self._trades = await self.store.fields(k.LEDGER_TRADES.at())
         await self._read_ledger()
@@ -78,6 +80,7 @@ class PositionManager(StreamModule):
         self._positions = {record.id: record for record in records_kept if record is not None}
         self._exits = {wanted.position_id: wanted for wanted in exits_kept if wanted is not None}
         latest = await self.store.latest(k.EVENTS_ACCOUNT.at())
+        self._hear(backlog)
         self._hear_account(latest[0] if latest else None)
         await self._turn()
         self.log.info("recovered", positions=len(self._open()), trades=len(self._trades))
@@ -114,7 +117,7 @@ class PositionManager(StreamModule):
                 due = self.clock.monotonic() + self.settings.positions.publish_seconds
                 await self._turn()
 
-    def _hear(self, entries: list[Entry]) -> bool:
+    def _hear(self, entries: list[Entry[Any]]) -> bool:
         """Takes in what came; says whether a booking changed."""
         changed = False
         for entry in entries:

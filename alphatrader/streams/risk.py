@@ -64,6 +64,7 @@ class RiskManager(StreamModule):
         self._signals_fence = 0
         self._miscounts = 0
         self._cursor = Cursor.at_end(STREAMS)
+        self._backlog: list[Entry[Any]] = []
 
     # -- recovery
 
@@ -74,6 +75,8 @@ class RiskManager(StreamModule):
         known = await self.store.get(k.RISK_STATE.at())
         self._state = known or state.first(self.calendar.current(now_ns).name, now_ns)
         self._cursor = await self.store.saved_cursor(STREAMS)
+        # Read before the ledgers, so that nothing falls between them and a stream that was never read.
+        self._backlog = await self.store.read(self._cursor, block_seconds=None)
         for record in (await self.store.fields(k.LEDGER_ORDERS.at())).values():
             self._hear_order(record)
         for fill in (await self.store.fields(k.LEDGER_FILLS.at())).values():
@@ -96,7 +99,8 @@ class RiskManager(StreamModule):
     # -- the loop
 
     async def run(self) -> None:
-        due = 0.0
+        await self._turn(await self._hear(self._backlog))
+        due = self.clock.monotonic() + self._limits.lease_renew_seconds
         while not self.stopping.is_set():
             wait = min(1.0, max(LEAST_WAIT, due - self.clock.monotonic()))
             entries = await self.store.read(self._cursor, block_seconds=wait)
