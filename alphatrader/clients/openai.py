@@ -18,12 +18,11 @@ class NoteWriter:
         self._model = model
         self._breaker = pybreaker.CircuitBreaker(fail_max=breaker_failures, reset_timeout=breaker_reset_seconds)
 
-    def write(self, prompt: str) -> str:
+    def write(self, instruction: str, facts: str) -> str:
         """The model's text. Raises NoteError."""
         try:
-            answer = self._breaker.call(
-                self._client.chat.completions.create, model=self._model, messages=[{"role": "user", "content": prompt}]
-            )
+            messages = [{"role": "system", "content": instruction}, {"role": "user", "content": facts}]
+            answer = self._breaker.call(self._client.chat.completions.create, model=self._model, messages=messages)
         except pybreaker.CircuitBreakerError as error:
             raise NoteError("its circuit breaker is open after repeated failures") from error
         except openai.APITimeoutError as error:

@@ -25,7 +25,7 @@ FUTURES: Final = ("ES", "NQ", "RTY", "VX")
 
 
 class Writer(Protocol):
-    def write(self, prompt: str) -> str: ...
+    def write(self, instruction: str, facts: str) -> str: ...
 
 
 class MarketAnalysisGenerator:
@@ -78,7 +78,7 @@ class MarketAnalysisGenerator:
         if self._writer is None:
             return None, "no OpenAI key is configured"
         try:
-            text = self._writer.write(note.prompt(session.name, known))
+            text = self._writer.write(note.INSTRUCTION, note.prompt(session.name, known))
         except NoteError as error:
             return None, f"the model gave none: {error}"
         why = note.refused(text, session.name, known)

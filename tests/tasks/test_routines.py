@@ -102,7 +102,7 @@ def test_a_wrong_key_is_told_and_an_open_breaker_stops_asking(vendors: Running) 
     wrong = writer(vendors, key="sk-wrong")
     for said in ("HTTP 401", "breaker is open", "breaker is open"):
         with pytest.raises(NoteError, match=said):
-            wrong.write("Write a note")
+            wrong.write("Write a note", "ES: 1")
 
 
 def test_a_note_with_numbers_of_its_own_is_refused() -> None:

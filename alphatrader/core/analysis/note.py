@@ -42,12 +42,15 @@ def facts(
     return found
 
 
+INSTRUCTION: Final = (
+    "Write the morning note of the session for option traders: at most 250 words, plain paragraphs, no headings, no advice. "
+    "Use only the facts you are given, and no other number."
+)
+
+
 def prompt(session: str, known: Mapping[str, str]) -> str:
-    lines = "\n".join(f"- {label}: {text}" for label, text in known.items())
-    return (
-        f"Write the morning note of {session} for option traders, at most 250 words, plain paragraphs, no headings, no advice. "
-        f"Use only these facts and no other number:\n{lines}"
-    )
+    """The facts as the model gets them, beside INSTRUCTION."""
+    return f"Session of {session}\n" + "\n".join(f"- {label}: {text}" for label, text in known.items())
 
 
 def template(session: str, known: Mapping[str, str]) -> str:
