@@ -1,7 +1,7 @@
 """DiscordBot: one message through a webhook, through discord-webhook, and what became of it.
 
-Used by tasks/delivery.py (the tiers' channels) and by the watchdog (`send_text`: the operator's channel). The webhook's address is
-its secret: it stands in no error and no log.
+Used by tasks/delivery.py (the tiers' channels) and by the watchdog (`send_text`: the operator's channel). The webhook's address
+is its secret: it stands in no error and no log.
 """
 
 from __future__ import annotations

@@ -72,6 +72,11 @@ class Breaker:
         """closed, open or half-open."""
         return str(self._breaker.current_state)
 
+    def ready(self) -> bool:
+        """Whether a call would be let through now."""
+        with self._lock:
+            return self.state == pybreaker.STATE_CLOSED or not (self._trial or self._seconds_left() > 0)
+
     def call(self, send: Callable[[], T]) -> T:
         """What `send` returns. Raises UnreachableError without a call while open."""
         trial = self._admit()

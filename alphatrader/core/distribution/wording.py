@@ -43,7 +43,8 @@ def discord_embed(delivery: Delivery, late: str | None = None) -> dict[str, Any]
     }
     left = WHOLE - len(embed["title"]) - len(embed["description"]) - len(embed["footer"]["text"])
     for name, value in list(delivery.fields.items())[:FIELDS]:
-        shown: dict[str, Any] = {"name": cut(name, FIELD_NAME) or "-", "value": cut(value, FIELD_VALUE) or "-", "inline": len(value) <= 24}
+        shown: dict[str, Any] = {"name": cut(name, FIELD_NAME) or "-", "value": cut(value, FIELD_VALUE) or "-"}
+        shown["inline"] = len(value) <= 24
         left -= len(shown["name"]) + len(shown["value"])
         if left < 0:
             break
