@@ -11,7 +11,7 @@ export class Chart {
     this.note = document.getElementById("chart-note");
     this.chart = LightweightCharts.createChart(place, {
       autoSize: true,
-      layout: { attributionLogo: false, fontFamily: "system-ui, sans-serif", fontSize: 11 },
+      layout: { attributionLogo: false, fontFamily: getComputedStyle(document.documentElement).fontFamily, fontSize: 11 },
       timeScale: { timeVisible: true, secondsVisible: false, rightOffset: 4, tickMarkFormatter: (s) => time(s * 1000).slice(0, 5) },
       localization: { timeFormatter: (s) => time(s * 1000).slice(0, 5) + " ET" },
       crosshair: { mode: 0 },

@@ -98,14 +98,14 @@ const METRICS = {
   regime: ["Regime", "market regime"],
 };
 
-const part = (value) => (typeof value === "number" ? (Math.abs(value) >= 1000 ? compact(value) : number(value, Number.isInteger(value) ? 0 : 3)) : value === null ? DASH : String(value));
+const part = (value) => (typeof value === "number" ? (Math.abs(value) >= 1000 ? compact(value).replace("+", "") : number(value, Number.isInteger(value) ? 0 : Math.abs(value) >= 10 ? 2 : 3)) : value === null ? DASH : String(value));
 
 function metrics(board) {
   const nodes = Object.entries(METRICS).map(([name, [title, about]]) => {
     const metric = board.own(`metric.${name}`);
     if (!metric) return el("div", { class: "metric" }, el("h3", { text: title, title: about }), el("span", { class: "reason", text: "waiting" }));
     const parts = metric.known ? Object.entries(metric.parts) : [];
-    const state = parts.find(([key]) => key === "state" || key === "regime" || key === "label");
+    const state = parts.find(([key, found]) => key === "class" && found);
     const value = name === "regime" && state && metric.ready ? String(state[1]).replaceAll("_", " ") : compact(metric.value);
     return el(
       "div",

@@ -25,17 +25,17 @@ function positions(board) {
     hover: `${p.strategy}, opened ${time(p.opened_ms)} ET, commissions ${money(p.commissions)}`,
     cells: [
       el("span", {}, el("b", { text: p.contract }), el("small", { class: "muted", text: ` ${p.strategy}${p.status === "open" ? "" : ` · ${p.status}`}` })),
+      result(p.unrealized),
+      [p.mark === null ? "no quote" : number(p.mark), p.mark === null || p.mark_age_ms > 5000 ? "warn" : "", p.mark_age_ms === null ? "" : `quote ${seconds(p.mark_age_ms / 1000)} old`],
       `${p.quantity}/${p.opened_quantity}`,
       number(p.average),
-      [p.mark === null ? "no quote" : number(p.mark), p.mark === null || p.mark_age_ms > 5000 ? "warn" : "", p.mark_age_ms === null ? "" : `quote ${seconds(p.mark_age_ms / 1000)} old`],
-      result(p.unrealized),
-      result(p.realized),
       [p.stop === null ? "NO STOP" : number(p.stop), p.stop === null ? "bad" : ""],
+      result(p.realized),
       p.targets.map((target, i) => (i < p.targets_hit ? `✓${number(target)}` : number(target))).join(" · ") || DASH,
     ],
   }));
-  const total = summary && summary.known ? { class: "total", cells: ["Total", "", "", number(summary.market_value, 0), result(summary.unrealized), result(summary.realized), "", ""] } : null;
-  get("positions").replaceChildren(table([["Contract"], ["Held", "n"], ["Average", "n"], ["Mark", "n"], ["Unrealized", "n"], ["Realized", "n"], ["Stop", "n"], ["Targets", "n"]], total ? [...rows, total] : rows, "Open positions"));
+  const total = summary && summary.known ? { class: "total", cells: ["Total", result(summary.unrealized), "", "", "", "", result(summary.realized), ""] } : null;
+  get("positions").replaceChildren(table([["Contract"], ["Unrealized", "n"], ["Mark", "n"], ["Held", "n"], ["Average", "n"], ["Stop", "n"], ["Realized", "n"], ["Targets", "n"]], total ? [...rows, total] : rows, "Open positions"));
 }
 
 function trades(board) {
