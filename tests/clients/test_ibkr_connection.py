@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import structlog
+import uvloop
 from ib_insync import IB
 
 from alphatrader.clients.ibkr.accounts import AccountRefusedError, choose_account
@@ -73,6 +74,18 @@ def test_connects_synchronizes_and_leaves_cleanly(tmp_path: Path) -> None:
             assert not connection.connected and told.lost == []
 
     asyncio.run(story())
+
+
+def test_a_loop_of_uvloop_will_do(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with running_gateway(tmp_path) as running:
+            connection = connection_to(ports(running))
+            async with kept_up(connection) as told:
+                await until(lambda: told.connected)
+                running.gateway.inject("drop")
+                await until(lambda: len(told.connected) == 2)
+
+    uvloop.run(story())
 
 
 def test_a_dropped_connection_is_made_anew_on_the_other_gateway(tmp_path: Path) -> None:
