@@ -33,27 +33,29 @@ _DECODER: Final = msgspec.json.Decoder(Line)
 class Journal:
     def __init__(self, folder: Path) -> None:
         self._path = folder / FILE
-        self._file = open(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "ab")  # noqa: SIM115 open for the process's life
-        self._mend()
+        self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._torn = not self._ends_whole()
 
-    def _mend(self) -> None:
-        """A line cut off by a crash must not swallow the next one."""
+    def _ends_whole(self) -> bool:
         size = self._path.stat().st_size
-        if size:
-            with self._path.open("rb") as file:
-                file.seek(size - 1)
-                if file.read(1) != b"\n":
-                    self._file.write(b"\n")
-                    self._file.flush()
+        if not size:
+            return True
+        with self._path.open("rb") as file:
+            file.seek(size - 1)
+            return file.read(1) == b"\n"
 
     def append(self, lines: Iterable[Line]) -> None:
         """On the disk when this returns. Raises OSError: then nothing may be sent."""
         content = b"".join(_ENCODER.encode(line) + b"\n" for line in lines)
         if not content:
             return
-        self._file.write(content)
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        # A line cut off by a crash or a full disk must not swallow the next one.
+        content = b"\n" + content if self._torn else content
+        self._torn = True
+        if os.write(self._file, content) != len(content):
+            raise OSError(f"{FILE}: the disk took only a part of a line")
+        os.fsync(self._file)
+        self._torn = False
 
     def tail(self, since_machine_ns: int) -> Iterator[Line]:
         """Lines of the last megabytes that are not older; what is no line of ours (a torn write) is passed over."""
@@ -70,4 +72,4 @@ class Journal:
                 yield line
 
     def close(self) -> None:
-        self._file.close()
+        os.close(self._file)

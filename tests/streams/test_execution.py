@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,13 @@ import pytest
 from msgspec.structs import replace
 
 from alphatrader.contract import keys as k
+from alphatrader.contract.key import Server
 from alphatrader.contract.messages.orders import Fill
 from alphatrader.contract.modules import Module
+from alphatrader.runtime.journal import Journal
+from alphatrader.runtime.store import StoreLost
 from alphatrader.streams.execution.desk import Desk
-from tests.support.servers import Servers
+from tests.support.servers import Servers, running_servers
 from tests.support.trading import Stage, kill, stage, until
 
 
@@ -351,5 +355,112 @@ def test_an_entry_that_does_not_fill_is_cancelled_in_its_time(servers: Servers, 
             on.approve("i-1", limit_price=Decimal("3.90"))
             await until(lambda: on.state("i-1") == "CANCELLED", what="old entry")
             assert on.broker_orders() == {}
+
+    play(servers, tmp_path, story)
+
+
+def test_a_partial_entry_leaves_protection_of_just_what_is_held(servers: Servers, tmp_path: Path) -> None:
+    async def story(on: Stage) -> None:
+        on.settings = replace(on.settings, orders=replace(on.settings.orders, entry_life_seconds=0.5))
+        async with on.execution():
+            # given one contract of three filled, and the market gone before the rest
+            on.gateway.gateway.inject("fill_cap", size=1)
+            on.approve("i-1", quantity=3)
+            await until(lambda: on.held() == 1, what="first fill")
+            on.quote(4.20, 4.30)
+            # when the entry's life is over
+            await until(lambda: on.state("i-1") == "CANCELLED" or on.held() == 3, what="entry's end")
+            held = on.held()
+            # then stop and target cover what is held, and no more
+            await until(lambda: on.broker_orders()["i-1/stop"].remaining == held, what="stop fits")
+            await until(lambda: on.broker_orders()["i-1/target"].remaining == held, what="target fits")
+            assert sum(fill.quantity for fill in on.fills().values()) == held
+
+    play(servers, tmp_path, story)
+
+
+def test_what_cannot_be_stopped_is_closed(servers: Servers, tmp_path: Path) -> None:
+    async def story(on: Stage) -> None:
+        async with on.execution():
+            await filled(on)
+            await until(lambda: on.state("i-1/stop") == "WORKING", what="stop")
+            # given a broker that takes the stop away and refuses every other
+            on.gateway.gateway.inject("refuse_next", code=201, order_type="STP", count=50)
+            stop = on.broker_orders()["i-1/stop"]
+            on.gateway.gateway.engine.end(stop, "Cancelled", "by the broker", on.gateway.clock())
+            # then the position is closed instead, once
+            await until(lambda: on.held() == 0, limit=5.0, what="closed")
+            await until(lambda: on.broker_orders() == {}, what="nothing works")
+            assert sum(fill.quantity for fill in on.fills().values() if fill.side == "SELL") == 2
+
+    play(servers, tmp_path, story)
+
+
+def test_a_position_of_somebody_elses_is_booked_and_left_alone_until_asked(servers: Servers, tmp_path: Path) -> None:
+    async def story(on: Stage) -> None:
+        async with on.execution() as execution:
+            on.gateway.gateway.inject("hand_trade", con_id=on.contract.con_id, quantity=3, price=4.0)
+            external = f"ext-{on.contract.con_id}"
+            await until(lambda: execution.exits.holdings().get(external), what="adopted")
+            on.want(external, 3, "3.00")
+            await until(lambda: f"{external}/stop" in on.broker_orders(), what="stop as asked")
+            on.want(external, 0, None, version=2)
+            await until(lambda: on.held() == 0 and on.broker_orders() == {}, what="closed as asked")
+
+    play(servers, tmp_path, story)
+
+
+def test_a_lost_redis_ends_working_entries_and_leaves_the_stops(tmp_path: Path) -> None:
+    async def story(on: Stage) -> None:
+        with pytest.raises(StoreLost):  # noqa: PT012 the module's whole life
+            async with on.execution():
+                await filled(on)
+                on.approve("i-2", limit_price=Decimal("3.50"), stop_price=Decimal("2.00"))
+                await until(lambda: on.state("i-2") == "WORKING", what="working entry")
+                admin = on.servers.store(Module.STATE)
+                with contextlib.suppress(*StoreLost):
+                    admin.raw(Server.STATE, "SHUTDOWN", "NOSAVE")
+                await until(lambda: "i-2" not in on.broker_orders(), what="entry cancelled")
+                assert on.broker_orders()["i-1/stop"].active == 2
+
+    with running_servers(tmp_path / "own") as own:
+        play(own, tmp_path, story)
+
+
+def test_redis_emptied_the_ledgers_come_back_from_the_journal_and_the_broker(servers: Servers, tmp_path: Path) -> None:
+    async def story(on: Stage) -> None:
+        async with on.execution():
+            await filled(on)
+            await until(lambda: [fill.commission for fill in on.fills().values()] == [Decimal("1.30")], what="commission")
+            before, orders = on.fills(), set(on.orders())
+        batch = on.store(Module.EXECUTION).batch()
+        batch.drop(k.LEDGER_FILLS.at())
+        batch.drop(k.LEDGER_ORDERS.at())
+        on.store(Module.EXECUTION).commit(batch)
+        sent = len(on.placed())
+        async with on.execution():
+            await until(lambda: on.fills() == before and set(on.orders()) == orders, what="ledgers")
+            await until(lambda: (on.state("i-1"), on.state("i-1/stop")) == ("FILLED", "WORKING"), what="states")
+            assert len(on.placed()) == sent
+
+    play(servers, tmp_path, story)
+
+
+def test_a_full_disk_stops_openings_and_not_exits(servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story(on: Stage) -> None:
+        async with on.execution():
+            await filled(on)
+
+            def full(self: Journal, lines: Any) -> None:
+                if list(lines):
+                    raise OSError(28, "No space left on device")
+
+            monkeypatch.setattr(Journal, "append", full)
+            on.approve("i-2")
+            await until(lambda: on.state("i-2") == "EXPIRED", what="refused opening")
+            assert "journal" in (on.orders()["i-2"].reason or "")
+            on.want("i-1", 0, None)
+            await until(lambda: on.held() == 0, what="closed")
+            assert len(on.placed(opening=True)) == 1
 
     play(servers, tmp_path, story)

@@ -33,6 +33,7 @@ from alphatrader.runtime.calendar import nyse
 from alphatrader.runtime.clock import Clock
 from alphatrader.runtime.context import Context
 from alphatrader.runtime.secrets import Secrets
+from alphatrader.runtime.store import StoreLost
 from alphatrader.streams.execution import ExecutionManager
 from tests.support.gateway import MONDAY_TEN, Running, running_gateway
 from tests.support.gateway import Clock as GatewayClock
@@ -276,7 +277,7 @@ async def stage(servers: Servers, tmp_path: Path) -> AsyncIterator[Stage]:
             yield on
         finally:
             renewing.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
+            with contextlib.suppress(asyncio.CancelledError, *StoreLost):  # a story may end the servers
                 await renewing
             for store in on.stores.values():
                 store.close()

@@ -33,6 +33,8 @@ ASK_AGAIN_SECONDS: Final = 2.0
 """A cancel or a modification that the broker has not answered is sent again after this."""
 FLATTEN_REQUEST_SECONDS: Final = 3.0
 """A request to flatten that emergency has not recorded after this is not being obeyed: protection goes on."""
+JOURNAL_PAUSE_SECONDS: Final = 30.0
+"""How long openings stop after the disk refused a line of the journal."""
 FAILED_PAUSE_SECONDS: Final = 5.0
 """A modification that the broker refused is tried again after this; the old order stands meanwhile."""
 
@@ -87,6 +89,8 @@ class Desk:
     permission: Permission = field(default_factory=Permission)
     fence: int = 0
     max_quote_age_seconds: float = 5.0
+    journal_failed: float = -JOURNAL_PAUSE_SECONDS
+    """When the disk last refused a line, monotonic."""
     last_change: dict[str, float] = field(default_factory=dict)
     """Intent -> when the broker last said something of it, monotonic."""
 
@@ -126,7 +130,7 @@ class Desk:
                 self.last_change[record.intent_id] = self.clock.monotonic()
             if not changes and cursor is None:
                 return
-            self.journal.append(self._lines(changes))
+            self._journal(changes)
             batch = self.store.batch()
             for record in changes.records.values():
                 batch.put_field(k.LEDGER_ORDERS.at(), record.id, record)
@@ -141,6 +145,19 @@ class Desk:
             if cursor is not None:
                 cursor.keep(batch, Module.EXECUTION)
             await self.store.commit(batch)
+
+    def _journal(self, changes: Changes) -> None:
+        """A disk that does not take the journal stops openings; exits and what the broker says must go on."""
+        try:
+            self.journal.append(self._lines(changes))
+        except OSError as error:
+            self.journal_failed = self.clock.monotonic()
+            self.health.count("journal_failed")
+            self.log.error("journal_failed", error=str(error))
+
+    @property
+    def journal_problem(self) -> bool:
+        return self.clock.monotonic() - self.journal_failed < JOURNAL_PAUSE_SECONDS
 
     async def renew_views(self) -> None:
         batch = self.store.batch()

@@ -432,6 +432,8 @@ class ExecutionManager(StreamModule):
             self.health.waiting(f"broker: {self.connection.problem}")
         elif not desk.settled:
             self.health.waiting("orders are not settled with the broker")
+        elif desk.journal_problem:
+            self.health.degraded("the journal on disk cannot be written: nothing opens")
         elif self.connection.decode_errors or self._garbled:
             self.health.degraded(f"{self.connection.decode_errors + self._garbled} frames of the broker could not be read")
         else:

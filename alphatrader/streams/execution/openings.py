@@ -108,6 +108,8 @@ class Openings:
         )
         if reason is not None:
             raise Refused(reason)
+        if desk.journal_problem:
+            raise Refused("the journal on disk cannot be written")
         if not desk.settled or not desk.orders.ready:
             raise Refused("the broker is not connected, or orders are not settled with it")
         unknown = next((record.id for record in desk.book.open() if record.state == "UNKNOWN"), None)
