@@ -208,7 +208,10 @@ def test_only_prints_that_count_and_only_regular_hours_reach_vpin() -> None:
     folded.apply(trade(3, 7, ts_ns=200), (100, 200))
     folded.apply(trade(4, 8, ts_ns=150), None)
     assert shares(folded) == 0 and folded.counts["prints outside regular hours ignored"] == 3
-    folded.apply(trade(5, 9, ts_ns=199, last=False), (100, 200))
+    # a print without a time, received at some real one
+    assert folded.apply(trade(5, 10**18, ts_ns=0), HOURS) and shares(folded) == 0 and folded.seq == 5
+    assert folded.counts["prints with an impossible time refused"] == 1
+    folded.apply(trade(6, 9, ts_ns=199, last=False), (100, 200))
     assert shares(folded) == 100 and folded.last_price == 10.0
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from alphatrader.contract import keys as k
 from alphatrader.contract.messages.market import Bars, BookEvent, GapEvent, Level, QuoteEvent, Trade
@@ -199,8 +200,10 @@ def test_bad_stream_content_is_refused_counted_and_does_not_stop_it(stage: Stage
         feed = Feed(stage)
         async with stage.running(AnalyticsEngine) as engine:
             stage.servers.store(Module.IBKR).raw("data", "XADD", STREAM.name, "*", "e", b"\xc1 no msgpack")  # type: ignore[arg-type]
+            feed.say(replace(feed.trade(), ts_ns=0))
             feed.say(feed.quote(), feed.trade())
             await until(lambda: engine._meters["SPY"].state.seq == feed.seq, "the good ones")
+            assert engine._meters["SPY"].state.counts["prints with an impossible time refused"] == 1
             assert engine.store.refused["events:market:{symbol}"] == 1
 
     asyncio.run(story())

@@ -36,6 +36,8 @@ VERSION: Final = 1
 """Of the checkpoint: another one is not read."""
 FLOW_SECONDS: Final = 180
 SMOOTHING_NS: Final = 20_000_000_000
+MAX_CLOCK_DIFFERENCE_NS: Final = 3_600_000_000_000
+"""A print stamped farther than this from its reception carries no time at all."""
 _QUOTE_SOURCE_NS: Final = 5_000_000_000
 
 
@@ -134,6 +136,9 @@ class SymbolState(msgspec.Struct):
         self.bid = self.ask = self.bid_size = self.ask_size = self.quote_ns = None
 
     def _trade(self, trade: Trade, session: tuple[int, int] | None) -> None:
+        if abs(trade.ts_ns - trade.received_ns) > MAX_CLOCK_DIFFERENCE_NS:
+            self.note("prints with an impossible time refused")
+            return
         self.trade_ns = trade.received_ns
         if session is None or not session[0] <= trade.ts_ns < session[1]:
             self.note("prints outside regular hours ignored")
