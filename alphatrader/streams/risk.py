@@ -62,6 +62,8 @@ class RiskManager(StreamModule):
         """Intent -> fill -> contracts its entry bought, as executions say."""
         self._account: Account | None = None
         self._signals_fence = 0
+        self._halted = True
+        """Whether a halt stood at the last look."""
         self._miscounts = 0
         self._cursor = Cursor.at_end(STREAMS)
         self._backlog: list[Entry[Any]] = []
@@ -83,6 +85,8 @@ class RiskManager(StreamModule):
             self._hear_fill(fill)
         self._trades = await self.store.fields(k.LEDGER_TRADES.at())
         await self._read_positions()
+        halt = await self.store.get(k.HALT.at())
+        self._halted = halt is None or halt.halted
         latest = await self.store.latest(k.EVENTS_ACCOUNT.at())
         self._account = latest[0] if latest else None
         batch = self.store.batch()
@@ -119,16 +123,16 @@ class RiskManager(StreamModule):
     # -- read
 
     async def _hear(self, entries: list[Entry[Any]]) -> list[Signal]:
-        """Takes in what came, in each stream's order; halts before all else. Returns the new signals."""
+        """Takes in what came, in each stream's order, requests before what was made of them. Returns the new signals."""
         signals = []
-        for event in (entry.event for entry in entries):
+        requests_first = sorted(entries, key=lambda entry: not isinstance(entry.event, ControlRequest))
+        for event in (entry.event for entry in requests_first):
             match event:
                 case ControlRequest(kind="halt" | "flatten"):
-                    halt = await self.store.get(k.HALT.at())
-                    self._state = state.stopped(self._state, event, halt)
+                    self._state = state.stopped(self._state, event, halted=self._halted)
                     self.log.warning("stop_obeyed", by=event.by, reason=event.reason)
                 case HaltEvent():
-                    self._state = state.heard_halt(self._state, event.epoch, halted=event.halted, machine_ns=event.machine_ns)
+                    self._state = state.heard_halt(self._state, event)
                 case Account():
                     self._account = event
                 case OrderEvent():
@@ -202,7 +206,8 @@ class RiskManager(StreamModule):
         if account and account.confirmed and machine_ns - account.machine_ns <= self._limits.max_account_age_seconds * 1e9:
             self._state = state.with_equity(self._state, account.net_liquidation)
         if halt is not None:
-            self._state = state.heard_halt(self._state, halt.epoch, halted=halt.halted, machine_ns=halt.machine_ns)
+            self._state = state.heard_halt(self._state, halt)
+        self._halted = halt is None or halt.halted
         for pnl, field in ((realized, "realized_today"), (unrealized, "unrealized")):
             if pnl is not None and pnl.session == self._state.session and pnl.value is not None and pnl.value.is_finite():
                 self._state = replace(self._state, **{field: pnl.value})
@@ -220,6 +225,7 @@ class RiskManager(StreamModule):
             machine_ns=machine_ns,
             session=session.name,
             session_open=session.contains(now_ns),
+            flat_ns=session.window(session.opens, self.settings.positions.flat_by)[1],
             windows={name: session.window(w.opens, w.closes) for name, w in windows.items() if w.enabled},
             state=self._state,
             halt=halt,

@@ -37,6 +37,7 @@ def picture(**changes: Any) -> Picture:
         machine_ns=MACHINE_NS,
         session=SESSION,
         session_open=True,
+        flat_ns=NOW_NS + 7200 * SECOND,
         windows={"0DTE": (NOW_NS, NOW_NS + 3600 * SECOND)},
         state=books.with_equity(books.first(SESSION, NOW_NS), D(100_000)),
         halt=Halt(False, False, 4, "", "operator", NOW_NS, MACHINE_NS),
@@ -100,7 +101,7 @@ TABLE: list[tuple[str, Picture, Picture]] = [
     ("buying power", power(D(900), old(60)), power(D(900), old(60.1))),
     ("buying power", picture(), picture(buying_power=None)),
     ("buying power", picture(), power(D("NaN"), MACHINE_NS)),
-    ("account", picture(account=account(machine_ns=old(60))), picture(account=account(machine_ns=old(60.1)))),
+    ("account", picture(account=account(machine_ns=old(10))), picture(account=account(machine_ns=old(10.1)))),
     ("account", picture(), picture(account=account(confirmed=False))),
     ("account", picture(), picture(account=None)),
     ("positions", picture(), picture(summary=None)),
@@ -109,11 +110,14 @@ TABLE: list[tuple[str, Picture, Picture]] = [
     ("halt", picture(), picture(halt=None)),
     ("halt", picture(), picture(halt=Halt(True, False, 4, "why", "x", NOW_NS, MACHINE_NS))),
     ("halt", picture(), picture(halt=Halt(False, True, 4, "why", "x", NOW_NS, MACHINE_NS))),
-    ("halt", picture(), with_state(stop=Stop("operator", "test", MACHINE_NS, 4, False))),
+    ("halt", picture(), with_state(stop=Stop("operator", "test", MACHINE_NS, False))),
     ("latch", picture(), with_state(latched="daily loss: 2000 of 2000")),
     ("session", picture(), picture(session_open=False)),
     ("window", picture(windows={"0DTE": (NOW_NS, NOW_NS + 1)}), picture(windows={"0DTE": (NOW_NS - 1, NOW_NS)})),
     ("window", picture(), picture(windows={})),
+    ("expiry", picture(flat_ns=NOW_NS + 1), picture(flat_ns=NOW_NS)),
+    ("expiry", picture(session="2026-11-17", flat_ns=NOW_NS), picture(session="2026-11-19")),
+    ("account", picture(), picture(account=account(machine_ns=old(-1.1)))),
 ]  # fmt: skip
 
 

@@ -49,20 +49,30 @@ def test_a_new_session_clears_the_latch_and_carries_what_was_unrealized() -> Non
     assert books.rolled(replace(state, latched="drawdown: x"), "2026-11-19", 9).peak_equity is None
 
 
+def change(halted: bool, machine_ns: int) -> Halt:
+    return Halt(halted, False, 5, "", "emergency", machine_ns, machine_ns)
+
+
 def test_a_stop_ends_only_after_its_halt_was_recorded_and_lifted() -> None:
     request = ControlRequest("r", "halt", "operator", "test", 100, 100)
-    running = Halt(False, False, 4, "", "", 0, 0)
-    state = books.stopped(books.first("d", 0), request, running)
-    # a resume that was on its way is not the end of it
-    assert books.heard_halt(state, 5, halted=False, machine_ns=101).stop is not None
-    recorded = books.heard_halt(state, 5, halted=True, machine_ns=101)
+    state = books.stopped(books.first("d", 0), request, halted=False)
+    # what stood before, and a resume that was on its way, are not the end of it
+    assert books.heard_halt(state, change(False, 99)).stop is not None
+    assert books.heard_halt(state, change(False, 101)).stop is not None
+    recorded = books.heard_halt(state, change(True, 102))
     assert recorded.stop is not None and recorded.stop.recorded
-    assert books.heard_halt(recorded, 5, halted=False, machine_ns=102).stop is not None
-    assert books.heard_halt(recorded, 6, halted=False, machine_ns=103).stop is None
+    assert books.heard_halt(recorded, change(False, 103)).stop is None
 
 
 def test_a_stop_while_halted_ends_with_the_next_resume() -> None:
     request = ControlRequest("r", "halt", "operator", "test", 100, 100)
-    state = books.stopped(books.first("d", 0), request, Halt(True, False, 4, "", "", 0, 0))
-    assert books.heard_halt(state, 5, halted=False, machine_ns=99).stop is not None
-    assert books.heard_halt(state, 5, halted=False, machine_ns=101).stop is None
+    state = books.stopped(books.first("d", 0), request, halted=True)
+    assert books.heard_halt(state, change(False, 99)).stop is not None
+    assert books.heard_halt(state, change(False, 101)).stop is None
+
+
+def test_a_stop_whose_record_was_missed_ends_with_a_resume_well_after_it() -> None:
+    request = ControlRequest("r", "halt", "operator", "test", 100, 100)
+    state = books.stopped(books.first("d", 0), request, halted=False)
+    assert books.heard_halt(state, change(False, 100 + 2_000_000_000)).stop is not None
+    assert books.heard_halt(state, change(False, 101 + 2_000_000_000)).stop is None

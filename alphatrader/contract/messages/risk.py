@@ -100,15 +100,13 @@ class Reservation(Message, frozen=True):
 
 
 class Stop(Message, frozen=True):
-    """A halt that somebody asked for and risk obeys before emergency has recorded it. Ends with a later epoch that says so."""
+    """A halt that somebody asked for and risk obeys before emergency has recorded it. Ends when emergency lifts it."""
 
     by: str
     reason: str
     machine_ns: int
-    epoch: int
-    """The halt epoch known when it was asked for; -1: none was."""
     recorded: bool
-    """Emergency's halt has been seen; only after that may a later epoch end it."""
+    """Emergency's halt has been seen."""
 
 
 class RiskState(Message, frozen=True):

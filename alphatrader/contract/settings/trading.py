@@ -89,6 +89,9 @@ class Risk(Section, frozen=True):
     approval_seconds: Annotated[float, Meta(gt=0, le=1, description="How long an approval is worth acting on.")] = 1.0
     lease_renew_seconds: Annotated[float, Meta(gt=0, le=1, description="How often the lease is renewed; it lives 3 s.")] = 1.0
     max_signal_age_seconds: Annotated[Seconds, Meta(description="An older signal is refused, machine time.")] = 5.0
+    max_broker_silence_seconds: Annotated[
+        Seconds, Meta(description="Without a statement of the account for this long, what the broker holds is unknown.")
+    ] = 10.0
     max_positions_age_seconds: Annotated[
         Seconds, Meta(description="`positions:summary` older than this: nobody watches the positions, nothing is opened.")
     ] = 5.0

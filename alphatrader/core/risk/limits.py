@@ -58,7 +58,7 @@ def account(picture: Picture, limits: Risk) -> Reading:
         return Reading(False, "the account is not known yet")
     if not known.confirmed:
         return Reading(False, "the broker has not confirmed positions and orders")
-    return _fresh(picture, known.machine_ns, limits.max_account_age_seconds)
+    return _fresh(picture, known.machine_ns, limits.max_broker_silence_seconds)
 
 
 def positions(picture: Picture, limits: Risk) -> Reading:
@@ -81,7 +81,7 @@ def unknown_orders(picture: Picture, _limits: Risk) -> Reading:
 
 def _fresh(picture: Picture, machine_ns: int, most_seconds: float) -> Reading:
     age = picture.age_seconds(machine_ns)
-    return Reading(age <= most_seconds, f"{age:.1f} of {most_seconds:g} s old")
+    return Reading(-1.0 <= age <= most_seconds, f"{age:.1f} of {most_seconds:g} s old")
 
 
 # -- What latches -------------------------------------------------------------------------------------------------------------
@@ -130,6 +130,11 @@ def window(picture: Picture, _limits: Risk, signal: Signal) -> Reading:
         return Reading(False, f"{signal.strategy} is not enabled")
     inside = span[0] <= picture.ts_ns < span[1]
     return Reading(inside, f"{signal.strategy} is {'inside' if inside else 'outside'} its window")
+
+
+def expiry(picture: Picture, _limits: Risk, signal: Signal) -> Reading:
+    left = signal.contract.expiry > picture.today or (signal.contract.expiry == picture.today and picture.ts_ns < picture.flat_ns)
+    return Reading(left, f"expires {signal.contract.expiry}, {'in time' if left else 'already to be flat'}")
 
 
 def signal_age(picture: Picture, limits: Risk, signal: Signal) -> Reading:
@@ -181,6 +186,7 @@ LATCHING: Final[dict[str, Limit]] = {
 OPENING: Final[dict[str, Limit]] = {"session": session, **LATCHING, "positions and opening orders": places}
 FOR_SIGNAL: Final[dict[str, SignalLimit]] = {
     "window": window,
+    "expiry": expiry,
     "signal age": signal_age,
     "prices": prices,
     "positions a symbol": symbol_places,

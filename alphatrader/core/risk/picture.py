@@ -20,6 +20,8 @@ class Picture:
     session: str
     """The session that values of this instant belong to."""
     session_open: bool
+    flat_ns: int
+    """From here on nothing that expires today may be held."""
     windows: Mapping[str, tuple[int, int]]
     """Strategy -> its window in this session, half-open, for those that are enabled."""
     state: RiskState
@@ -34,6 +36,11 @@ class Picture:
     pending_usd: Decimal
     """Premium of approvals that the broker's buying power may not know yet."""
     unknown_orders: tuple[str, ...]
+
+    @property
+    def today(self) -> str:
+        """The session as expiries are written, YYYYMMDD."""
+        return self.session.replace("-", "")
 
     def age_seconds(self, machine_ns: int) -> float:
         return (self.machine_ns - machine_ns) / SECOND

@@ -13,9 +13,11 @@ from typing import Final
 from msgspec.structs import replace
 
 from alphatrader.contract.messages.positions import ClosedTrade
-from alphatrader.contract.messages.risk import ControlRequest, Halt, RiskState, Stop
+from alphatrader.contract.messages.risk import ControlRequest, Halt, HaltEvent, RiskState, Stop
 
 DRAWDOWN: Final = "drawdown"
+UNREAD_NS: Final = 2_000_000_000
+"""A halt lifted sooner after a request than this may have been lifted by somebody who had not read the request."""
 
 
 def first(session: str, ts_ns: int) -> RiskState:
@@ -72,23 +74,17 @@ def consecutive_losses(trades: Iterable[ClosedTrade], session: str) -> int:
     return losses
 
 
-def stopped(state: RiskState, request: ControlRequest, halt: Halt | None) -> RiskState:
-    """Obeys a request to halt or flatten at once; emergency records it in its own time."""
-    stop = Stop(
-        by=request.by,
-        reason=request.reason,
-        machine_ns=request.machine_ns,
-        epoch=halt.epoch if halt else -1,
-        recorded=halt is not None and halt.halted,
-    )
-    return replace(state, stop=stop)
+def stopped(state: RiskState, request: ControlRequest, *, halted: bool) -> RiskState:
+    """Obeys a request to halt or flatten at once; emergency records it in its own time. `halted`: whether a halt stood before."""
+    return replace(state, stop=Stop(request.by, request.reason, request.machine_ns, recorded=halted))
 
 
-def heard_halt(state: RiskState, epoch: int, *, halted: bool, machine_ns: int) -> RiskState:
-    """A halt's change: the recorded halt first, then a later epoch without it ends a stop."""
+def heard_halt(state: RiskState, change: Halt | HaltEvent) -> RiskState:
+    """A halt recorded after the request is the stop's; what lifts a halt after that ends the stop."""
     stop = state.stop
-    if stop is None or epoch <= stop.epoch:
+    if stop is None or change.machine_ns <= stop.machine_ns:
         return state
-    if halted:
-        return replace(state, stop=replace(stop, recorded=True, epoch=epoch))
-    return replace(state, stop=None) if stop.recorded and machine_ns > stop.machine_ns else state
+    if change.halted:
+        return replace(state, stop=replace(stop, recorded=True))
+    read_by_then = change.machine_ns - stop.machine_ns > UNREAD_NS
+    return replace(state, stop=None) if stop.recorded or read_by_then else state
