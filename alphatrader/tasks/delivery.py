@@ -1,7 +1,7 @@
-"""Delivery: what is due in the queues goes to each recipient once, through Discord and Telegram, and the ledger says how it ended.
+"""Delivery: what is due in the queues goes to each recipient once, through Discord and Telegram; the ledger says how it ended.
 
-`delivery.deliver(queue)` is woken by a countdown task of the distributor; `delivery.sweep()` is beat's, every 5 s, and finds what a
-lost wake-up or a dead worker left. Reads the tiers' queues, `telegram:signals:{symbol}:queue`, `telegram:analysis:queue` and
+`delivery.deliver(queue)` is woken by a countdown task of the distributor; `delivery.sweep()` is beat's, every 5 s, and finds what
+a lost wake-up or a dead worker left. Reads the tiers' queues, `telegram:signals:{symbol}:queue`, `telegram:analysis:queue` and
 `telegram:user:{id}:tier`; writes `ledger:delivery`; takes an entry from its queue when all its recipients have ended. Not a byte
 leaves before the due market time: it is read again before each send. The ledger's line is claimed before the send (HSETNX), so
 that of several threads and workers one sends.
@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cache
 from typing import Any, Final
 
@@ -39,6 +38,8 @@ from alphatrader.runtime.store import Store
 QUEUES: Final = (k.PREMIUM_QUEUE, k.BASIC_QUEUE, k.FREE_QUEUE, k.TELEGRAM_ANALYSIS_QUEUE)
 EARLY_SECONDS: Final = 2.0
 """Machine time. A task woken this little before an entry's time came for that entry, and comes again."""
+AT_ONCE: Final = 100
+"""Entries read in one pass."""
 TROUBLE_SECONDS: Final = 900.0
 """Machine time for which a lost or refused message keeps the worker degraded."""
 RETRY: Final = "#retry"
@@ -54,7 +55,7 @@ class Courier:
         self._discord = DiscordBot(settings.vendors, clock.machine_ns)
         token = secrets.get("telegram_token")
         self._telegram = TelegramSender(settings.vendors, token, clock.machine_ns) if token else None
-        self._gates: dict[str, threading.Lock] = {}
+        self._busy: set[str] = set()
         self._again: set[str] = set()
         self._guard = threading.Lock()
         self._troubles: deque[tuple[int, str]] = deque(maxlen=50)
@@ -63,15 +64,19 @@ class Courier:
 
     def drain(self, queue: BoundKey[Delivery]) -> float | None:
         """Delivers what is due. Returns machine seconds until the next entry's time, None when there is none to come."""
-        with self._alone(queue.name) as mine:
-            while mine:
-                with self._guard:
-                    self._again.discard(queue.name)
-                self._pass(queue)
-                with self._guard:
-                    if queue.name not in self._again:
+        if self._enter(queue.name):
+            try:
+                while True:
+                    self._pass(queue)
+                    if self._leave(queue.name):
                         break
-        return self._seconds_to_next(queue)
+            except BaseException:
+                with self._guard:
+                    self._busy.discard(queue.name)
+                raise
+        upcoming = self._store.next_due_ns(queue)
+        # A queue's score is its due time cut to a millisecond.
+        return None if upcoming is None else self._clock.machine_seconds_until(upcoming + 1_000_000)
 
     def overdue(self) -> list[BoundKey[Delivery]]:
         """The queues that hold something due."""
@@ -80,28 +85,32 @@ class Courier:
         now_ns = self._clock.market_ns()
         return [queue for queue in queues if (due := self._store.next_due_ns(queue)) is not None and due <= now_ns]
 
-    @contextmanager
-    def _alone(self, name: str) -> Iterator[bool]:
+    def _enter(self, name: str) -> bool:
         """One thread of this process at a queue. Who comes second leaves word that there may be more, and goes."""
         with self._guard:
-            gate = self._gates.setdefault(name, threading.Lock())
-            mine = gate.acquire(blocking=False)
-            if not mine:
+            if name in self._busy:
                 self._again.add(name)
-        try:
-            yield mine
-        finally:
-            if mine:
-                gate.release()
+                return False
+            self._busy.add(name)
+            return True
+
+    def _leave(self, name: str) -> bool:
+        """False where somebody has left word."""
+        with self._guard:
+            if name in self._again:
+                self._again.discard(name)
+                return False
+            self._busy.discard(name)
+            return True
 
     def _pass(self, queue: BoundKey[Delivery]) -> None:
-        due = self._store.due(queue, self._clock.market_ns())
+        due = self._store.due(queue, self._clock.market_ns(), AT_ONCE)
         users = self._users() if due and queue.key not in QUEUES[:3] else {}
         waiting = [delivery.id for delivery in due]
         held: set[str] = set()
         for delivery in due:
             if self._clock.market_ns() < delivery.due_ns:
-                continue  # the queue's score is its due time, cut to a millisecond
+                continue
             ended = True
             for recipient in self._recipients(queue, delivery, users, waiting):
                 if recipient in held or not self._tell(delivery, recipient):
@@ -112,10 +121,9 @@ class Courier:
                 batch.take(queue, delivery)
                 self._store.commit(batch)
                 waiting.remove(delivery.id)
-
-    def _seconds_to_next(self, queue: BoundKey[Delivery]) -> float | None:
-        upcoming = self._store.next_due_ns(queue)
-        return None if upcoming is None else self._clock.machine_seconds_until(upcoming)
+        if len(due) == AT_ONCE and len(waiting) < len(due):
+            with self._guard:
+                self._again.add(queue.name)
 
     # -- who
 
@@ -129,8 +137,9 @@ class Courier:
     def _users(self) -> dict[str, Tier]:
         """Telegram users and their tiers, as they are now."""
         bounds = list(self._store.scan(k.TELEGRAM_TIER))
+        tiers_held = self._store.get_many(bounds)
         users: dict[str, Tier] = {}
-        for bound, held in zip(bounds, self._store.get_many(bounds), strict=True):
+        for bound, held in zip(bounds, tiers_held, strict=True):
             user = (bound.key.parse(bound.name) or {}).get("id", "")
             if not user.isdigit():
                 self._health.count("refused telegram user ids")
