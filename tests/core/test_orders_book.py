@@ -158,7 +158,8 @@ def test_an_error_makes_an_order_unknown_and_only_the_broker_settles_it() -> Non
         ("UNKNOWN", snapshot(completed=(listed("Cancelled", order_id=0),)), "CANCELLED"),
         ("UNKNOWN", snapshot(completed=(listed("Filled", order_id=0),)), "FILLED"),
         ("UNKNOWN", snapshot(completed=(listed("Inactive", order_id=0),)), "REJECTED"),
-        ("WORKING", snapshot(asked=10), "EXPIRED"),
+        ("WORKING", snapshot(asked=10), "UNKNOWN"),
+        ("WORKING", snapshot(asked=-1), "WORKING"),
         ("CANCELLED", snapshot(asked=10), "CANCELLED"),
     ],
 )

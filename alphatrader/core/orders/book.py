@@ -188,6 +188,8 @@ class OrderBook:
 
     def _say(self, record: OrderRecord, word: Word, now: Now, reason: str | None) -> None:
         state = after(record.state, word)
+        if state == "WORKING":
+            self._errors.pop(record.id, None)
         if state != record.state:
             done = {} if is_open(state) else {"remaining": 0}
             self.change(record.id, now, state=state, reason=reason or (None if state != "UNKNOWN" else record.reason), **done)
@@ -235,6 +237,11 @@ class OrderBook:
             self._say(self.records[record.id], "rejected" if word == "unclear" else word, now, error)
         elif self.fills.filled(record.id)[0] >= record.quantity:
             self._count_fills(record, now)
+        elif asked_machine_ns < record.machine_ns:
+            pass  # the lists are older than the order's last change
+        elif record.state == "WORKING":
+            # Ended orders may reach the list of completed ones late: in doubt first, gone only when asked again.
+            self.change(record.id, now, state="UNKNOWN", reason="the broker does not list it as open")
         elif asked_machine_ns - record.machine_ns >= (0 if record.id in self._errors else GONE_AFTER_NS):
             error = self._errors.get(record.id)
             self._say(record, "rejected" if error else "gone", now, error or "the broker knows no such order")

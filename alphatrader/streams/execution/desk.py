@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from alphatrader.clients.ibkr.orders import BrokerOrders
 from alphatrader.contract import keys as k
-from alphatrader.contract.messages.market import ContractQuote
+from alphatrader.contract.messages.market import ContractQuote, OptionRef, Wanted
 from alphatrader.contract.messages.orders import OrderEvent, OrderRecord
 from alphatrader.contract.messages.risk import Halt, Lease
 from alphatrader.contract.modules import Module
@@ -89,6 +89,8 @@ class Desk:
     permission: Permission = field(default_factory=Permission)
     fence: int = 0
     max_quote_age_seconds: float = 5.0
+    wanted: tuple[OptionRef, ...] | None = None
+    """The contracts last asked for."""
     journal_failed: float = -JOURNAL_PAUSE_SECONDS
     """When the disk last refused a line, monotonic."""
     last_change: dict[str, float] = field(default_factory=dict)
@@ -158,6 +160,14 @@ class Desk:
     @property
     def journal_problem(self) -> bool:
         return self.clock.monotonic() - self.journal_failed < JOURNAL_PAUSE_SECONDS
+
+    async def want_quotes(self, contracts: tuple[OptionRef, ...]) -> None:
+        """Asks for the quotes that open orders and holdings are priced from."""
+        if contracts != self.wanted:
+            batch = self.store.batch()
+            batch.put(k.WANTED.at(module=Module.EXECUTION), Wanted(contracts, self.clock.machine_ns()))
+            await self.store.commit(batch)
+            self.wanted = contracts
 
     async def renew_views(self) -> None:
         batch = self.store.batch()

@@ -79,8 +79,14 @@ class Exits:
                 if quantity > ours:
                     held[position_id] = Holding(position_id, con_id, wanted.contract.symbol, wanted.contract, quantity - ours)
                     intents_alive.add(position_id)
+        await self._want_quotes(held)
         for intent_id in intents_alive:
             await self._tend(intent_id, held.get(intent_id))
+
+    async def _want_quotes(self, held: dict[str, Holding]) -> None:
+        contracts = {h.con_id: h.contract for h in held.values() if h.contract is not None}
+        contracts |= {r.contract.con_id: r.contract for r in self._desk.book.open() if r.contract.con_id is not None}
+        await self._desk.want_quotes(tuple(contracts[con_id] for con_id in sorted(contracts)))
 
     async def _tend(self, intent_id: str, holding: Holding | None) -> None:
         desk = self._desk
