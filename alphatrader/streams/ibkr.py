@@ -37,6 +37,9 @@ UPKEEP_SECONDS: Final = 0.5
 SILENT_SECONDS: Final = 15.0
 """In a session, a line silent this long is asked for anew; the wait doubles each time."""
 HISTORY_CHECK_SECONDS: Final = 30.0
+MENDING: Final = "mend depth"
+MEND_SECONDS: Final = 5.0
+"""A broken book is asked for anew at once, but not more often than this."""
 FARM_SECONDS: Final = 5.0
 """A data farm must be down this long to be told: it flaps."""
 LIMIT_PAUSE_SECONDS: Final = 2.0
@@ -220,7 +223,8 @@ class IBKRIngestion(StreamModule):
                 self._allocation.refused(s.kind, s.name, now, retry_seconds=LIMIT_PAUSE_SECONDS)
             else:
                 self._allocation.refused(s.kind, s.name, now)
-            self._options.pop(s.name, None)
+            if self._options.pop(s.name, None) is not None and code == broker.UNKNOWN_CONTRACT:
+                self._names.forget(int(s.name))
             if feed is not None and s.kind == Kind.DEPTH:
                 feed.set_depth(False)
             if feed is not None and s.kind == Kind.TICKS:
@@ -435,7 +439,8 @@ class IBKRIngestion(StreamModule):
         """Asks anew for what is broken, and for what is silent though the market is open."""
         in_session = self.calendar.at(self.clock.market_ns()) is not None
         for symbol, feed in self._feeds.items():
-            if feed.depth_broken:
+            if feed.depth_broken and self._allocation.may_ask(MENDING, symbol, now):
+                self._allocation.refused(MENDING, symbol, now, retry_seconds=MEND_SECONDS)
                 feed.gap(f"depth resubscribed: {feed.depth_broken}", depth_only=True)
                 subscriptions.reopen(Kind.DEPTH, symbol)
             if feed.ticks_broken:

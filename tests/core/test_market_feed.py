@@ -93,8 +93,12 @@ def test_without_depth_the_book_is_the_quote_and_says_so() -> None:
 def test_a_side_that_does_not_exist_is_none_never_zero() -> None:
     story = Story()
     story.quote(100.0, 100.02)
+    story.feed.tick_price(1, 0.0, 0)
+    assert story.feed.last().bid is None
     story.feed.tick_price(1, -1.0, 0)
+    story.feed.tick_price(7, -37.63, 0)  # crude oil's low of 20 April 2020: a price, though below nothing
     last = story.feed.last()
+    assert last.low == -37.63
     assert last.bid is None and last.bid_size is None and last.ask == 100.02
     assert story.feed.book(0.0).reason == "no bid"
 
@@ -218,6 +222,16 @@ def test_a_minute_is_folded_only_when_it_was_heard_from_its_start() -> None:
     assert [b.ts_ns for b in fold.minutes] == [START + s * NS for s in (-120, -60, 60, 120)]
     fold.load([bar(s) for s in (-120, -60, 0, 60, 120, 180)], START + 185 * NS)
     assert not fold.hole and [b.ts_ns for b in fold.minutes] == [START + s * NS for s in (-120, -60, 0, 60, 120)]
+
+
+def test_a_break_of_the_feed_is_a_hole_in_the_minutes() -> None:
+    fold = BarFold()
+    fold.load([bar(-60)], START)
+    fold.add(bar(0))
+    fold.broken()
+    # when bars come again exactly with a minute, then those in between are still missed
+    completed = [fold.add(bar(seconds)) for seconds in range(300, 365, 5)]
+    assert fold.hole and any(completed)
 
 
 def test_a_bar_is_the_whole_of_its_parts() -> None:

@@ -201,6 +201,22 @@ def test_an_option_that_does_not_exist_harms_nothing(servers: Servers, tmp_path:
     asyncio.run(story())
 
 
+def test_a_con_id_the_broker_no_longer_knows_is_looked_up_anew(servers: Servers, tmp_path: Path) -> None:
+    async def story() -> None:
+        stale = OptionRef("SPY", "20261218", 600.0, "C", con_id=123_456)
+        store = servers.async_store(Module.IBKR)
+        batch = store.batch()
+        batch.put_field(k.CONTRACTS.at(), stale.occ, stale)
+        await store.commit(batch)
+        await store.close()
+        async with ingestion(servers, tmp_path) as s:
+            await s.want(Module.SIGNALS, occ(600.0))
+            con_id = s.running.market.option(600.0, "C").con_id
+            await s.seen(lambda: s.get(k.QUOTES, con_id=con_id))
+
+    asyncio.run(story())
+
+
 def test_held_contracts_come_first_when_lines_are_short(servers: Servers, tmp_path: Path) -> None:
     async def story() -> None:
         # SPY, AAPL and ES can be had in this market: two options are left of five lines

@@ -55,6 +55,11 @@ class OptionNames:
         waiting = self._monotonic() < self._again_at.get(occ, float("-inf"))
         return not waiting and occ not in self._asking and len(self._asking) < AT_ONCE
 
+    def forget(self, con_id: int) -> None:
+        """The broker does not know this conId any more: the option is asked for by its terms again."""
+        for occ in [occ for occ, ref in self.known.items() if ref.con_id == con_id]:
+            del self.known[occ]
+
     def stop(self) -> None:
         for task in self._asking.values():
             task.cancel()

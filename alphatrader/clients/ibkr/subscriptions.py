@@ -27,7 +27,8 @@ RESET: Final = 317
 """Empty the book: a new one follows on the same request."""
 ASK_AGAIN: Final = frozenset({316, 10225})
 """Depth was halted (316), or a bust ended the 5-second bars (10225): dead until asked for again."""
-REFUSED: Final = frozenset({200, 300, 310, 320, 321, 322, 354, 10092, 10168, 10186, 10189})
+UNKNOWN_CONTRACT: Final = 200
+REFUSED: Final = frozenset({UNKNOWN_CONTRACT, 300, 310, 320, 321, 322, 354, 10092, 10168, 10186, 10189})
 """This request will give nothing: no such contract, no permission, not offered."""
 ADVISORY: Final = frozenset({2152, 10089, 10090, 10167})
 """Part of the data is not subscribed; the rest comes."""

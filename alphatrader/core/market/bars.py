@@ -47,8 +47,8 @@ class BarFold:
         self.hole = False
 
     def broken(self) -> None:
-        """The feed broke: the minute that is open is not whole."""
-        self._open, self._heard_from_ns = [], None
+        """The feed broke: the minute that is open is not whole, and others may be missing."""
+        self._open, self._heard_from_ns, self.hole = [], None, True
 
     def add(self, bar: Bar) -> bool:
         """The next 5-second bar; True when it completed a minute."""

@@ -1,6 +1,6 @@
 """Top of book, day's statistics and greeks, folded from the broker's ticks.
 
-Tick types are IBKR's ("Available Tick Types"). A side that does not exist arrives as price -1 with size 0 and becomes None;
+Tick types are IBKR's ("Available Tick Types"). A side that does not exist arrives as price -1 or 0 with size 0 and becomes None;
 what is not a number never enters.
 """
 
@@ -61,7 +61,7 @@ class QuoteFold:
         if name is None:
             return None
         checked(name, price, MOST_PRICE)
-        absent = price == -1 and not size
+        absent = not size and (price == -1 or (price == 0 and name in ("bid", "ask")))
         changed = self._set(name, None if absent else price)
         size_name = _SIZE_OF_PRICE.get(tick)
         if size_name is not None:
