@@ -8,6 +8,7 @@ as bars of symbols are there that the last run had not. A symbol's failure does 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -41,6 +42,24 @@ KEYS: Final[dict[str, Key[Any]]] = {
     "mm_profiles": k.DISCOVERED_MM_PROFILES,
     "vol_regimes": k.DISCOVERED_VOL_REGIMES,
 }
+
+
+def read(path: Path) -> Found:
+    """Raises FoundError, which names file and field."""
+    try:
+        return files.parse(path.read_text())
+    except (OSError, UnicodeDecodeError, FoundError) as error:
+        raise FoundError(f"{path.name}: {error}") from error
+
+
+def write(path: Path, found: Found) -> None:
+    """Whole or not at all."""
+    beside = path.with_suffix(".new")
+    with beside.open("w") as file:
+        file.write(files.render(found))
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(beside, path)
 
 
 class ParameterDiscovery:
@@ -88,7 +107,7 @@ class ParameterDiscovery:
             correlation_matrix=self._correlate(bars, known.correlation_matrix),
             **computed,
         )
-        files.write(self._path, found)
+        write(self._path, found)
         self._publish(found)
         seconds = round(self._clock.monotonic() - started, 2)
         self._progress("done", len(self.symbols), None, seconds=seconds)
@@ -165,10 +184,10 @@ class ParameterDiscovery:
         """The mode's own values, or the seed. A broken file is refused, told, and not read again as if it were good."""
         if self._path.exists():
             try:
-                return files.read(self._path)
+                return read(self._path)
             except FoundError as error:
                 self._log.error("discovered_refused", error=str(error), instead=self._seed.name)
-        return files.read(self._seed)
+        return read(self._seed)
 
     def _publish(self, found: Found) -> None:
         maps, matrix = files.messages(found, self._clock.market_ns())

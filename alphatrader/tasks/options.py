@@ -27,7 +27,7 @@ from alphatrader.contract.settings import Settings
 from alphatrader.core.options.assessment import Assessed, assess
 from alphatrader.runtime.budget import CallBudget
 from alphatrader.runtime.calendar import NORMAL_CLOSE, Calendar, CalendarError
-from alphatrader.runtime.celery_app import app, context, store
+from alphatrader.runtime.celery_app import app, context, heartbeat, store
 from alphatrader.runtime.clock import SECOND, Clock, exchange_instant
 from alphatrader.runtime.store import Store
 
@@ -210,6 +210,10 @@ class AlphaVantageIngestion:
             self._log.info("chain_back", symbol=symbol, after=state.refusal)
         state.refusal = reason
 
+    def refusing(self) -> dict[str, str]:
+        """The symbols without a fresh chain, with the reason."""
+        return {symbol: state.refusal for symbol, state in self._symbols.items() if state.refusal}
+
     def _tell_state(self) -> None:
         now_ns = self._clock.machine_ns()
         ages = {
@@ -224,7 +228,7 @@ class AlphaVantageIngestion:
                 "breaker": self._client.breaker.state,
                 "refused": dict(self._client.refused),
                 "age_seconds": ages,
-                "refusing": {symbol: state.refusal for symbol, state in self._symbols.items() if state.refusal},
+                "refusing": self.refusing(),
             },
         )
         self._store.commit(batch)
@@ -256,6 +260,11 @@ def ingestion() -> AlphaVantageIngestion:
 def pull_all() -> None:
     """Beat's tick, every `options.refresh_seconds`."""
     ingestion().pull_all()
+    refusing = ingestion().refusing()
+    if refusing:
+        heartbeat().degraded(f"no fresh chain of {', '.join(refusing)}: {', '.join(sorted(set(refusing.values())))}")
+    else:
+        heartbeat().ready()
 
 
 @app.task(name="options.refresh")  # type: ignore[untyped-decorator]

@@ -18,7 +18,7 @@ from alphatrader.contract.messages.market import Bar, Bars, Trade
 from alphatrader.contract.modules import Module
 from alphatrader.core.discovery import found as files
 from alphatrader.runtime.clock import Clock
-from alphatrader.tasks.discovery import SEED, ParameterDiscovery
+from alphatrader.tasks.discovery import SEED, ParameterDiscovery, read, write
 from tests.support.servers import Servers
 from tests.support.vendors import MONDAY_TEN_NS
 
@@ -84,7 +84,7 @@ def test_as_soon_as_bars_are_there_values_are_computed_and_kept_in_the_modes_own
     assert matrix.symbols == ("SPY", "QQQ", "ES") and "TSLA (0 returns)" in matrix.fallback
     assert all(abs(matrix.matrix[i][j] - 0.5) < 0.25 for i in range(3) for j in range(3) if i != j)
     # and the file holds the same
-    found = files.read(tmp_path / "discovered.yaml")
+    found = read(tmp_path / "discovered.yaml")
     assert found.vpin_bucket_size == bucket and found.with_history == ("SPY", "QQQ", "ES")
     assert seen(servers, k.DISCOVERED_PROGRESS)["state"] == "done"
     # when nothing new is there, nothing is computed again; with another symbol it is
@@ -143,29 +143,29 @@ def test_a_broken_file_is_refused_and_the_seed_serves(servers: Servers, tmp_path
     path = tmp_path / "discovered.yaml"
     path.write_text(content)
     with pytest.raises(files.FoundError, match=r"discovered\.yaml"):
-        files.read(path)
+        read(path)
     discovery(servers, tmp_path).republish()
     assert seen(servers, MAPS[0]).by_symbol["SPY"].fallback == "seed"
 
 
 def test_a_matrix_of_the_wrong_shape_is_refused(tmp_path: Path) -> None:
-    seed = files.read(SEED)
+    seed = read(SEED)
     matrix = msgspec.structs.replace(seed.correlation_matrix, matrix=seed.correlation_matrix.matrix[:-1])
-    files.write(tmp_path / "found.yaml", msgspec.structs.replace(seed, correlation_matrix=matrix))
+    write(tmp_path / "found.yaml", msgspec.structs.replace(seed, correlation_matrix=matrix))
     with pytest.raises(files.FoundError, match="20 by 20"):
-        files.read(tmp_path / "found.yaml")
+        read(tmp_path / "found.yaml")
 
 
 def test_the_file_comes_back_as_it_was_written(tmp_path: Path) -> None:
-    seed = files.read(SEED)
-    files.write(tmp_path / "found.yaml", seed)
-    assert files.read(tmp_path / "found.yaml") == seed
+    seed = read(SEED)
+    write(tmp_path / "found.yaml", seed)
+    assert read(tmp_path / "found.yaml") == seed
     assert [path.name for path in tmp_path.iterdir()] == ["found.yaml"]
     assert stat.S_ISREG((tmp_path / "found.yaml").stat().st_mode)
 
 
 def test_every_symbol_of_the_settings_has_a_seed(servers: Servers, tmp_path: Path) -> None:
-    seed = files.read(SEED)
+    seed = read(SEED)
     symbols = set(discovery(servers, tmp_path).symbols)
     assert all(set(getattr(seed, name)) == symbols for name in files.PARAMETERS)
     assert set(seed.correlation_matrix.symbols) == symbols

@@ -5,8 +5,6 @@ Light: no scientific package is imported here.
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -38,37 +36,31 @@ PARAMETERS: Final = ("vpin_bucket_size", "lookback_bars", "mm_profiles", "vol_re
 
 
 class FoundError(ValueError):
-    """The file is missing or is not what it should be."""
+    """The text is not what it should be."""
 
 
-def read(path: Path) -> Found:
+def parse(text: str) -> Found:
     """Raises FoundError, which names the field."""
     try:
-        tree = yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 a safe loader
+        tree = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 a safe loader
         found = msgspec.convert(tree, Found)
-    except (OSError, yaml.YAMLError, msgspec.ValidationError, UnicodeDecodeError) as error:
-        raise FoundError(f"{path.name}: {error}") from error
+    except (yaml.YAMLError, msgspec.ValidationError) as error:
+        raise FoundError(str(error)) from error
     matrix = found.correlation_matrix
     if any(len(row) != len(matrix.symbols) for row in (matrix.matrix, *matrix.matrix)):
-        raise FoundError(f"{path.name}: correlation_matrix.matrix is not {len(matrix.symbols)} by {len(matrix.symbols)}")
+        raise FoundError(f"correlation_matrix.matrix is not {len(matrix.symbols)} by {len(matrix.symbols)}")
     return found
 
 
-def write(path: Path, found: Found) -> None:
-    """Whole or not at all."""
-    beside = path.with_suffix(".new")
-    with beside.open("w") as file:
-        yaml.dump(
-            msgspec.to_builtins(found),
-            file,
-            Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper),
-            sort_keys=False,
-            default_flow_style=None,
-            width=120,
-        )
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)
+def render(found: Found) -> str:
+    text: str = yaml.dump(
+        msgspec.to_builtins(found),
+        Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper),
+        sort_keys=False,
+        default_flow_style=None,
+        width=120,
+    )
+    return text
 
 
 def messages(found: Found, published_ns: int) -> tuple[dict[str, Discovered], Correlation]:
