@@ -30,6 +30,13 @@ _STAMPS: Final = {Server.DATA: k.STAMP_DATA, Server.STATE: k.STAMP_STATE}
 _LEAST_VERSION: Final = 7
 
 
+_PEOPLE: Final = (str(Module.OPERATOR), str(Module.CLI))
+
+
+def _fields(row: str) -> dict[str, str]:
+    return dict(part.split("=", 1) for part in row.split() if "=" in part)
+
+
 class ServerBinaryError(RuntimeError):
     """No server binary that can be used."""
 
@@ -101,12 +108,10 @@ class ServerDoor:
         return False
 
     def clients(self) -> int:
-        """Connections of modules, our own not counted."""
+        """Connections of modules; our own and people's, who only look, are not counted."""
         reply: Any = self._store.raw(self._server, "CLIENT", "LIST")
-        text = reply.decode() if isinstance(reply, bytes) else ""
-        if isinstance(reply, list):
-            return sum(1 for client in reply if client.get("user") != str(self._line))
-        return sum(1 for row in text.splitlines() if f" user={self._line} " not in row)
+        rows = reply if isinstance(reply, list) else [_fields(row) for row in reply.decode().splitlines()]
+        return sum(1 for row in rows if row.get("user") not in {str(self._line), *_PEOPLE})
 
     def clients_gone(self, limit_seconds: float) -> bool:
         """Whether all clients have left within the limit."""

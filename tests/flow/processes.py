@@ -1,0 +1,22 @@
+"""Which processes belong to a system: those whose environment names its folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psutil
+
+
+def of_system(folder: Path) -> list[psutil.Process]:
+    """The living processes started for the system in `folder`, servers included (their command names it)."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            mine = str(folder) in process.environ().get("ALPHATRADER_DATA_DIR", "") or any(
+                str(folder) in a for a in process.cmdline()
+            )
+            if mine and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return found

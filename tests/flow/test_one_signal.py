@@ -1,0 +1,208 @@
+"""The whole system as a newcomer starts it, and one signal on its way: depth on the gateway's socket, metrics, signal, approval,
+bracket, fill, position, the premium and the basic post, the dashboard's push in a browser, and a halt.
+
+One system for all tests of this file; they tell one story, in order. Time runs at twice its speed, so that the basic tier's minute
+takes half of one. Bounds on safety are judged on the stand-ins' own stamps; liveness is waited for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from alphatrader.contract import keys as k
+from alphatrader.contract.key import Kind
+from alphatrader.contract.messages.signals import Signal
+from alphatrader.contract.modules import Module
+from alphatrader.roster import AlphaTrader
+from alphatrader.runtime.clock import SECOND
+from tests.flow.browser import Browser, open_browser
+from tests.flow.processes import of_system
+from tests.flow.system import System, system_in, wait_for
+
+START_SECONDS = 60.0
+STORY_SECONDS = 300.0
+INSTRUMENTS = 25
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    with system_in(tmp_path_factory.mktemp("flow"), SANDBOX__SPEED="2", SANDBOX__WIRE_LOG="all") as system:
+        system.start()
+        yield system
+
+
+@pytest.fixture(scope="module")
+def browser(system: System) -> Iterator[Browser]:
+    with open_browser(system) as browser:
+        yield browser
+
+
+def new_signal(system: System) -> Signal | None:
+    """The first signal that risk approved."""
+    store = system.store()
+    approved = {approval.signal_id for approval in store.latest(k.EVENTS_APPROVALS.at(), 100) if approval.approved}
+    made = [event.signal for event in store.latest(k.EVENTS_SIGNALS.at(), 100) if event.kind == "new"]
+    return next((signal for signal in reversed(made) if signal.id in approved), None)
+
+
+def test_every_module_becomes_ready(system: System) -> None:
+    waited = [str(line.module) for line in AlphaTrader.LINES if line.heartbeat]
+    for module in waited:
+        wait_for(f"{module} is ready", lambda module=module: system.ready(module), START_SECONDS)
+
+
+def test_all_instruments_are_quoted(system: System) -> None:
+    store = system.store()
+    wait_for("25 instruments have a last price", lambda: len(list(store.scan(k.MARKET_LAST))) >= INSTRUMENTS, START_SECONDS)
+    spy = wait_for("SPY is quoted", lambda: store.get(k.MARKET_LAST.at(symbol="SPY")), 10)
+    assert spy.bid is not None
+    assert spy.ask is not None
+    assert spy.bid < spy.ask
+
+
+def test_a_signal_is_made_from_depth_on_the_gateways_socket(system: System) -> None:
+    signal = wait_for("a signal that risk approves", lambda: new_signal(system), STORY_SECONDS)
+    depth = [
+        line for line in system.wire() if line["kind"] == "raw" and line["dir"] == "out" and line["fields"][0] in ("12", "13")
+    ]
+    assert depth, "no depth message left the gateway"
+    assert depth[0]["machine_ns"] < signal.machine_ns
+    assert signal.features, "it says what it was made of"
+
+
+def test_it_becomes_a_protected_position_with_moving_pnl(system: System) -> None:
+    signal = wait_for("the signal", lambda: new_signal(system), 5)
+    store = system.store()
+    bound = k.POSITIONS.at(symbol=signal.symbol, id=signal.id)
+    opened = wait_for("the position", lambda: store.get(bound), 30)
+    assert opened.contract.occ == signal.contract.occ
+    assert any(fill.order_ref == signal.id for fill in store.fields(k.LEDGER_FILLS.at()).values())
+    seen = set()
+
+    def moved() -> bool:
+        position = store.get(bound)
+        if position is not None and position.unrealized is not None:
+            seen.add(position.unrealized)
+        return len(seen) >= 3
+
+    wait_for("its P&L moves", moved, 60)
+    summary = wait_for(
+        "the broker's positions equal ours", lambda: (s := store.get(k.POSITIONS_SUMMARY.at())) and s.reconciled and s, 30
+    )
+    assert summary.differences == ()
+
+
+def test_premium_is_told_at_once_and_basic_not_before_its_minute(system: System) -> None:
+    signal = wait_for("the signal", lambda: new_signal(system), 5)
+
+    def told(channel: str) -> int | None:
+        for line in system.vendors():
+            said = line.get("told") or {}
+            text = f"{said.get('title')} {said.get('text')}"
+            if line["vendor"] == "discord" and line["accepted"] and said.get("channel") == channel and signal.id in text:
+                return int(line["received_market_ns"])
+        return None
+
+    wait_for("the premium post", lambda: told("premium"), 30)
+    basic = wait_for("the basic post", lambda: told("basic"), 90)
+    assert basic >= signal.ts_ns + 60 * SECOND
+
+
+def test_every_key_of_the_plan_is_there_with_its_lifetime(system: System) -> None:
+    """Those that only a later hour or a customer brings are named, each with what brings it."""
+    later = {
+        "telegram:user:{id}:tier": "a customer pays",
+        "twitter:tweet:{id}": "a winning trade is five minutes old",
+        "twitter:posted_signals": "a winning trade is five minutes old",
+        "orders:pending:{id}": "only while an order has no word from the broker",
+        "telegram:analysis:queue": "only until it is delivered",
+        "distribution:premium:queue": "only until it is delivered",
+    }
+    store = system.store()
+    wanted = [key for key in k.ALL if key.plan and key.pattern not in later]
+    for key in wanted:
+        bound = wait_for(f"{key.pattern} exists", lambda key=key: next(iter(store.scan(key)), None), 90)
+        if key.ttl_seconds is not None and key.kind == Kind.VALUE:
+            left = wait_for(f"{bound.name} has a TTL", lambda key=key: _least_ttl(system, key), 30)
+            assert 0 < left <= key.ttl_seconds * 1000
+
+
+def _least_ttl(system: System, key: k.Key) -> int | None:  # type: ignore[name-defined,type-arg]
+    store = system.store()
+    for bound in store.scan(key):
+        left = store.ttl_ms(bound)
+        if left is not None:
+            return left
+    return None
+
+
+def test_the_dashboard_pushes_it_into_a_browser(system: System, browser: Browser) -> None:
+    signal = wait_for("the signal", lambda: new_signal(system), 5)
+    wait_for("the page shows the position", lambda: signal.contract.symbol in browser.text("#positions"), 30)
+    before = browser.text("#positions")
+    wait_for("a push changes the position's numbers", lambda: browser.text("#positions") != before, 60)
+    assert browser.errors() == []
+
+
+def test_one_click_halts_and_nothing_opens_after(system: System, browser: Browser) -> None:
+    browser.click("#halt")
+    store = system.store()
+    halt = wait_for("global:halt says so", lambda: (h := store.get(k.HALT.at())) and h.halted and h, 10)
+    assert "dashboard" in halt.by
+    wait_for("the lease is no longer granted", lambda: (lease := store.get(k.LEASE.at())) is None or not lease.granted, 10)
+    asked = store.latest(k.CONTROL.at(module=Module.DASHBOARD))[0]
+    sent_late = [
+        line for line in system.evidence(settled=False).openings() if line["machine_ns"] > asked.machine_ns + SECOND // 2
+    ]
+    assert sent_late == []
+
+
+def test_the_operators_commands_tell_the_same(system: System) -> None:
+    status = system.command("status", "--json")
+    assert '"halted": true' in status.stdout.lower()
+    assert system.command("get", "global:halt").returncode == 0
+    assert system.command("why", "SPY").returncode == 0
+    resumed = system.command("resume", "--yes")
+    assert resumed.returncode == 0, resumed.stderr
+    store = system.store()
+    wait_for("opening is allowed again", lambda: (h := store.get(k.HALT.at())) and not h.halted, 10)
+
+
+def test_flatten_closes_everything(system: System) -> None:
+    assert system.command("flatten", "--yes", timeout=60).returncode == 0
+    store = system.store()
+
+    def flat() -> bool:
+        account = store.latest(k.EVENTS_ACCOUNT.at())
+        return bool(account) and not [p for p in account[0].positions if p.quantity] and account[0].open_orders == 0
+
+    wait_for("the broker holds nothing and no order works", flat, 60)
+    wait_for("our summary agrees", lambda: (s := store.get(k.POSITIONS_SUMMARY.at())) and s.open == 0 and s.reconciled, 30)
+
+
+def test_everything_that_must_hold_held(system: System) -> None:
+    system.check()
+
+
+def test_ctrl_c_stops_everything_servers_last_and_a_second_start_goes_on(system: System) -> None:
+    fills = system.store().length(k.LEDGER_FILLS.at())
+    stood = max(line["market_ns"] for line in system.wire())
+    system.stop()
+    wait_for("no process is left", lambda: not of_system(system.folder), 10)
+    stopped = [line for line in system.output.read_text().splitlines() if "stopped (rc=" in line]
+    ends = [next(name for name in line.split() if "." in name).split(".")[0] for line in stopped]
+    assert set(ends[-2:]) == {"redis", "state"}, ends
+    assert all("rc=0" in line for line in stopped), stopped
+    system.start()
+    store = wait_for("quotes again", lambda: (s := system.store()) and s.get(k.MARKET_LAST.at(symbol="SPY")) and s, START_SECONDS)
+    assert store.length(k.LEDGER_FILLS.at()) >= fills
+    assert store.get(k.MARKET_LAST.at(symbol="SPY")).ts_ns > stood
+    wait_for("execution reconciled", lambda: system.ready("execution"), START_SECONDS)
+
+
+def test_no_stray_files(system: System) -> None:
+    """Everything the run wrote stands in its own folders."""
+    assert {path.name for path in Path(system.folder).iterdir()} == {"data", "logs", "honcho.log"}
