@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from alphatrader.runtime.secrets import Secrets
 from alphatrader.runtime.store import AsyncStore, Cursor
 from alphatrader.sandbox.gateway.limits import Limits
 from alphatrader.streams.ibkr import IBKRIngestion
-from tests.support.fixed_market import AAPL, SPY, FixedMarket
+from tests.support.fixed_market import AAPL, ES_DEC, ES_MAR, SPY, FixedMarket
 from tests.support.gateway import Running, new_york_ns, running_gateway, until
 from tests.support.servers import Servers
 
@@ -391,6 +392,27 @@ def test_a_farm_that_flaps_is_no_alarm_and_one_that_stays_down_is(
             s.running.gateway.inject("notice", code=2104, text="Market data farm connection is OK:usfarm")
             await until(lambda: health._state == "ready", limit=4)
             assert s.subscribed()["lines"] == 25 and s.module._connection.connections == 1
+
+    asyncio.run(story())
+
+
+def test_a_new_day_may_bring_another_front_month(servers: Servers, tmp_path: Path) -> None:
+    async def story() -> None:
+        async with ingestion(servers, tmp_path) as s:
+            await until(lambda: s.subscribed()["lines"] == 3)
+            december = s.module._contracts["ES"]
+            assert december.con_id == ES_DEC
+            # given that yesterday another month was the front month
+            s.module._contracts["ES"] = replace(december, con_id=ES_MAR, local_symbol="ESH7")
+            s.module._qualified_on = date(2026, 11, 17)
+
+            async def rolled() -> bool:
+                reasons = [event.reason for event in await s.events("ES") if isinstance(event, GapEvent)]
+                return "rolled from ESH7 to ESZ6" in reasons
+
+            await s.seen(rolled)
+            await until(lambda: s.subscribed()["lines"] == 3 and s.subscribed()["realtime_bars"] == 3)
+            assert s.module._contracts["ES"].con_id == ES_DEC
 
     asyncio.run(story())
 
