@@ -374,7 +374,7 @@ def test_a_partial_entry_leaves_protection_of_just_what_is_held(servers: Servers
             # then stop and target cover what is held, and no more
             await until(lambda: on.broker_orders()["i-1/stop"].remaining == held, what="stop fits")
             await until(lambda: on.broker_orders()["i-1/target"].remaining == held, what="target fits")
-            assert sum(fill.quantity for fill in on.fills().values()) == held
+            await until(lambda: sum(fill.quantity for fill in on.fills().values()) == held, what="booked")
 
     play(servers, tmp_path, story)
 
@@ -391,7 +391,9 @@ def test_what_cannot_be_stopped_is_closed(servers: Servers, tmp_path: Path) -> N
             # then the position is closed instead, once
             await until(lambda: on.held() == 0, limit=5.0, what="closed")
             await until(lambda: on.broker_orders() == {}, what="nothing works")
-            assert sum(fill.quantity for fill in on.fills().values() if fill.side == "SELL") == 2
+            await until(
+                lambda: sum(fill.quantity for fill in on.fills().values() if fill.side == "SELL") == 2, what="booked once"
+            )
 
     play(servers, tmp_path, story)
 

@@ -1,0 +1,250 @@
+"""Settling with the broker: hearing its news, asking when something is in doubt, telling what the account holds.
+
+Used by `manager.py`, one for each recovery. While anything is in doubt the broker is asked for executions, open orders, completed
+orders and positions, at first at once, then more and more slowly; nothing opens before it has answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from ib_insync.wrapper import RequestError
+
+from alphatrader.clients.ibkr.account import account_values, read_positions
+from alphatrader.clients.ibkr.connection import BrokerConnection
+from alphatrader.contract import keys as k
+from alphatrader.contract.messages.broker import (
+    BrokerOrder,
+    BrokerSnapshot,
+    CommissionNews,
+    ErrorNews,
+    ExecutionNews,
+    GarbledNews,
+    LinkNews,
+    News,
+    StatusNews,
+)
+from alphatrader.contract.messages.orders import Account, BrokerPosition, BuyingPower
+from alphatrader.core.orders.states import is_open
+from alphatrader.runtime.clock import SECOND
+from alphatrader.streams.execution.desk import Desk
+from alphatrader.streams.execution.exits import Exits
+
+ANSWER_SECONDS: Final = 4.0
+ASK_FIRST_SECONDS: Final = 0.3
+ASK_MOST_SECONDS: Final = 5.0
+QUIET_ORDER_NS: Final = 2 * SECOND
+"""A sent order of which nothing was heard for this long is asked about."""
+POSITIONS_SETTLE_SECONDS: Final = 2.0
+"""The broker's positions follow its executions: a list asked sooner after one may not have it yet."""
+MISSING_FILLS_NS: Final = 3_600 * SECOND
+"""Executions of a filled order are asked for this long; the broker has none of an earlier day."""
+GARBLED_ASKS: Final = 10
+"""Frames that cannot be read are asked about this many times: a frame that never can must not keep us asking."""
+
+
+class Settlement:
+    def __init__(self, desk: Desk, exits: Exits, connection: BrokerConnection, wake: asyncio.Event) -> None:
+        self._desk = desk
+        self._exits = exits
+        self._connection = connection
+        self._wake = wake
+        self._asking = asyncio.Lock()
+        self.link_up = True
+        """Whether the gateway has its own link to the broker."""
+        self.garbled = 0
+        self._ask_wanted: str | None = None
+        self._ask_at = 0.0
+        self._ask_pause = ASK_FIRST_SECONDS
+        self._executed_at = 0.0
+        self._difference: dict[int, int] = {}
+        """Contract -> what the broker holds beyond all fills we know: asked about once, then known."""
+
+    # -- hearing
+
+    def hear(self, news: News) -> None:
+        """The broker's word, folded into the book in the turn it came; writing follows."""
+        desk = self._desk
+        now = desk.now()
+        match news:
+            case StatusNews():
+                desk.book.hear_status(news, now)
+            case BrokerOrder():
+                desk.book.hear_order(news, now)
+            case ExecutionNews():
+                # Before the account is known nothing counts: the first question brings everything again.
+                if news.account == self._connection.account and desk.book.hear_execution(news, now):
+                    # What the broker listed before this execution must not be held against it.
+                    self._exits.broker = None
+                    self._executed_at = self._desk.clock.monotonic()
+            case CommissionNews():
+                desk.book.hear_commission(news)
+            case ErrorNews():
+                record = desk.book.hear_error(news, now)
+                if record is not None:
+                    self._desk.log.warning("order_error", order=record.id, code=news.code, text=news.text)
+                    desk.refused(record.id, f"{news.code}: {news.text}")
+                    self._want(f"error {news.code} about {record.id}")
+            case LinkNews():
+                self.link_up = news.up
+                self._desk.log.warning("broker_link", up=news.up, code=news.code)
+                if news.up:
+                    self._want(f"link restored ({news.code})")
+                else:
+                    self.doubt("the gateway lost its link to the broker")
+            case GarbledNews():
+                self._desk.health.count("frames_garbled")
+                self.garbled += 1
+                if self.garbled <= GARBLED_ASKS:
+                    self._want("a frame could not be read")
+        self._wake.set()
+
+    def _want(self, reason: str) -> None:
+        """The broker is to be asked at the next turn."""
+        if self._ask_wanted is None:
+            self._ask_pause = ASK_FIRST_SECONDS
+            self._ask_at = 0.0
+        self._ask_wanted = reason
+
+    async def ask(self, reason: str) -> None:
+        """Asks for everything and settles every open order by it. Raises TimeoutError or ConnectionError."""
+        desk = self._desk
+        async with self._asking:
+            asked_ns, asked_at = self._desk.clock.machine_ns(), self._desk.clock.monotonic()
+            answered = await asyncio.wait_for(self._answers(), ANSWER_SECONDS)
+        open_orders, completed, positions = answered
+        if not self.link_up:
+            raise ConnectionError("the gateway has no link to the broker")
+        self._take_positions(positions, asked_at)
+        snapshot = BrokerSnapshot(open_orders, completed, positions, asked_ns)
+        for record in desk.book.hear_snapshot(snapshot, desk.now()):
+            self._desk.log.warning("order_adopted", order=record.id, role=record.role, quantity=record.quantity)
+        self._cancel_naked_entries()
+        await desk.flush()
+        if not desk.settled:
+            self._desk.log.info("orders_settled", reason=reason, open=len(desk.book.open()), fills=len(desk.book.fills.by_key))
+        desk.settled = True
+        self._ask_wanted = None
+
+    def _take_positions(self, positions: tuple[BrokerPosition, ...], asked_at: float) -> None:
+        """What the broker holds bounds what we think is held, once its list is surely younger than the last execution."""
+        if asked_at - self._executed_at >= POSITIONS_SETTLE_SECONDS:
+            self._exits.broker = {position.con_id: int(position.quantity) for position in positions}
+
+    async def _answers(self) -> tuple[tuple[BrokerOrder, ...], tuple[BrokerOrder, ...], tuple[BrokerPosition, ...]]:
+        # Executions first: an order that the lists no longer hold has its fills booked before it is judged.
+        await self._desk.orders.ask_executions()
+        open_orders = await self._desk.orders.open_orders()
+        completed = await self._desk.orders.completed_orders()
+        positions = await read_positions(self._desk.orders.client, self._connection.account)
+        await self._desk.orders.ask_executions()
+        return open_orders, completed, positions
+
+    def _cancel_naked_entries(self) -> None:
+        """An entry that works without its stop (a crash between the legs, a refused child) must not fill."""
+        desk = self._desk
+        for entry in [] if desk.flattening else desk.book.open():
+            stops = [r for r in desk.book.of_intent(entry.intent_id) if r.role == "stop" and is_open(r.state)]
+            if entry.role == "entry" and entry.state == "WORKING" and not stops:
+                desk.cancel(entry, "its stop is not at the broker")
+
+    def doubt(self, reason: str) -> None:
+        """What was open is unknown until the broker has answered again."""
+        desk = self._desk
+        desk.settled = False
+        self._exits.broker = None
+        desk.book.doubt(reason, desk.now())
+        self._wake.set()
+
+    # -- asking
+
+    async def settle(self) -> None:
+        """Asks the broker while something is in doubt, at first at once, then more and more slowly."""
+        desk = self._desk
+        if not self._connection.connected or not self.link_up:
+            return
+        doubt = self._doubtful()
+        if doubt is not None and self._ask_wanted is None:
+            self._want(doubt)
+        if self._ask_wanted is None or self._desk.clock.monotonic() < self._ask_at:
+            return
+        self._ask_at = self._desk.clock.monotonic() + self._ask_pause
+        try:
+            await self.ask(self._ask_wanted)
+        except (TimeoutError, ConnectionError, RequestError) as error:
+            self._desk.log.warning("broker_did_not_answer", error=str(error) or type(error).__name__)
+        if self._doubtful() is not None:
+            self._ask_wanted = self._doubtful()
+            self._ask_pause = min(self._ask_pause * 2, ASK_MOST_SECONDS)
+            self._ask_at = self._desk.clock.monotonic() + self._ask_pause
+        desk.health.count("broker_asked")
+
+    def _doubtful(self) -> str | None:
+        """What only the broker can answer."""
+        desk = self._desk
+        old = self._desk.clock.machine_ns() - QUIET_ORDER_NS
+        for record in desk.book.open():
+            if record.state == "UNKNOWN" or (record.state in ("INTENT", "SENT") and record.machine_ns < old):
+                return f"order {record.id} is {record.state}"
+        recent = self._desk.clock.machine_ns() - MISSING_FILLS_NS
+        for record in desk.book.short_of_fills():
+            if record.machine_ns > recent:
+                return f"fills of {record.id} are missing"
+        return None if desk.settled else "orders are not settled"
+
+    # -- the account
+
+    async def publish_account(self) -> None:
+        """The account as the broker states it now. Raises StoreLost."""
+        if not self._connection.connected or not self.link_up:
+            return
+        try:
+            async with self._asking:
+                asked_at = self._desk.clock.monotonic()
+                positions = await asyncio.wait_for(
+                    read_positions(self._desk.orders.client, self._connection.account), ANSWER_SECONDS
+                )
+                open_orders = await asyncio.wait_for(self._desk.orders.open_orders(), ANSWER_SECONDS)
+        except (TimeoutError, ConnectionError, RequestError) as error:
+            self._desk.log.warning("account_not_read", error=str(error) or type(error).__name__)
+            self.doubt("the broker did not answer for the account")
+            self._want("the account could not be read")
+            return
+        await self._publish(positions, open_orders, asked_at)
+
+    async def _publish(
+        self, positions: tuple[BrokerPosition, ...], open_orders: tuple[BrokerOrder, ...], asked_at: float
+    ) -> None:
+        desk = self._desk
+        values = account_values(self._connection.ib, self._connection.account)
+        if values is None:
+            self._desk.health.count("account_values_missing")
+            return
+        self._take_positions(positions, asked_at)
+        held = {position.con_id: int(position.quantity) for position in positions}
+        net = {con_id: quantity for con_id, quantity in desk.book.fills.net().items() if quantity}
+        difference = {con_id: held.get(con_id, 0) - net.get(con_id, 0) for con_id in held | net}
+        difference = {con_id: quantity for con_id, quantity in difference.items() if quantity}
+        if difference != self._difference and difference:
+            self._want("positions differ from the fills")
+        self._difference = difference
+        now = desk.now()
+        batch = self._desk.store.batch()
+        batch.append(
+            k.EVENTS_ACCOUNT.at(),
+            Account(
+                account=values.account,
+                net_liquidation=values.net_liquidation,
+                cash=values.cash,
+                buying_power=values.buying_power,
+                positions=positions,
+                open_orders=len(open_orders),
+                unknown_orders=sum(1 for record in desk.book.open() if record.state == "UNKNOWN"),
+                confirmed=desk.settled and self.link_up,
+                ts_ns=now.ts_ns,
+                machine_ns=now.machine_ns,
+            ),
+        )
+        batch.put(k.BUYING_POWER.at(), BuyingPower(values.buying_power, now.ts_ns, now.machine_ns))
+        await self._desk.store.commit(batch)
