@@ -25,9 +25,10 @@ from tests.support.trading import until
 D = Decimal
 
 
-def play(servers: Servers, story: Any, **stage: Any) -> None:
+def play(servers: Servers, story: Any, *, limits: dict[str, Any] | None = None, **stage: Any) -> None:
     async def run() -> None:
-        async with floor(servers, **stage) as on:
+        risk = replace(servers.settings.risk, **({"lease_renew_seconds": 0.2} | (limits or {})))
+        async with floor(servers, risk=risk, **stage) as on:
             await story(on)
 
     asyncio.run(run())
@@ -135,7 +136,7 @@ def test_an_approval_without_an_order_frees_its_place(servers: Servers) -> None:
             await until(lambda: state(on).reservations, what="reserved")
             await until(lambda: not state(on).reservations, limit=6, what="unclaimed place freed")
 
-    play(servers, story, risk=replace(servers.settings.risk, unclaimed_seconds=1.5))
+    play(servers, story, limits={"unclaimed_seconds": 1.5})
 
 
 def test_the_lease_follows_what_is_known(servers: Servers) -> None:
@@ -158,7 +159,7 @@ def test_the_lease_follows_what_is_known(servers: Servers) -> None:
         # and a risk that leaves takes its permission along
         assert refused_lease(on, "stopping")
 
-    play(servers, story, well=False, risk=replace(servers.settings.risk, max_positions_age_seconds=1.0))
+    play(servers, story, well=False, limits={"max_positions_age_seconds": 1.0})
 
 
 def test_a_missing_halt_is_a_halt(servers: Servers) -> None:
