@@ -137,12 +137,13 @@ def test_a_silent_feed_takes_the_numbers_away_and_says_why(stage: Stage) -> None
     async def story() -> None:
         set_scene(stage)
         feed = Feed(stage)
-        async with stage.running(AnalyticsEngine) as engine:
+        settings = stage.servers.settings
+        short = replace(settings, market=replace(settings.market, quiet_seconds=0.8))
+        async with stage.running(AnalyticsEngine, short):
             feed.say(feed.quote(), feed.book(), feed.trade())
             await until(lambda: (m := metric(stage, "obi")) and m.ready, "obi")
-            quiet = engine.settings.market.quiet_seconds
-            gone = await until(lambda: (m := metric(stage, "obi")) and not m.ready and m, "obi not ready", quiet + 3)
-            assert gone.value is None and "silent" in gone.reason and gone.input_age_ms["quote"] > quiet * 1000
+            gone = await until(lambda: (m := metric(stage, "obi")) and not m.ready and m, "obi not ready")
+            assert gone.value is None and "silent" in gone.reason and gone.input_age_ms["quote"] > 800
 
     asyncio.run(story())
 
