@@ -105,7 +105,8 @@ export function bindControls(board) {
       run: async () => {
         const answer = await post("/control/flatten", { reason: "Flatten button" });
         if (!answer.ok) return answer.error;
-        confirmed(board, (halt) => halt.flatten, "Flattening was asked for, but emergency has not begun within 5 s. Use `alphatrader flatten` in a terminal.");
+        const before = (board.get("halt") || {}).epoch || 0;
+        confirmed(board, (halt) => halt.flatten || (halt.halted && halt.epoch > before), "Flattening was asked for, but emergency has not begun within 5 s. Use `alphatrader flatten` in a terminal.");
         return null;
       },
     });

@@ -98,6 +98,7 @@ const METRICS = {
   regime: ["Regime", "market regime"],
 };
 
+const UNSIGNED = new Set(["vpin", "hidden"]);
 const part = (value) => (typeof value === "number" ? (Math.abs(value) >= 1000 ? compact(value).replace("+", "") : number(value, Number.isInteger(value) ? 0 : Math.abs(value) >= 10 ? 2 : 3)) : value === null ? DASH : String(value));
 
 function metrics(board) {
@@ -106,7 +107,7 @@ function metrics(board) {
     if (!metric) return el("div", { class: "metric" }, el("h3", { text: title, title: about }), el("span", { class: "reason", text: "waiting" }));
     const parts = metric.known ? Object.entries(metric.parts) : [];
     const state = parts.find(([key, found]) => key === "class" && found);
-    const value = name === "regime" && state && metric.ready ? String(state[1]).replaceAll("_", " ") : compact(metric.value);
+    const value = name === "regime" && state && metric.ready ? String(state[1]).replaceAll("_", " ") : UNSIGNED.has(name) ? compact(metric.value).replace("+", "") : compact(metric.value);
     return el(
       "div",
       { class: `metric ${metric.ready ? "" : "absent"}`, title: metric.known ? `${about}. ${metric.convention}. n = ${metric.n}` : about },

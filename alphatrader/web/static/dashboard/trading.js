@@ -34,7 +34,7 @@ function positions(board) {
       p.targets.map((target, i) => (i < p.targets_hit ? `✓${number(target)}` : number(target))).join(" · ") || DASH,
     ],
   }));
-  const total = summary && summary.known ? { class: "total", cells: ["Total", result(summary.unrealized), "", "", "", "", result(summary.realized), ""] } : null;
+  const total = summary && summary.known ? { class: "total", cells: ["Total", result(summary.unrealized), "", "", "", "", "", ""] } : null;
   get("positions").replaceChildren(table([["Contract"], ["Unrealized", "n"], ["Mark", "n"], ["Held", "n"], ["Average", "n"], ["Stop", "n"], ["Realized", "n"], ["Targets", "n"]], total ? [...rows, total] : rows, "Open positions"));
 }
 

@@ -1,0 +1,212 @@
+"""`alphatrader status`: every module's health, data ages, orders, positions, lease, halt and queues, as far as they can be read.
+
+Exit codes: 0 all is well, 1 something is wrong (it says what), 3 neither server can be reached.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+from alphatrader.commands import DONE, UNREACHABLE, WRONG
+from alphatrader.commands.access import Access, open_access, print_json, say
+from alphatrader.contract import keys as k
+from alphatrader.contract.key import BoundKey, Server
+from alphatrader.contract.modules import Module
+from alphatrader.runtime.calendar import nyse
+from alphatrader.runtime.clock import SECOND, exchange_datetime
+from alphatrader.runtime.store import Store, StoreError
+from alphatrader.web.dashboard.views import operations, trading
+
+_TIMEOUT_SECONDS: Final = 2.0
+_ILL: Final = ("down", "degraded", "waiting")
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    pass
+
+
+def run(args: argparse.Namespace) -> int:
+    access = open_access()
+    found = collect(access)
+    problems = problems_of(found)
+    if args.json:
+        print_json(found | {"problems": problems})
+    else:
+        _show(found, problems)
+    if not any(found["servers"].values()):
+        return UNREACHABLE
+    return WRONG if problems else DONE
+
+
+def collect(access: Access) -> dict[str, Any]:
+    """What can be read now. A part that cannot is None."""
+    settings = access.settings
+    password = access.vault.redis_password(Module.OPERATOR)
+    store = Store(Module.OPERATOR, settings, password, timeout_seconds=_TIMEOUT_SECONDS)
+    now_ns = access.clock.market_ns()
+
+    def part(read: Callable[[], Any]) -> Any:
+        try:
+            return read()
+        except StoreError:
+            return None
+
+    answers = {str(line): bool(part(partial(_ping, store, server))) for line, server in _SERVERS.items()}
+    return {
+        "mode": settings.mode,
+        "market_time": exchange_datetime(now_ns).isoformat(timespec="seconds"),
+        "session": operations.session(nyse(), now_ns),
+        "servers": answers,
+        "modules": part(lambda: _modules(access, store, answers)) or operations.modules(settings.mode, {}, None, answers),
+        "halt": part(lambda: trading.halt(store.get(k.HALT.at()))),
+        "lease": part(lambda: trading.lease(store.get(k.LEASE.at()))),
+        "risk": part(lambda: trading.risk(store.get(k.RISK_STATE.at()))),
+        "positions": part(lambda: trading.summary(store.get(k.POSITIONS_SUMMARY.at()))),
+        "open_orders": part(lambda: _orders(store)),
+        "feeds": part(lambda: _feeds(access, store, now_ns)),
+        "queues": part(lambda: _queues(access, store, now_ns)),
+        "alerts": part(lambda: _alerts(store)),
+    }
+
+
+_SERVERS: Final = {Module.REDIS: Server.DATA, Module.STATE: Server.STATE}
+
+
+def _ping(store: Store, server: Server) -> bool:
+    store.raw(server, "PING")
+    return True
+
+
+def _modules(access: Access, store: Store, answers: dict[str, bool]) -> dict[str, dict[str, Any]]:
+    bounds: list[BoundKey[Any]] = list(store.scan(k.HEALTH))
+    beats = {b.name.partition(":")[2]: m for b, m in zip(bounds, store.get_many(bounds), strict=True) if m is not None}
+    rows = operations.modules(access.settings.mode, beats, store.get(k.OBSERVED.at()), answers)
+    now_ms = access.clock.machine_ns() // 1_000_000
+    return {
+        name: row | {"beat_age_s": (now_ms - row["beat_ms"]) / 1000 if row.get("beat_ms") else None} for name, row in rows.items()
+    }
+
+
+def _orders(store: Store) -> list[dict[str, Any]]:
+    bounds = [bound for pattern in (k.ORDERS_PENDING, k.ORDERS_WORKING) for bound in store.scan(pattern)]
+    return [{"id": record.id} | trading.order(record) for record in store.get_many(bounds) if record is not None]
+
+
+def _feeds(access: Access, store: Store, now_ns: int) -> dict[str, Any]:
+    """Symbol -> age of its newest message (machine time), and its way from reception to publication; None: no feed."""
+    market = access.settings.market
+    names = (
+        *market.equities,
+        *(f.root for f in (*market.futures, *market.quote_only_futures)),
+        *(i.name for i in market.indices),
+    )
+    stamps = store.get_many([k.MARKET_TIMESTAMP.at(symbol=name) for name in names])
+    speed = access.clock.speed
+    return {
+        name: None
+        if stamp is None
+        else {
+            "age_s": (now_ns - stamp.received_ns) / SECOND / speed,
+            "lag_ms": (stamp.published_ns - stamp.received_ns) / 1e6 / speed,
+            "gaps": stamp.gaps,
+        }
+        for name, stamp in zip(names, stamps, strict=True)
+    }
+
+
+def _queues(access: Access, store: Store, now_ns: int) -> dict[str, Any]:
+    found = {}
+    for name, bound in operations.queues(access.settings.market.equities).items():
+        length = store.length(bound)
+        due = store.next_due_ns(bound) if length else None
+        found[name] = {"length": length, "due_in_s": None if due is None else (due - now_ns) / SECOND}
+    return found
+
+
+def _alerts(store: Store) -> list[str] | None:
+    seen = store.get(k.OBSERVED.at())
+    return list(seen.alerts) if seen else None
+
+
+def problems_of(found: dict[str, Any]) -> list[str]:
+    """What a person should look at, in words."""
+    problems = [
+        f"{name}: {row['state']}{': ' + row['reason'] if row['reason'] else ''}"
+        for name, row in found["modules"].items()
+        if row["state"] in _ILL
+    ]
+    halt, lease, positions = found["halt"], found["lease"], found["positions"]
+    if halt is None:
+        problems.append("halt: cannot be read, which counts as halted")
+    elif halt["halted"]:
+        problems.append(f"halted{' (flattening)' if halt['flatten'] else ''}: {halt['reason']}")
+    if lease is None or not lease["granted"]:
+        problems.append(f"no lease: {lease['reason'] if lease else 'cannot be read'}")
+    if positions and positions["known"] and not positions["reconciled"]:
+        problems.append(f"positions differ from the broker's: {'; '.join(positions['differences'])}")
+    unknown = [order["id"] for order in found["open_orders"] or [] if order["state"] == "UNKNOWN"]
+    if unknown:
+        problems.append(f"orders in state UNKNOWN: {', '.join(unknown)}")
+    if found["session"]["state"] == "open" and found["feeds"] is not None:
+        silent = [name for name, feed in found["feeds"].items() if feed is None]
+        if silent:
+            problems.append(f"no feed: {', '.join(silent)}")
+    late = [name for name, queue in (found["queues"] or {}).items() if (queue["due_in_s"] or 0) < -20]
+    if late:
+        problems.append(f"deliveries overdue: {', '.join(late)}")
+    problems += [f"watchdog: {alert}" for alert in found["alerts"] or []]
+    return problems
+
+
+def _show(found: dict[str, Any], problems: list[str]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    session = found["session"]
+    hours = f"{session['day']} {session['opens']}-{session['closes']}"
+    say(f"{found['mode']} mode, {found['market_time']} New York, session {session['state']} ({hours})")
+    table = Table("Module", "State", "Beat", "What it says", box=None)
+    colours = {"ready": "green", "down": "red", "degraded": "yellow", "waiting": "yellow"}
+    for name, row in found["modules"].items():
+        age = row.get("beat_age_s")
+        counts = ", ".join(f"{n} {v}" for n, v in list(row["counts"].items())[:5])
+        colour = colours.get(row["state"], "dim")
+        table.add_row(name, f"[{colour}]{row['state']}[/]", "-" if age is None else f"{age:.1f} s", row["reason"] or counts)
+    console.print(table)
+    _line("Halt", found["halt"], lambda h: f"{'HALTED' if h['halted'] else 'trading allowed'}: {h['reason']}")
+    _line("Lease", found["lease"], lambda x: "live" if x["granted"] else f"none: {x['reason']}")
+    _line("Positions", found["positions"], lambda p: _positions(p) if p["known"] else "waiting for the positions module")
+    _line("Orders", found["open_orders"], lambda orders: f"{len(orders)} open")
+    _line("Feeds", found["feeds"], _feed_line)
+    _line(
+        "Queues",
+        found["queues"],
+        lambda queues: ", ".join(f"{n} {q['length']}" for n, q in queues.items() if q["length"]) or "empty",
+    )
+    if problems:
+        say("\nLook at:")
+        for problem in problems:
+            say(f"  - {problem}")
+    else:
+        say("\nAll is well.")
+
+
+def _line(name: str, value: Any, said: Callable[[Any], str]) -> None:
+    say(f"{name:<10} {'cannot be read' if value is None else said(value)}")
+
+
+def _positions(p: dict[str, Any]) -> str:
+    unrealized = "unknown" if p["unrealized"] is None else f"{p['unrealized']:+,.2f}"
+    return f"{p['open']} open, realized {p['realized']:+,.2f}, unrealized {unrealized}"
+
+
+def _feed_line(feeds: dict[str, Any]) -> str:
+    known = {name: feed for name, feed in feeds.items() if feed is not None}
+    if not known:
+        return "none"
+    slowest = max(known, key=lambda name: known[name]["lag_ms"])
+    return f"{len(known)} of {len(feeds)}; largest lag {known[slowest]['lag_ms']:.1f} ms ({slowest})"
