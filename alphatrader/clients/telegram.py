@@ -30,6 +30,18 @@ _STOP_SECONDS: Final = 1.5
 # -- sending ---------------------------------------------------------------------------------------------------------------
 
 
+class _NotAvailableError(TelegramError):
+    """503: the one server error that means that nothing was done. The library's own error does not tell it from the others."""
+
+
+class _SendRequest(HTTPXRequest):
+    async def do_request(self, *args: Any, **more: Any) -> tuple[int, bytes]:
+        status, body = await super().do_request(*args, **more)
+        if status == 503:
+            raise _NotAvailableError("503")
+        return status, body
+
+
 def failure(error: TelegramError) -> SendError:
     """What an error of the library says of a message that was being sent."""
     match error:
@@ -42,7 +54,7 @@ def failure(error: TelegramError) -> SendError:
             return RefusedError("InvalidToken")  # its text holds the token
         case NetworkError() if isinstance(error.__cause__, _UNSENT):
             return UnreachableError(type(error.__cause__).__name__)
-        case NetworkError() if "503" in error.message or "Service Unavailable" in error.message:
+        case _NotAvailableError():
             return LimitedError("503 not available")
         case _:
             return LostAnswerError(type(error.__cause__ or error).__name__)
@@ -81,7 +93,7 @@ class TelegramSender:
         with self._starting:
             if self._loop is None or self._bot is None:
                 wait = self._vendors.timeout_seconds
-                request = HTTPXRequest(
+                request = _SendRequest(
                     connection_pool_size=8, read_timeout=wait, write_timeout=wait, connect_timeout=wait, pool_timeout=wait
                 )
                 self._bot = Bot(self._token, base_url=f"{self._vendors.telegram_url.rstrip('/')}/bot", request=request)
