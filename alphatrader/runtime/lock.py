@@ -23,8 +23,14 @@ _ACQUIRE: Final = """
 -- KEYS[1] lock:{module}   string  JSON of the holder, TTL ARGV[2] ms
 -- KEYS[2] fence:{module}  string  integer, grows with every holder
 -- ARGV[1] token  ARGV[2] TTL in ms  ARGV[3] pid
--- returns the fence, or 0 where another holds the lock
-if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+-- returns the fence, or 0 where another holds the lock; who holds it already keeps his fence
+local held = redis.call('GET', KEYS[1])
+if held then
+  held = cjson.decode(held)
+  if held.token ~= ARGV[1] then return 0 end
+  redis.call('PEXPIRE', KEYS[1], ARGV[2])
+  return held.fence
+end
 local fence = redis.call('INCR', KEYS[2])
 local holder = cjson.encode({token = ARGV[1], fence = fence, pid = tonumber(ARGV[3])})
 redis.call('SET', KEYS[1], holder, 'PX', ARGV[2])
