@@ -20,7 +20,7 @@ from alphatrader.runtime.context import Context
 from alphatrader.runtime.store import Store, StoreError
 from alphatrader.web.dashboard import control, login
 from alphatrader.web.dashboard.board import Board
-from alphatrader.web.dashboard.live import LOCAL_HOSTS, Clients, attach
+from alphatrader.web.dashboard.live import Clients, attach
 from alphatrader.web.dashboard.readers import Readers
 
 _WEB: Final = Path(__file__).parents[1]
@@ -81,7 +81,6 @@ def _configuration(context: Context) -> dict[str, Any]:
         "SESSION_COOKIE_SAMESITE": "Lax",
         "SESSION_COOKIE_HTTPONLY": True,
         "PERMANENT_SESSION_LIFETIME": int(context.settings.web.session_hours * 3600),
-        "TRUSTED_HOSTS": list(LOCAL_HOSTS),
         "MAX_CONTENT_LENGTH": 16_384,
         "WTF_CSRF_TIME_LIMIT": None,  # as long as the session: HALT must work on a page left open all day
         "SEND_FILE_MAX_AGE_DEFAULT": 0,

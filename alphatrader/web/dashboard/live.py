@@ -104,7 +104,7 @@ class _Read:
 
 
 class _Doorkeeper:
-    """WSGI: lets only the operator's browser reach Socket.IO."""
+    """WSGI: answers only to names of this machine (DNS rebinding), and lets only the operator's browser reach Socket.IO."""
 
     def __init__(self, app: Flask, gate: Gate, inner: Any) -> None:
         self._app = app
@@ -112,14 +112,19 @@ class _Doorkeeper:
         self._inner = inner
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+        name, _, port = environ.get("HTTP_HOST", "").rpartition(":")
+        if (name if port.isdigit() else environ.get("HTTP_HOST")) not in LOCAL_HOSTS:
+            return _refused("400 Bad Request", b"not a name of this machine", start_response)
         if environ.get("PATH_INFO", "").startswith("/socket.io"):
-            asked = Request(environ)
-            content = self._app.session_interface.open_session(self._app, asked)
-            host = environ.get("HTTP_HOST", "").rpartition(":")[0] or environ.get("HTTP_HOST", "")
-            if host not in LOCAL_HOSTS or content is None or not self._gate.session_open(content):
-                start_response("401 Unauthorized", [("Content-Type", "text/plain"), ("Content-Length", "10")])
-                return [b"signed out"]
+            content = self._app.session_interface.open_session(self._app, Request(environ))
+            if content is None or not self._gate.session_open(content):
+                return _refused("401 Unauthorized", b"signed out", start_response)
         return self._inner(environ, start_response)
+
+
+def _refused(status: str, text: bytes, start_response: Any) -> list[bytes]:
+    start_response(status, [("Content-Type", "text/plain"), ("Content-Length", str(len(text)))])
+    return [text]
 
 
 def attach(app: Flask, context: Context, gate: Gate, board: Board, clients: Clients) -> SocketIO:

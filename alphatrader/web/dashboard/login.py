@@ -102,7 +102,7 @@ def make_manager(gate: Gate) -> LoginManager:
 
 def wants_page(asked: Request) -> bool:
     """Whether a browser shows the answer, rather than a script reading it."""
-    return asked.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html"
+    return asked.accept_mimetypes.best_match(["text/html", "application/json"]) == "text/html"
 
 
 def make_routes(gate: Gate, limiter: Limiter) -> Blueprint:

@@ -1,0 +1,76 @@
+"""The page in a real browser: it draws what is there, breaks no rule of its own policy, and HALT is one click."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from alphatrader.contract import keys as k
+from alphatrader.contract.modules import Module
+from tests.web.desk import Desk
+from tests.web.test_dashboard_access import requests_written
+
+
+@pytest.fixture
+def browser() -> Iterator[Any]:
+    if not (shutil.which("chromium") and shutil.which("chromedriver")):
+        pytest.skip("needs chromium and chromedriver")
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium") or ""
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1440,900"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
+    yield driver
+    driver.quit()
+
+
+def test_the_page_draws_the_day_and_halts_in_one_click(day: Desk, link: Callable[[], str], browser: Any) -> None:
+    day.halt(number=4)
+    day.moment(1)
+    browser.get(link())
+
+    def text(name: str) -> str:
+        return str(browser.execute_script("return document.getElementById(arguments[0]).textContent", name))
+
+    def wait(name: str, wanted: str, seconds: float = 8.0) -> None:
+        until = time.monotonic() + seconds
+        while wanted not in text(name):
+            assert time.monotonic() < until, f"{name}: {text(name)}"
+            time.sleep(0.05)
+            day.quotes(1)
+
+    wait("halt-state", "Trading allowed")
+    wait("quotes", "no feed")
+    wait("quotes", "SPY")
+    wait("positions", "SPY 18 Nov 661 C")
+    wait("orders-note", "UNKNOWN")
+    wait("signals", "refused: spread")
+    wait("modules", "watchdog")
+    wait("note", "Futures firm")
+    assert browser.execute_script("return document.querySelectorAll('#chart canvas').length") > 0
+
+    before = len(requests_written(day))
+    browser.find_element("id", "halt").click()
+    until = time.monotonic() + 5
+    while len(requests_written(day)) == before:
+        assert time.monotonic() < until, "no request was written"
+        time.sleep(0.02)
+    assert requests_written(day)[-1].kind == "halt"
+    day.halt(halted=True, number=5, reason="HALT button", by="operator on the dashboard")
+    wait("halt-state", "HALTED")
+
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    )
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
+    complaints = [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+    assert complaints == []
+    assert day.store(Module.OPERATOR).get(k.HALT.at()).epoch == 5
