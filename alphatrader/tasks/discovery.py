@@ -3,7 +3,8 @@
 Reads `market:{symbol}:history`, `:daily` and `events:market:{symbol}`; writes the five keys, `discovered:progress` and
 `data/<mode>/discovered.yaml`. Beat runs it nightly and republishes hourly, with the `as_of` of the values, so that keys of 24 h
 never lapse. `discovery.ensure` (every minute) makes the keys exist at once on a first start, from the seed, and computes as soon
-as bars of symbols are there that the last run had not. A symbol's failure does not lose the others.
+as bars of symbols are there that the last run had not, and again while prints were too few. A symbol's failure does not lose the
+others.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ EVENTS_KEPT: Final = 20_000
 """All that a market stream keeps."""
 PAGE: Final = 1000
 """Events in one read: more would hold the data server from its feeds."""
+AGAIN_NS: Final = 20 * 60 * 1_000_000_000
+"""While prints are too few, discovery runs again after this long."""
 RECENT_NS: Final = 10 * 60 * 1_000_000_000
 """Prints of this long are enough, where they are enough; profiles of depth take all there is."""
 KEYS: Final[dict[str, Key[Any]]] = {
@@ -82,8 +85,15 @@ class ParameterDiscovery:
         if any(not self._store.length(key.at()) for key in (*KEYS.values(), k.DISCOVERED_CORRELATION_MATRIX)):
             self.republish()
         ready = {symbol for symbol in self.symbols if self._store.length(k.MARKET_HISTORY.at(symbol=symbol))}
-        if ready - set(self._known().with_history):
+        known = self._known()
+        if ready - set(known.with_history) or (ready and self._prints_were_few(known)):
             self.run()
+
+    def _prints_were_few(self, known: Found) -> bool:
+        """On a first day: most bucket sizes are not measured yet, and by now there may be prints to measure them."""
+        sizes = known.vpin_bucket_size.values()
+        few = sum(files.measured(size) for size in sizes) * 2 < len(sizes)
+        return few and self._clock.market_ns() - known.as_of_ns >= AGAIN_NS
 
     def republish(self) -> None:
         """The values known, computed or seed, for another 24 hours."""

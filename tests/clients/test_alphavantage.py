@@ -64,16 +64,28 @@ def envelope(*rows: dict[str, Any], **changes: Any) -> bytes:
     return json.dumps({"endpoint": "Realtime Options", "message": "success", "data": list(rows), **changes}).encode()
 
 
-@pytest.fixture
-def vendors(tmp_path: Path) -> Iterator[Running]:
-    with running_vendors(tmp_path) as running:
+@pytest.fixture(scope="module")
+def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with running_vendors(tmp_path_factory.mktemp("vendors")) as running:
         yield running
 
 
 @pytest.fixture
-def server() -> Iterator[Answers]:
+def vendors(stand_in: Running) -> Running:
+    requests.delete(f"{stand_in.url}/sandbox/faults", timeout=5)
+    return stand_in
+
+
+@pytest.fixture(scope="module")
+def one_server() -> Iterator[Answers]:
     with running_answers() as running:
         yield running
+
+
+@pytest.fixture
+def server(one_server: Answers) -> Answers:
+    one_server.asked.clear()
+    return one_server
 
 
 # -- the stand-in --------------------------------------------------------------------------------------------------------

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from alphatrader.contract.messages.market import Bar, BookEvent, Level
 from alphatrader.contract.messages.metrics import Parameter
@@ -14,6 +17,14 @@ from alphatrader.core.discovery.correlation import correlation
 from alphatrader.core.discovery.lookback import lookback
 from alphatrader.core.discovery.makers import maker_profiles
 from alphatrader.core.discovery.regimes import vol_regimes
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """As the task runs them: these problems are tiny."""
+    with threadpool_limits(1):
+        yield
+
 
 MINUTE = 60 * 10**9
 OPEN = 1_795_444_200 * 10**9  # Monday 2026-11-23, 09:30 in New York

@@ -26,8 +26,8 @@ MINUTE = 60 * 10**9
 MAPS = (k.DISCOVERED_VPIN_BUCKET_SIZE, k.DISCOVERED_LOOKBACK_BARS, k.DISCOVERED_MM_PROFILES, k.DISCOVERED_VOL_REGIMES)
 
 
-def discovery(servers: Servers, folder: Path, **more: Any) -> ParameterDiscovery:
-    clock = Clock(MONDAY_TEN_NS, time.time_ns(), 1.0)
+def discovery(servers: Servers, folder: Path, minutes_later: int = 0, **more: Any) -> ParameterDiscovery:
+    clock = Clock(MONDAY_TEN_NS + minutes_later * MINUTE, time.time_ns(), 1.0)
     return ParameterDiscovery(servers.store(Module.DISCOVERY), servers.settings, clock, structlog.get_logger(), folder, **more)
 
 
@@ -94,6 +94,26 @@ def test_as_soon_as_bars_are_there_values_are_computed_and_kept_in_the_modes_own
     record(servers, "TSLA", 9)
     discovery(servers, tmp_path).ensure()
     assert seen(servers, MAPS[0]).by_symbol["TSLA"].fallback is None
+
+
+def test_on_a_first_day_it_runs_again_until_there_are_prints_enough(servers: Servers, tmp_path: Path) -> None:
+    # given bars of all symbols and few prints
+    symbols = discovery(servers, tmp_path).symbols
+    for i, symbol in enumerate(symbols):
+        record(servers, symbol, i, trades=10)
+    discovery(servers, tmp_path).ensure()
+    assert "10 trades, 1000 are needed" in seen(servers, MAPS[0]).by_symbol["SPY"].fallback
+    # when prints have come, then they are measured a while later, and not at every look
+    for i, symbol in enumerate(symbols[:11]):
+        record(servers, symbol, i)
+    discovery(servers, tmp_path, minutes_later=5).ensure()
+    assert seen(servers, MAPS[0]).by_symbol["SPY"].n == 10
+    discovery(servers, tmp_path, minutes_later=21).ensure()
+    assert seen(servers, MAPS[0]).by_symbol["SPY"].fallback is None
+    # and most being measured, it is left to the nightly run
+    as_of = seen(servers, MAPS[0]).as_of_ns
+    discovery(servers, tmp_path, minutes_later=60).ensure()
+    assert seen(servers, MAPS[0]).as_of_ns == as_of
 
 
 def test_republishing_keeps_the_values_and_their_date(servers: Servers, tmp_path: Path) -> None:

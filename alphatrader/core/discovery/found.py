@@ -70,13 +70,18 @@ def messages(found: Found, published_ns: int) -> tuple[dict[str, Discovered], Co
     return maps, Correlation(found.as_of_ns, published_ns, matrix.symbols, matrix.matrix, matrix.n, matrix.fallback)
 
 
+def measured(parameter: Parameter) -> bool:
+    """Whether the value came from data, in this run or an earlier one, and is no fallback."""
+    return parameter.value is not None and (parameter.fallback is None or parameter.fallback.startswith("kept"))
+
+
 def kept(previous: Parameter | None, computed: Parameter) -> Parameter:
     """`computed`, or the value that was known before, marked as kept: where nothing could be computed, and where a fallback on
     fewer data would replace what was once measured."""
     if previous is None or previous.value is None or computed.fallback is None:
         return computed
-    measured = previous.fallback is None or previous.fallback.startswith("kept")
-    if computed.value is not None and not (measured and computed.n < previous.n):
+    before = measured(previous)
+    if computed.value is not None and not (before and computed.n < previous.n):
         return computed
-    origin = "kept from an earlier run" if measured else (previous.fallback or "").split(";")[0]
+    origin = "kept from an earlier run" if before else (previous.fallback or "").split(";")[0]
     return msgspec.structs.replace(previous, fallback=f"{origin}; {computed.fallback}")
