@@ -60,12 +60,16 @@ class Subscriber(Message, frozen=True):
     telegram_id: int | None
     email_hash: str | None
     machine_ns: int
+    until_s: int | None = None
+    """Machine time (Unix seconds) at which access ends unless Stripe says otherwise before; None: no end is known."""
 
 
 class TelegramTier(Message, frozen=True):
     tier: Tier
     subscriber: str | None
     machine_ns: int
+    until_s: int | None = None
+    """As the subscriber's: at that instant pages makes the tier free."""
 
 
 class Tweet(Message, frozen=True):

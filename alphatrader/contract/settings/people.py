@@ -51,6 +51,9 @@ class Billing(Section, frozen=True):
     webhook_tolerance_seconds: Annotated[int, Meta(ge=1, le=300, description="Oldest signature accepted.")] = 300
     poll_seconds: Annotated[Seconds, Meta(description="How often subscriptions are read from Stripe itself.")] = 300.0
     live_events: Annotated[bool, Meta(description="Whether events carry livemode; others are refused.")] = False
+    past_due_days: Annotated[
+        float, Meta(ge=0, le=30, description="How long access stays while Stripe retries a failed renewal, from the period's start.")
+    ] = 7.0
 
 
 class Web(Section, frozen=True):
@@ -58,6 +61,9 @@ class Web(Section, frozen=True):
     pages_port: Annotated[Port, Meta(description="The subscribers' pages and Stripe's webhook.")] = 8001
     pages_host: Annotated[str, Meta(description="Where the pages listen; a proxy stands before them.")] = "127.0.0.1"
     pages_url: Annotated[str, Meta(min_length=1, description="How the world reaches the pages.")] = "http://127.0.0.1:8001"
+    pages_proxies: Annotated[
+        int, Meta(ge=0, le=5, description="Proxies before the pages whose X-Forwarded-For is believed; 0: none stands there.")
+    ] = 0
     flower_port: Annotated[Port, Meta(description="Flower, on 127.0.0.1.")] = 5555
     session_hours: Annotated[float, Meta(gt=0, le=168, description="How long a login lasts.")] = 12.0
     fresh_seconds: Annotated[Seconds, Meta(description="Clearing a halt needs a login younger than this.")] = 300.0
