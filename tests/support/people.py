@@ -179,9 +179,6 @@ def vendor_settings(url: str) -> dict[str, str]:
         "vendors__discord_url": f"{url}/discord/api/webhooks",
         "vendors__telegram_url": f"{url}/telegram",
         "vendors__x_url": f"{url}/x",
-        "vendors__telegram_public_channel": "-1001",
-        "vendors__telegram_basic_channel": "-1002",
-        "vendors__telegram_premium_channel": "-1003",
     }
 
 

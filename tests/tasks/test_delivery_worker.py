@@ -1,0 +1,174 @@
+"""A real distributor, beat and delivery worker: the basic post survives the worker's SIGKILL, exactly once and not early."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from alphatrader.contract import keys as k
+from alphatrader.contract.messages.signals import Signal
+from alphatrader.contract.modules import Module
+from alphatrader.runtime.calendar import nyse
+from alphatrader.runtime.clock import Clock, Epoch, ResumeRule
+from alphatrader.runtime.settings import ROOT, load
+from tests.invariants.people import CHANNEL_DELAY
+from tests.support.people import (
+    MONDAY_TEN_NS,
+    NS,
+    a_signal,
+    a_trade,
+    a_verdict,
+    closed,
+    made,
+    until,
+    vendor_environment,
+    vendor_settings,
+    vendors_on,
+)
+from tests.support.servers import Servers, running_servers
+from tests.support.vendors import Running
+
+SPEED = 20.0
+TIER = {"-1001": "free", "-1002": "basic", "-1003": "premium"}
+
+
+@dataclass
+class Office:
+    """The processes that distribute, with everything around them."""
+
+    servers: Servers
+    vendors: Running
+    clock: Clock
+    log: Path
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def start(self, module: Module) -> subprocess.Popen[bytes]:
+        environment = {
+            **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
+            **self.servers.environment,
+            **self.servers.vault.environment_for(module),
+            **vendor_environment(),
+            "ALPHATRADER_MODULE": module,
+        }
+        with self.log.open("ab") as output:
+            command = [sys.executable, "-m", "alphatrader.runtime.child", module]
+            process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output)
+        self.processes.append(process)
+        return process
+
+    def ready(self, module: Module, process: subprocess.Popen[bytes]) -> bool:
+        assert process.poll() is None, self.log.read_text()[-3000:]
+        health = self.servers.store(Module.OPERATOR).get(k.HEALTH.at(module=module))
+        return health is not None and health.pid == process.pid and health.state in ("ready", "degraded")
+
+    def told(self, channel: str) -> list[dict]:
+        return self.vendors.told(channel=channel)
+
+    def about(self, signal: Signal, channel: str) -> list[dict]:
+        """What a channel was told of the signal itself, not of its position."""
+        return [one for one in self.told(channel) if signal.id in one["text"] and "position closed" not in one["text"]]
+
+    def approve(self, signal: Signal) -> None:
+        self.write(Module.SIGNALS, k.EVENTS_SIGNALS.at(), made(signal))
+        self.write(Module.RISK, k.EVENTS_APPROVALS.at(), a_verdict(signal))
+
+    def write(self, module: Module, bound, event) -> None:
+        store = self.servers.store(module)
+        batch = store.batch()
+        batch.append(bound, event)
+        store.commit(batch)
+        store.close()
+
+
+@contextlib.contextmanager
+def running_clock(folder: Path) -> Iterator[Clock]:
+    """The sandbox's clock at 20 market seconds in a second, stamped as the sandbox's parent stamps it."""
+    sessions = [(session.open_ns, session.close_ns) for session in nyse().sessions]
+    rule = ResumeRule(sessions, least_left=timedelta(minutes=30), begin_after_open=timedelta(0))
+    epoch = Epoch(folder, start_ns=MONDAY_TEN_NS, speed=SPEED, resume_at=rule)
+    done = threading.Event()
+
+    def stamp() -> None:
+        while not done.wait(0.5):
+            epoch.stamp()
+
+    thread = threading.Thread(target=stamp)
+    thread.start()
+    try:
+        yield epoch.clock
+    finally:
+        done.set()
+        thread.join()
+
+
+@pytest.fixture
+def office(tmp_path) -> Iterator[Office]:
+    folder = tmp_path / "data" / load({"ALPHATRADER_DATA_DIR": str(tmp_path / "data")}).mode
+    folder.mkdir(parents=True)
+    with (
+        running_clock(folder) as clock,
+        vendors_on(clock, tmp_path / "vendors") as vendors,
+        running_servers(tmp_path, **vendor_settings(vendors.url)) as servers,
+    ):
+        office = Office(servers, vendors, clock, tmp_path / "processes.log")
+        try:
+            yield office
+        finally:
+            for process in office.processes:
+                process.kill()
+                process.wait()
+
+
+def test_the_basic_post_survives_a_killed_worker_once_and_not_early(office):
+    # given a distributor, a delivery worker and beat
+    distributor, worker = office.start(Module.DISTRIBUTION), office.start(Module.DELIVERY)
+    office.start(Module.BEAT)
+    until(lambda: office.ready(Module.DISTRIBUTION, distributor) and office.ready(Module.DELIVERY, worker), 30)
+
+    # when risk approves a signal, premium is told, and the worker that holds the countdown of basic is killed
+    operator = office.servers.store(Module.OPERATOR)
+    signal = a_signal(1, ts_ns=office.clock.market_ns())
+    office.approve(signal)
+    sent = {f"{signal.id}:premium|{recipient}" for recipient in ("discord:premium", "telegram:-1003")}
+    until(lambda: sent == {name for name, line in operator.fields(k.LEDGER_DELIVERY.at()).items() if line.state == "sent"}, 10)
+    assert office.told("basic") == []
+    worker.kill()
+    worker.wait()
+
+    # and, while nobody delivers, an older signal comes through and its position is closed with a win
+    older = a_signal(2, ts_ns=office.clock.market_ns() - 295 * NS)
+    office.approve(older)
+    positions = office.servers.store(Module.POSITIONS)
+    batch = positions.batch()
+    batch.put_field(k.LEDGER_TRADES.at(), older.id, a_trade(older, "187.40", older.ts_ns))
+    batch.append(k.EVENTS_POSITIONS.at(), closed(older, "187.40", older.ts_ns))
+    positions.commit(batch)
+    second = office.start(Module.DELIVERY)
+    until(lambda: office.ready(Module.DELIVERY, second), 30)
+
+    # then each tier is told exactly once, none of them before its time by the vendors' own stamps
+    until(lambda: office.about(signal, "basic") and office.about(signal, "-1002"), 20)
+    until(lambda: office.about(older, "free") and office.about(older, "-1001") and office.vendors.told(vendor="x"), 20)
+    for one, channels in ((signal, ("premium", "basic", "-1003", "-1002")), (older, ("free", "-1001"))):
+        for channel in channels:
+            (post,) = office.about(one, channel)
+            assert post["received_market_ns"] >= one.ts_ns + CHANNEL_DELAY.get(TIER.get(channel, channel), 0), channel
+            assert "Not investment advice" in post["text"]
+    (tweet,) = office.vendors.told(vendor="x")
+    assert tweet["received_market_ns"] >= older.ts_ns + 300 * NS
+
+    # and the ledger says so of each
+    records = operator.fields(k.LEDGER_DELIVERY.at())
+    assert {record.state for record in records.values()} == {"sent"}, records
+    assert operator.get(k.DISTRIBUTION_COUNT.at()).count == 2
+    assert operator.field(k.POSTED_SIGNALS.at(), older.id).state == "posted"
+    assert all(secret not in office.log.read_text() for secret in vendor_environment().values())
