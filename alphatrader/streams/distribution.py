@@ -25,7 +25,7 @@ from alphatrader.core.distribution import tiers
 from alphatrader.runtime.batch import Batch
 from alphatrader.runtime.context import Context
 from alphatrader.runtime.module import StreamModule
-from alphatrader.runtime.store import Cursor, Entry
+from alphatrader.runtime.store import BLOCK_SECONDS, Cursor, Entry
 
 STREAMS: Final = (k.EVENTS_SIGNALS.at(), k.EVENTS_APPROVALS.at(), k.EVENTS_POSITIONS.at())
 QUEUES: Final = {"premium": k.PREMIUM_QUEUE, "basic": k.BASIC_QUEUE, "free": k.FREE_QUEUE}
@@ -38,6 +38,7 @@ Wake = tuple[str, tuple[str, ...], int]
 
 class SignalDistributor(StreamModule):
     name = Module.DISTRIBUTION
+    wait_seconds = BLOCK_SECONDS
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -78,7 +79,9 @@ class SignalDistributor(StreamModule):
             while not self.stopping.is_set():
                 if waking.done():
                     waking.result()
-                await self._turn(await self.store.read(self._cursor))
+                # The first read does not wait: its place is kept at once, so that a restart knows where to go on.
+                wait = self.wait_seconds if self._kept else None
+                await self._turn(await self.store.read(self._cursor, block_seconds=wait))
         finally:
             waking.cancel()
             await asyncio.gather(waking, return_exceptions=True)
