@@ -88,7 +88,8 @@ class EmergencyDoor:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            line = await asyncio.wait_for(reader.readline(), ANSWER_SECONDS)
+            async with asyncio.timeout(ANSWER_SECONDS):
+                line = await reader.readline()
             answer = await self._judge(line)
             writer.write(msgspec.json.encode(answer) + b"\n")
             await writer.drain()

@@ -33,6 +33,8 @@ REQUESTERS: Final = (Module.DASHBOARD, Module.TELEGRAM, Module.CLI, Module.RISK,
 CHECK_SECONDS: Final = 1.0
 ROUND_SECONDS: Final = 60.0
 """A flattening that takes longer than this alarms; it goes on, and only then may a person end it with `resume`."""
+LEAST_SECONDS: Final = 1.0
+"""A flatten epoch stands at least this long, so that everybody has seen it."""
 RESUME_LIFE_NS: Final = 60_000_000_000
 """A request to resume older than this is worth nothing: what it was about may have changed."""
 TELL_SECONDS: Final = 1.0
@@ -111,12 +113,12 @@ class EmergencyManager(StreamModule):
         if request.kind != "status":
             detail = self._apply(request.kind, request.by, request.reason, self.clock.machine_ns())
             with contextlib.suppress(*StoreLost, TimeoutError):
-                await asyncio.wait_for(self._tell(), TELL_SECONDS)
+                await self._tell_soon()
         halt = self.halt or self._make(halted=True, flatten=False, reason="Redis has not been asked yet", by="emergency")
         return Answer(not detail.startswith("refused"), halt.epoch, halt.halted, halt.flatten, detail)
 
     async def _flatten_when_wanted(self) -> None:
-        while True:
+        while not self.stopping.is_set():
             await self._flatten_wanted.wait()
             await self._flatten()
 
@@ -124,10 +126,11 @@ class EmergencyManager(StreamModule):
         """Rounds, until flat or ended by a person. A new connection starts anew with the cancel of everything."""
         with contextlib.suppress(*StoreLost, TimeoutError):
             # Execution falls silent first, so that it protects nothing that is being cancelled.
-            await asyncio.wait_for(self._tell(), TELL_SECONDS)
+            await self._tell_soon()
+        began = self.clock.monotonic()
         flattening: Flattening | None = None
         on: IB | None = None
-        while self._flatten_wanted.is_set() and self.halt is not None:
+        while self._flatten_wanted.is_set() and self.halt is not None and not self.stopping.is_set():
             if not self.connection.connected:
                 self.report = FlattenReport(problem=f"broker: {self.connection.problem}")
                 await asyncio.sleep(0.1)
@@ -138,11 +141,14 @@ class EmergencyManager(StreamModule):
                     on, self.connection.account, self.halt.epoch, monotonic=self.clock.monotonic, log=self.log
                 )
             self.report = await flattening.run(ROUND_SECONDS)
-            if self.report.flat:
+            left = LEAST_SECONDS - (self.clock.monotonic() - began)
+            if self.report.flat and left > 0:
+                await asyncio.sleep(left)  # and looked at once more: somebody may have sent an order while all was cancelled
+            elif self.report.flat:
                 self._flatten_wanted.clear()
                 self._record(halted=True, flatten=False, reason="flattened", by=self.halt.by)
                 with contextlib.suppress(*StoreLost, TimeoutError):
-                    await asyncio.wait_for(self._tell(), TELL_SECONDS)
+                    await self._tell_soon()
             else:
                 self.log.error("flatten_goes_on", problem=self.report.problem, left=self.report.left)
                 await asyncio.sleep(0.2)
@@ -182,6 +188,12 @@ class EmergencyManager(StreamModule):
                 self._flatten_wanted.clear()
                 self._record(halted=False, flatten=False, reason=reason, by=by)
                 return "resumed"
+
+    async def _tell_soon(self) -> None:
+        """As `_tell`, but never waits long. Raises StoreLost or TimeoutError."""
+        # Not wait_for: on Python 3.11 it may swallow a cancel that comes in the moment of its result.
+        async with asyncio.timeout(TELL_SECONDS):
+            await self._tell()
 
     async def _tell(self, cursor: Cursor | None = None) -> None:
         """Brings `global:halt` up to the disk, with the cursor of what was read. Raises StoreLost."""

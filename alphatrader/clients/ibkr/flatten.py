@@ -111,11 +111,12 @@ class Flattening:
         return True
 
     async def _open(self) -> list[Trade]:
-        trades: list[Trade] = await asyncio.wait_for(self._ib.reqAllOpenOrdersAsync(), ANSWER_SECONDS)
-        return trades
+        async with asyncio.timeout(ANSWER_SECONDS):
+            return list(await self._ib.reqAllOpenOrdersAsync())
 
     async def _positions(self) -> list[Position]:
-        positions = await asyncio.wait_for(self._ib.reqPositionsAsync(), ANSWER_SECONDS)
+        async with asyncio.timeout(ANSWER_SECONDS):
+            positions = await self._ib.reqPositionsAsync()
         latest = {p.contract.conId: p for p in positions if p.account == self._account}
         return [position for position in latest.values() if position.position]
 
@@ -148,7 +149,8 @@ class Flattening:
     async def _begin(self, contract: Contract, held: int) -> _Closing:
         """The contract as it can be traded, and its quotes: positions come without an exchange."""
         wanted = Contract(conId=contract.conId, exchange="SMART" if contract.secType in ("OPT", "STK") else "")
-        details = await asyncio.wait_for(self._ib.reqContractDetailsAsync(wanted), ANSWER_SECONDS)
+        async with asyncio.timeout(ANSWER_SECONDS):
+            details = await self._ib.reqContractDetailsAsync(wanted)
         tick = Decimal(str(details[0].minTick)) if details and details[0].minTick else PENNY
         if details and details[0].contract is not None and not wanted.exchange:
             wanted.exchange = details[0].contract.exchange
@@ -255,7 +257,6 @@ async def flatten_directly(
         stopping.set()
 
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(
-            connection.run(stopping, connected, lambda reason: None), limit_seconds + broker.connect_timeout_seconds
-        )
+        async with asyncio.timeout(limit_seconds + broker.connect_timeout_seconds):
+            await connection.run(stopping, connected, lambda reason: None)
     return result[-1] if result else FlattenReport(problem=f"no gateway could be reached: {connection.problem}")

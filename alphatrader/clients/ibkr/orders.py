@@ -44,13 +44,16 @@ class BrokerOrders:
     def __init__(self, hear: Callable[[News], None]) -> None:
         self._hear = hear
         self._ib: IB | None = None
+        self._throttled = False
         self._log = logging.getLogger("alphatrader.orders")
 
     # -- hearing
 
     def bind(self, ib: IB) -> None:
         """Taps an IB that is about to connect; it becomes the one that sends."""
-        self._ib = ib
+        self._ib, self._throttled = ib, False
+        ib.client.throttleStart += lambda: self._throttle(ib, True)
+        ib.client.throttleEnd += lambda: self._throttle(ib, False)
         handlers = ib.client.decoder.handlers
         readers: dict[int, Callable[[list[str]], News | None]] = {
             ORDER_STATUS: _read_status,
@@ -94,7 +97,11 @@ class BrokerOrders:
     @property
     def queue_empty(self) -> bool:
         """Whether what is sent now leaves now: the library queues beyond 45 messages a second."""
-        return self._ib is not None and not self._ib.client._msgQ
+        return self._ib is not None and not self._throttled
+
+    def _throttle(self, ib: IB, begun: bool) -> None:
+        if ib is self._ib:
+            self._throttled = begun
 
     @property
     def client(self) -> IB:

@@ -112,8 +112,8 @@ class Settlement:
         desk = self._desk
         async with self._asking:
             asked_ns, asked_at = self._desk.clock.machine_ns(), self._desk.clock.monotonic()
-            answered = await asyncio.wait_for(self._answers(), ANSWER_SECONDS)
-        open_orders, completed, positions = answered
+            async with asyncio.timeout(ANSWER_SECONDS):
+                open_orders, completed, positions = await self._answers()
         if not self.link_up:
             raise ConnectionError("the gateway has no link to the broker")
         self._take_positions(positions, asked_at)
@@ -202,10 +202,9 @@ class Settlement:
         try:
             async with self._asking:
                 asked_at = self._desk.clock.monotonic()
-                positions = await asyncio.wait_for(
-                    read_positions(self._desk.orders.client, self._connection.account), ANSWER_SECONDS
-                )
-                open_orders = await asyncio.wait_for(self._desk.orders.open_orders(), ANSWER_SECONDS)
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    positions = await read_positions(self._desk.orders.client, self._connection.account)
+                    open_orders = await self._desk.orders.open_orders()
         except (TimeoutError, ConnectionError, RequestError) as error:
             self._desk.log.warning("account_not_read", error=str(error) or type(error).__name__)
             self.doubt("the broker did not answer for the account")
