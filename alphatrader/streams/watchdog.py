@@ -196,8 +196,13 @@ class Watchdog:
         if sight.health is None:
             return
         states = {server: wrong or "ok" for server, wrong in sight.servers.items()}
-        states |= {f"port {name}": "closed" for name in sight.closed_ports}
+        states |= {name: "closed" for name in sight.closed_ports}
+        # What the lines without a heartbeat show of themselves.
+        gateways = [name for name in sight.closed_ports if name.startswith("gateway")]
         states["beat"] = found.get("beat", "ok")
+        states["flower"] = "does not listen" if "flower" in sight.closed_ports else "ok"
+        states["sandbox"] = f"{', '.join(gateways)} closed" if gateways else "ok"
+        states["redis"], states["state"] = (sight.servers[str(server)] or "ok" for server in (Server.DATA, Server.STATE))
         self._heartbeat.ready()
         batch = self._store.batch()
         stamp = Observed(sight.machine_ns, self._context.clock.market_ns(), states, tuple(found.values()))

@@ -243,7 +243,7 @@ class SymbolFeed:
             self.changed.add("book")
             unseen, self._book_dirty = self._book_dirty - 1, 0
             book = self.book(now)
-            received = self._received_ns
+            received = self._received_ns or self._market_ns()
             self._emit(
                 m.BookEvent(self._next(), book.ts_ns, received, book.ready, book.bids, book.asks, book.crc32, unseen, book.source)
             )
@@ -256,7 +256,7 @@ class SymbolFeed:
         reason = self._why_not_ready(now, bids, asks)
         return m.Book(
             symbol=self.symbol,
-            ts_ns=(self._book_ns if self.depth_on else 0) or self._received_ns,
+            ts_ns=(self._book_ns if self.depth_on else 0) or self._received_ns or self._market_ns(),
             seq=self.seq,
             ready=reason is None,
             reason=reason,
