@@ -46,6 +46,18 @@ class Outcome:
     code: int
 
 
+@dataclass(frozen=True)
+class Unheard:
+    """Why asking through Redis was not enough."""
+
+    reason: str
+    written: bool
+    """Whether the request stands in the stream: who reads it obeys."""
+
+    def __str__(self) -> str:
+        return self.reason
+
+
 def common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reason", default="", help="why, for the record")
 
@@ -66,6 +78,9 @@ def request(kind: Kind, reason: str) -> Outcome:
     if kind == "flatten":
         sys.stderr.write("alphatrader flatten: going to the gateway itself\n")
         return _at_the_gateway(access)
+    if told.written:
+        what = "; risk and execution obey the request itself, but nobody recorded it" if kind == "halt" else ""
+        return Outcome(kind, False, "redis", None, f"{told}{what}", WRONG)
     what = "trading stays as it was" if kind == "resume" else "without Redis the lease lapses within 3 s and nothing opens"
     return Outcome(kind, False, "door", None, f"{told}; {through_door}; {what}", UNREACHABLE)
 
@@ -87,7 +102,7 @@ def show(outcome: Outcome, as_json: bool) -> int:
     return outcome.code
 
 
-def _through_redis(access: Access, kind: Kind, by: str, reason: str) -> Outcome | str:
+def _through_redis(access: Access, kind: Kind, by: str, reason: str) -> Outcome | Unheard:
     """The outcome, or why another way must be tried."""
     store = Store(Module.CLI, access.settings, access.vault.redis_password(Module.CLI), timeout_seconds=_TIMEOUT_SECONDS)
     try:
@@ -99,11 +114,11 @@ def _through_redis(access: Access, kind: Kind, by: str, reason: str) -> Outcome 
         store.commit(batch)
         confirmed = _await_halt(access, store, asked, changes)
     except StoreError as error:
-        return f"the state server does not answer ({error})"
+        return Unheard(f"the state server does not answer ({error})", written=False)
     finally:
         store.close()
     if confirmed is None:
-        return f"the request is written, but emergency did not confirm it within {CONFIRM_SECONDS:g} s"
+        return Unheard(f"the request is written, but emergency did not confirm it within {CONFIRM_SECONDS:g} s", written=True)
     return Outcome(kind, True, "redis", confirmed.epoch, f"By {confirmed.by}: {confirmed.reason}", DONE)
 
 

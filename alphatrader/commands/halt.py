@@ -1,6 +1,6 @@
 """`alphatrader halt`: stop opening positions, at once. Exits, cancels and stops go on.
 
-Exit codes: 0 the halt is recorded, 1 it was refused, 3 neither the servers nor emergency can be reached.
+Exit codes: 0 the halt is recorded, 1 it was refused, or asked for and not recorded, 3 nothing can be reached.
 """
 
 from __future__ import annotations

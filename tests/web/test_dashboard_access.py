@@ -11,6 +11,7 @@ import websocket
 
 from alphatrader.commands.login import SALT
 from alphatrader.contract import keys as k
+from alphatrader.contract.key import Server
 from alphatrader.contract.messages.risk import ControlRequest
 from alphatrader.contract.modules import Module
 from alphatrader.web.dashboard.login import LINK_SALT
@@ -134,3 +135,19 @@ def test_guessing_the_password_is_slowed_down(dashboard: Dashboard) -> None:
     codes = [guess() for _ in range(6)]
 
     assert set(codes[:5]) == {403} and codes[5] == 429
+
+
+def test_a_server_that_hangs_blocks_no_button(day: Desk, dashboard: Dashboard, operator: requests.Session) -> None:
+    """Last in this file: for three seconds the state server answers nobody."""
+    time.sleep(1.05)  # a halt asked for within the last second would be answered with that one
+    day.store(Module.STATE).raw(Server.STATE, "CLIENT", "PAUSE", 3000, "ALL")
+    began = time.monotonic()
+
+    answer = operator.post(f"{dashboard.url}/control/halt", timeout=5)
+
+    assert time.monotonic() - began < 2.5
+    assert answer.status_code == 503 and "lease lapses" in answer.json()["error"]
+    assert requests.get(f"{dashboard.url}/healthz", timeout=5).status_code in (200, 503)
+    until = time.monotonic() + 5
+    while operator.post(f"{dashboard.url}/control/halt", timeout=5).status_code != 202:
+        assert time.monotonic() < until, "it did not recover"

@@ -1,0 +1,104 @@
+"""status, doctor, why and report: what they say, what is missing, and their exit codes."""
+
+from __future__ import annotations
+
+from decimal import Decimal as D
+
+import pytest
+
+from alphatrader.contract import keys as k
+from alphatrader.contract.messages import positions as p
+from alphatrader.contract.messages import risk as r
+from alphatrader.contract.modules import Module
+from alphatrader.runtime.clock import SECOND
+from tests.commands.conftest import Command
+from tests.support.servers import free_port
+from tests.web.desk import Desk
+from tests.web.desk_market import DAY
+
+
+@pytest.fixture
+def busy(desk: Desk) -> Desk:
+    desk.whole_day()
+    desk.moment(0)
+    return desk
+
+
+def test_status_says_every_module_and_what_is_wrong(busy: Desk, run: Command) -> None:
+    answer = run("status", "--json")
+
+    found = answer.json()
+    assert answer.code == 1
+    assert found["modules"]["risk"]["state"] == "ready" and found["modules"]["risk"]["beat_age_s"] < 10
+    assert found["modules"]["dashboard"] | {"state": ""} == found["modules"]["dashboard"] | {"state": ""}
+    assert found["modules"]["dashboard"]["state"] == "down", "it does not run in this test"
+    assert found["halt"]["halted"] is False and found["positions"]["open"] == 2
+    assert any("telegram: degraded" in problem for problem in found["problems"])
+    assert any("watchdog: order i-s9" in problem for problem in found["problems"])
+
+
+def test_status_of_a_silent_system_invents_nothing(desk: Desk, run: Command) -> None:
+    answer = run("status")
+
+    assert answer.code == 1
+    assert "missing means halted" in answer.out and "waiting for the positions module" in answer.out
+    assert "no heartbeat" in answer.out
+
+
+def test_status_works_with_half_of_the_servers_and_with_none(busy: Desk, run: Command) -> None:
+    half = run("status", "--json", servers__data__port=str(free_port()))
+    none = run("status", "--json", servers__data__port=str(free_port()), servers__state__port=str(free_port()))
+
+    assert half.code == 1 and half.json()["feeds"] is None and half.json()["halt"]["halted"] is False
+    assert half.json()["modules"]["redis"]["state"] == "down"
+    assert none.code == 3 and none.json()["halt"] is None
+
+
+def test_doctor_names_every_no_go_and_no_secret(busy: Desk, run: Command) -> None:
+    answer = run("doctor", "--json")
+
+    checks = {check["name"]: check for check in answer.json()["checks"]}
+    assert answer.code == 1 and answer.json()["go"] is False
+    for name in ("Python", "settings", "server binary", "data server", "state server", "data memory", "clock", "calendar"):
+        assert checks[name]["verdict"] == "go", checks[name]
+    assert "volatile-lru" in checks["data memory"]["detail"] and "noeviction" in checks["state memory"]["detail"]
+    assert checks["account"]["verdict"] == "no-go", "nobody has heard from a broker"
+    assert checks["option chains"]["verdict"] == "no-go"
+    assert checks["Stripe secrets"]["verdict"] == "go"
+    values = [
+        value for value in (busy.servers.vault.get(name) for name in ("stripe_key", "session_key", "x_consumer_key")) if value
+    ]
+    assert values and not any(value in answer.out for value in values)
+
+
+def test_doctor_without_servers_says_no_go_and_stays_on_its_feet(desk: Desk, run: Command) -> None:
+    answer = run("doctor", servers__data__port=str(free_port()), servers__state__port=str(free_port()))
+    assert answer.code == 1
+    assert "does not answer" in answer.out and "NO-GO" in answer.out
+
+
+def test_why_shows_each_gate(busy: Desk, run: Command) -> None:
+    told = run("why", "spy")
+    assert told.code == 0 and "confidence" in told.out and "at least 60" in told.out and "STOP" in told.out
+    assert run("why", "SPY", "--json").json()["by_strategy"]["1DTE"][0][0] == "window"
+    assert run("why", "QQQ").code == 1
+    assert run("why", "ES").code == 2
+
+
+def test_report_judges_the_paper_gate(busy: Desk, run: Command) -> None:
+    assert run("report").code == 1, "without a starting equity there is no return"
+    state = r.RiskState(DAY.isoformat(), D(1000), D(1000), D(1000), D(0), D(0), 0, None, {}, {}, 0, D(1000))
+    busy.write(Module.RISK, lambda b: b.put(k.RISK_STATE.at(), state))
+    lost = p.ClosedTrade(
+        "i-sb", "1DTE", "SPY", busy.option("SPY", 660), 1, D("2.00"), D("1.20"), D("1.30"), D("-81.30"), None, 66.0,
+        0, busy.clock.market_ns() - SECOND, DAY.isoformat(), "stop",
+    )  # fmt: skip
+    busy.write(Module.POSITIONS, lambda b: b.put_field(k.LEDGER_TRADES.at(), "i-sb", lost))
+
+    answer = run("report", "--json")
+
+    report = answer.json()["report"]
+    assert answer.code == 0
+    assert report["all"]["trades"] == 2 and report["all"]["win_rate"] == 0.5 and report["by_strategy"]["1DTE"]["losses"] == 1
+    assert answer.json()["paper_gate"]["met"] is False
+    assert "not met" in run("report").out
