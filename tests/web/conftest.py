@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -34,13 +35,12 @@ def dashboard(day: Desk) -> Iterator[Dashboard]:
 @pytest.fixture
 def link(day: Desk, dashboard: Dashboard) -> Callable[[], str]:
     """Makes login links as `alphatrader login` does."""
-    count = iter(range(1000))
 
     def make() -> str:
         from alphatrader.commands.login import SALT
 
         key = day.servers.vault.get("session_key") or ""
-        token = URLSafeTimedSerializer(key, salt=SALT).dumps(f"{id(count)}-{next(count)}")
+        token = URLSafeTimedSerializer(key, salt=SALT).dumps(secrets.token_hex(8))
         return f"{dashboard.url}/login?link={token}"
 
     return make
