@@ -20,7 +20,8 @@ from alphatrader.contract.modules import Module
 from alphatrader.runtime.calendar import nyse
 from alphatrader.runtime.clock import Clock, Epoch, ResumeRule
 from alphatrader.runtime.settings import ROOT, load
-from tests.invariants.people import CHANNEL_DELAY
+from tests.invariants.evidence import Evidence
+from tests.invariants.people import CHANNEL_DELAY, PEOPLE_JUDGES
 from tests.support.people import (
     MONDAY_TEN_NS,
     NS,
@@ -171,4 +172,9 @@ def test_the_basic_post_survives_a_killed_worker_once_and_not_early(office):
     assert {record.state for record in records.values()} == {"sent"}, records
     assert operator.get(k.DISTRIBUTION_COUNT.at()).count == 2
     assert operator.field(k.POSTED_SIGNALS.at(), older.id).state == "posted"
-    assert all(secret not in office.log.read_text() for secret in vendor_environment().values())
+    evidence = Evidence(wire=[], vendors=office.vendors.wire(), signals=[made(signal), made(older)])
+    assert {name: judge(evidence) for name, judge in PEOPLE_JUDGES.items()} == {name: [] for name in PEOPLE_JUDGES}
+    logs = [office.log, *office.log.parent.glob("logs/*")]
+    assert len(logs) > 2 and not [
+        (log.name, name) for log in logs for name, secret in vendor_environment().items() if secret in log.read_text()
+    ]
