@@ -16,6 +16,9 @@ from alphatrader.contract.settings.secrets import SECRETS
 from alphatrader.runtime.settings import PREFIX, ROOT
 
 
+_BEGIN, _END = "<!-- settings -->", "<!-- /settings -->"
+
+
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--check", action="store_true", help="write nothing; fail when something is stale")
 
@@ -43,11 +46,19 @@ def generated() -> dict[str, str]:
         "docs/flow.dot": render.as_graph(),
         "docs/settings.md": settings_markdown(),
         "config/.env.example": env_example(),
+        "README.md": _between_marks((ROOT / "README.md").read_text(), settings_tables()),
     }
 
 
+def _between_marks(text: str, content: str) -> str:
+    """The README with its list of settings renewed."""
+    head, _, rest = text.partition(_BEGIN)
+    _, _, tail = rest.partition(_END)
+    return f"{head}{_BEGIN}\n{content}\n{_END}{tail}"
+
+
 def settings_markdown() -> str:
-    lines = [
+    head = [
         "# Every setting",
         "",
         "Generated from `alphatrader/contract/settings/` by `make docs`. Set a field in `config/config.yaml`, in a profile",
@@ -55,6 +66,12 @@ def settings_markdown() -> str:
         f"`{PREFIX}RISK__MAX_POSITIONS=3`.",
         "",
     ]
+    return "\n".join(head) + settings_tables("## ")
+
+
+def settings_tables(heading: str = "#### ") -> str:
+    """One table a section."""
+    lines: list[str] = []
     sections: list[tuple[str, Any]] = [("", Settings)]
     while sections:
         name, kind = sections.pop(0)

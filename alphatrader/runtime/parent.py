@@ -27,8 +27,8 @@ from alphatrader.runtime.secrets import Vault
 from alphatrader.runtime.settings import PREFIX, ROOT, data_path, load
 
 LEAVE_SECONDS: Final = 3.8
-"""How long a module may take to leave. Modules take under 3 s by themselves; a Celery worker may sit in a read of 2 s first, and all
-of them share the machine then. honcho kills after 5 s."""
+"""How long a module may take to leave. Modules take under 3 s by themselves; a Celery worker may sit in a read of 2 s first, and
+all of them share the machine then. honcho kills after 5 s."""
 CLIENTS_SECONDS: Final = 4.3
 """How long a server waits for them to be gone."""
 _BACKOFF_FIRST: Final = 0.5

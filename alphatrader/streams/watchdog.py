@@ -196,7 +196,7 @@ class Watchdog:
         if sight.health is None:
             return
         states = {server: wrong or "ok" for server, wrong in sight.servers.items()}
-        states |= {name: "closed" for name in sight.closed_ports}
+        states |= dict.fromkeys(sight.closed_ports, "closed")
         # What the lines without a heartbeat show of themselves.
         gateways = [name for name in sight.closed_ports if name.startswith("gateway")]
         states["beat"] = found.get("beat", "ok")
