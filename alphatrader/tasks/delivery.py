@@ -13,7 +13,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from celery.signals import worker_ready
 
@@ -44,6 +44,8 @@ TROUBLE_SECONDS: Final = 900.0
 """Machine time for which a lost or refused message keeps the worker degraded."""
 RETRY: Final = "#retry"
 """Suffix of the ledger field that claims a further try; dropped with its outcome."""
+End = Literal["ended", "hold", "later"]
+"""Of one delivery to one recipient: it ended; it waits, and so does what comes after it; another worker has it: look again."""
 
 
 class Courier:
@@ -59,6 +61,8 @@ class Courier:
         self._again: set[str] = set()
         self._guard = threading.Lock()
         self._troubles: deque[tuple[int, str]] = deque(maxlen=50)
+        for record in sorted(store.fields(k.LEDGER_DELIVERY.at()).values(), key=lambda one: one.machine_ns):
+            self._remember_trouble(record)
 
     # -- a queue
 
@@ -113,9 +117,10 @@ class Courier:
                 continue
             ended = True
             for recipient in self._recipients(queue, delivery, users, waiting):
-                if recipient in held or not self._tell(delivery, recipient):
+                end = "hold" if recipient in held else self._tell(delivery, recipient)
+                if end == "hold":
                     held.add(recipient)  # what comes after it waits too: in order, and sparing a vendor that asks for time
-                    ended = False
+                ended = ended and end == "ended"
             if ended:
                 batch = self._store.batch()
                 batch.take(queue, delivery)
@@ -152,44 +157,45 @@ class Courier:
 
     # -- one recipient
 
-    def _tell(self, delivery: Delivery, recipient: str) -> bool:
-        """Whether this delivery to this recipient has ended."""
+    def _tell(self, delivery: Delivery, recipient: str) -> End:
         field = f"{delivery.id}|{recipient}"
         record = self._store.field(k.LEDGER_DELIVERY.at(), field)
         match ledger.step(record, self._clock.machine_ns()):
             case "ended":
-                return True
+                return "ended"
             case "wait":
-                return False
+                return "later" if record is not None and record.state == "sending" else "hold"
             case "stale" if record is not None:
                 self._write(field, ledger.abandoned(record, self._clock.market_ns(), self._clock.machine_ns()))
-                return True
+                return "ended"
             case "claim" | "retry" if not self._there(recipient):
-                return False
+                return "hold"
             case "claim":
                 claim = self._claim(delivery, recipient, None)
-                return self._store.put_field_once(k.LEDGER_DELIVERY.at(), field, claim) and self._send(delivery, field, claim)
+                return self._send(delivery, field, claim) if self._put_once(field, claim) else "later"
             case _:
                 return self._retry(delivery, recipient, field)
 
-    def _retry(self, delivery: Delivery, recipient: str, field: str) -> bool:
+    def _retry(self, delivery: Delivery, recipient: str, field: str) -> End:
         """A further try has a claim of its own beside the line, which may have moved on since it was read."""
         claim_field = field + RETRY
         other = self._store.field(k.LEDGER_DELIVERY.at(), claim_field)
         if other is not None and ledger.step(other, self._clock.machine_ns()) == "stale":
             self._write(field, ledger.abandoned(other, self._clock.market_ns(), self._clock.machine_ns()))
-            return True
-        record = self._store.field(k.LEDGER_DELIVERY.at(), field)
-        claim = self._claim(delivery, recipient, record)
-        if not self._store.put_field_once(k.LEDGER_DELIVERY.at(), claim_field, claim):
-            return False
-        record = self._store.field(k.LEDGER_DELIVERY.at(), field)
-        if ledger.step(record, self._clock.machine_ns()) != "retry":
-            batch = self._store.batch()
-            batch.drop_field(k.LEDGER_DELIVERY.at(), claim_field)
-            self._store.commit(batch)
-            return ledger.step(record, self._clock.machine_ns()) == "ended"
-        return self._send(delivery, field, claim)
+            return "ended"
+        before = self._store.field(k.LEDGER_DELIVERY.at(), field)
+        claim = self._claim(delivery, recipient, before)
+        if not self._put_once(claim_field, claim):
+            return "later"
+        if self._store.field(k.LEDGER_DELIVERY.at(), field) == before and before is not None and before.state == "failed":
+            return self._send(delivery, field, claim)
+        batch = self._store.batch()
+        batch.drop_field(k.LEDGER_DELIVERY.at(), claim_field)
+        self._store.commit(batch)
+        return "later"
+
+    def _put_once(self, field: str, claim: DeliveryRecord) -> bool:
+        return self._store.put_field_once(k.LEDGER_DELIVERY.at(), field, claim)
 
     def _claim(self, delivery: Delivery, recipient: str, before: DeliveryRecord | None) -> DeliveryRecord:
         return ledger.claim(delivery, recipient, self._clock.market_ns(), self._clock.machine_ns(), before)
@@ -199,7 +205,7 @@ class Courier:
         client = self._discord if recipient.startswith("discord:") else self._telegram
         return client is not None and client.breaker.ready()
 
-    def _send(self, delivery: Delivery, field: str, claim: DeliveryRecord) -> bool:
+    def _send(self, delivery: Delivery, field: str, claim: DeliveryRecord) -> End:
         late_after_ns = self._settings.distribution.late_after_seconds * ledger.SECOND
         now_ns = self._clock.market_ns()
         late = wording.late_line(delivery, now_ns) if now_ns - delivery.due_ns > late_after_ns else None
@@ -213,7 +219,7 @@ class Courier:
             late=late is not None,
         )
         self._write(field, record)
-        return record.retry_machine_ns is None
+        return "ended" if record.retry_machine_ns is None else "hold"
 
     def _post(self, delivery: Delivery, recipient: str, late: str | None) -> str:
         vendor, _, address = recipient.partition(":")
@@ -245,8 +251,12 @@ class Courier:
             self._log.info("delivered", state=state, vendor_id=record.vendor_id, **told)
             return
         self._log.warning(f"delivery_{state}", reason=record.reason, **told)
-        if state in ("unknown", "failed"):
-            self._troubles.append((record.machine_ns, f"{state}: {record.delivery_id} to {record.recipient}, {record.reason}"))
+        self._remember_trouble(record)
+
+    def _remember_trouble(self, record: DeliveryRecord) -> None:
+        if record.state == "unknown" or (record.state == "failed" and record.retry_machine_ns is None):
+            what = f"{record.state}: {record.delivery_id} to {record.recipient}, {record.reason}"
+            self._troubles.append((record.machine_ns, what))
 
     def tell_health(self) -> None:
         """Degraded while a message was lost or refused in the last quarter of an hour, or a vendor's breaker is open."""

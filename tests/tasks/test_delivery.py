@@ -268,6 +268,42 @@ def test_what_a_dead_worker_was_sending_is_unknown_after_a_minute_and_not_before
     assert desk.told("premium") == []
 
 
+def test_what_a_dead_worker_was_sending_does_not_hold_what_comes_after(desk):
+    first, second = desk.signal(1)["premium"], desk.signal(2)["premium"]
+    desk.enqueue(QUEUES["premium"], first, second)
+    claim = ledger.claim(first, "discord:premium", MONDAY_TEN_NS, desk.clock.machine_ns(), None)
+    assert desk.store.put_field_once(k.LEDGER_DELIVERY.at(), f"{first.id}|discord:premium", claim)
+
+    desk.courier.drain(QUEUES["premium"])
+
+    assert desk.state(second, "discord:premium") == "sent" and desk.state(first, "discord:premium") == "sending"
+
+
+def test_who_asks_for_time_gets_it_for_all_that_follows_in_order(desk):
+    deliveries = [desk.signal(number)["premium"] for number in (1, 2, 3)]
+    desk.enqueue(QUEUES["premium"], *deliveries)
+    desk.vendors.fault("discord", "status", status=429, seconds=1)
+
+    desk.courier.drain(QUEUES["premium"])
+    assert desk.told("premium") == [] and len(desk.vendors.wire(vendor="discord")) == 1
+
+    make_due(desk, deliveries[0], "discord:premium")
+    desk.courier.drain(QUEUES["premium"])
+    assert [one["text"].split("ref ")[1].split(" ")[0] for one in desk.told("premium")] == [one.about for one in deliveries]
+
+
+def test_a_restarted_worker_still_shows_what_was_lost(desk):
+    delivery = desk.signal()["premium"]
+    desk.enqueue(QUEUES["premium"], delivery)
+    desk.vendors.fault("discord", "drop_after_accept")
+    desk.courier.drain(QUEUES["premium"])
+
+    desk.courier = desk.another()
+
+    state, reason = desk.said()
+    assert state == "degraded" and delivery.id in reason
+
+
 def test_a_message_late_beyond_the_limit_says_so(desk):
     delivery = desk.signal(age_seconds=60 + 901)["basic"]
     desk.enqueue(QUEUES["basic"], delivery)
