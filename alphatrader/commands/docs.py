@@ -1,4 +1,4 @@
-"""`alphatrader docs`: writes what is generated (docs/keys.md, docs/settings.md, docs/flow.dot, config/.env.example)."""
+"""`alphatrader docs`: writes what is generated: docs/keys.md, settings.md, flow.dot, .env.example, the README's settings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from alphatrader.contract import render
 from alphatrader.contract.settings import Settings
 from alphatrader.contract.settings.secrets import SECRETS
 from alphatrader.runtime.settings import PREFIX, ROOT
-
 
 _BEGIN, _END = "<!-- settings -->", "<!-- /settings -->"
 
@@ -66,7 +65,7 @@ def settings_markdown() -> str:
         f"`{PREFIX}RISK__MAX_POSITIONS=3`.",
         "",
     ]
-    return "\n".join(head) + settings_tables("## ")
+    return "\n".join([*head, settings_tables("## ")])
 
 
 def settings_tables(heading: str = "#### ") -> str:

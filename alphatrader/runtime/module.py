@@ -58,7 +58,8 @@ class StreamModule(ABC):
     async def pause(self, seconds: float) -> None:
         """Sleeps, but wakes at once when asked to stop."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.stopping.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self.stopping.wait()
 
 
 class _Loop:

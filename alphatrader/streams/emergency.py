@@ -15,10 +15,9 @@ import os
 from random import Random
 from typing import Any, Final
 
-from ib_insync import IB
 from msgspec.structs import replace
 
-from alphatrader.clients.ibkr.connection import BrokerConnection
+from alphatrader.clients.ibkr.connection import IB, BrokerConnection
 from alphatrader.clients.ibkr.flatten import Flattening, FlattenReport
 from alphatrader.contract import keys as k
 from alphatrader.contract.messages.risk import ControlRequest, Halt, HaltEvent

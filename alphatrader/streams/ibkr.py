@@ -334,7 +334,8 @@ class IBKRIngestion(StreamModule):
     async def _publish(self) -> None:
         while not self.stopping.is_set():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), TURN_SECONDS)
+                async with asyncio.timeout(TURN_SECONDS):
+                    await self._woken.wait()
             self._woken.clear()
             batch = self.store.batch()
             now = self.clock.monotonic()

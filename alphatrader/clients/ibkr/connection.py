@@ -152,7 +152,8 @@ class BrokerConnection:
             failures += 1
             self._log.warning("broker_not_connected", gateway=_name(address), reason=lost, retry_seconds=round(pause, 2))
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stopping.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await stopping.wait()
 
     def _pause(self, failures: int) -> float:
         first, most = self._backoff

@@ -16,9 +16,7 @@ from collections.abc import Coroutine
 from random import Random
 from typing import Any, Final
 
-from ib_insync import IB
-
-from alphatrader.clients.ibkr.connection import BrokerConnection
+from alphatrader.clients.ibkr.connection import IB, BrokerConnection
 from alphatrader.clients.ibkr.orders import BrokerOrders
 from alphatrader.contract import keys as k
 from alphatrader.contract.messages.broker import News

@@ -9,10 +9,8 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from ib_insync.wrapper import RequestError
-
 from alphatrader.clients.ibkr.account import account_values, read_positions
-from alphatrader.clients.ibkr.connection import BrokerConnection
+from alphatrader.clients.ibkr.connection import BrokerConnection, RequestError
 from alphatrader.contract import keys as k
 from alphatrader.contract.messages.broker import (
     BrokerOrder,
