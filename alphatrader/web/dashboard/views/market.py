@@ -9,7 +9,7 @@ from alphatrader.contract.messages.metrics import Metric
 from alphatrader.core.market.bars import MINUTE_NS, joined
 from alphatrader.runtime.clock import SECOND
 
-_SHOWN_PARTS: Final = 12
+_SHOWN_PARTS: Final = 30
 
 
 def ms(ts_ns: int | None) -> int | None:

@@ -98,6 +98,19 @@ const METRICS = {
   regime: ["Regime", "market regime"],
 };
 
+// The parts worth a look, where they are known; else the first four numbers.
+const PARTS = {
+  vpin: ["percentile", "bucket_size", "vpin_adj"],
+  gex: ["flip", "call_wall", "put_wall", "zero_dte_1pct"],
+  regime: ["drift_t", "vol_percentile", "atr_1m"],
+};
+
+function shown(name, parts) {
+  const wanted = (PARTS[name] || []).filter((key) => parts[key] !== undefined && parts[key] !== null);
+  const numbers = Object.keys(parts).filter((key) => typeof parts[key] === "number");
+  return (wanted.length ? wanted : numbers.slice(0, 4)).map((key) => [key, parts[key]]);
+}
+
 const UNSIGNED = new Set(["vpin", "hidden"]);
 const part = (value) => (typeof value === "number" ? (Math.abs(value) >= 1000 ? compact(value).replace("+", "") : number(value, Number.isInteger(value) ? 0 : Math.abs(value) >= 10 ? 2 : 3)) : value === null ? DASH : String(value));
 
@@ -107,14 +120,14 @@ function metrics(board) {
     if (!metric) return el("div", { class: "metric" }, el("h3", { text: title, title: about }), el("span", { class: "reason", text: "waiting" }));
     const parts = metric.known ? Object.entries(metric.parts) : [];
     const state = parts.find(([key, found]) => key === "class" && found);
-    const value = name === "regime" && state && metric.ready ? String(state[1]).replaceAll("_", " ") : UNSIGNED.has(name) ? compact(metric.value).replace("+", "") : compact(metric.value);
+    const value = name === "regime" && state && metric.ready ? String(state[1]).replaceAll("_", " ").toLowerCase() : UNSIGNED.has(name) ? compact(metric.value).replace("+", "") : compact(metric.value);
     return el(
       "div",
       { class: `metric ${metric.ready ? "" : "absent"}`, title: metric.known ? `${about}. ${metric.convention}. n = ${metric.n}` : about },
       el("h3", {}, title, el("small", { class: "muted", "data-at": metric.at_ms, text: "" })),
       metric.ready ? el("b", { class: "value", text: value }) : el("span", { class: "reason", text: metric.known ? metric.reason || "not ready" : "no word from analytics" }),
       metric.ready ? el("small", { class: "muted", text: `${metric.units}${metric.n ? ` · n ${number(metric.n, 0)}` : ""}` }) : null,
-      metric.ready && parts.length ? el("dl", { class: "parts" }, ...parts.slice(0, 4).flatMap(([key, v]) => [el("dt", { text: key.replaceAll("_", " ") }), el("dd", { text: part(v) })])) : null,
+      metric.ready && parts.length ? el("dl", { class: "parts" }, ...shown(name, metric.parts).flatMap(([key, v]) => [el("dt", { text: key.replaceAll("_", " ") }), el("dd", { text: part(v) })])) : null,
     );
   });
   get("metrics").replaceChildren(...nodes);

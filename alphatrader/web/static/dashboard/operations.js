@@ -61,9 +61,9 @@ function modules(board) {
   const rows = found.map(([name, m]) => {
     const [sign, kind] = SIGNS[m.state] || ["?", "muted"];
     const beat = el("span", { "data-beat": m.beat_ms ?? null, text: DASH });
-    return { hover: `${m.about}. ${facts(m)}`, cells: [el("b", { text: name }), [`${sign} ${m.state}`, kind], beat, [m.reason || facts(m), m.reason ? `text ${kind === "up" ? "" : kind}` : "text muted"]] };
+    return { hover: `${m.about}. ${facts(m)}`, cells: [el("b", { text: name }), [`${sign} ${m.state}`, kind], beat, el("span", { class: `clamp ${m.reason ? (kind === "up" ? "" : kind) : "muted"}`, text: m.reason || facts(m) })] };
   });
-  get("modules").replaceChildren(table([["Module"], ["State"], ["Beat", "n"], ["What it says", "wide"]], rows, "Modules"));
+  get("modules").replaceChildren(table([["Module"], ["State"], ["Beat", "n"], ["What it says", "text wide"]], rows, "Modules"));
   beats(board);
 }
 
@@ -80,7 +80,7 @@ function beats(board) {
 function note(board) {
   const found = board.get("note");
   const place = get("note");
-  if (!found || !found.known) return place.replaceChildren(waiting("waiting for the morning note: it is written at 08:00 ET"));
+  if (!found || !found.known) return place.replaceChildren(waiting("No morning note of this session yet: it is written at 08:00 ET."));
   const source = found.source === "template" ? "written from a template, without the model" : "written by the model from the facts below";
   const facts = Object.entries(found.facts);
   place.replaceChildren(
@@ -95,5 +95,5 @@ function log(board) {
   const lines = board.group("log.").sort((a, b) => Number(b[0]) - Number(a[0]));
   if (!lines.length) return get("log").replaceChildren(el("li", { class: "waiting", text: "Nothing has happened yet." }));
   const kinds = { good: "up", warn: "warn", bad: "bad" };
-  get("log").replaceChildren(...lines.map(([, line]) => el("li", {}, el("time", { class: "muted", text: time(line.at_ms) }), el("span", { class: "tag", text: line.kind }), el("span", { class: kinds[line.level] || "", text: line.text }))));
+  get("log").replaceChildren(...lines.map(([, line]) => el("li", {}, el("time", { class: "muted", text: time(line.at_ms) }), el("span", { class: "tag", text: line.kind }), el("span", { class: `clamp ${kinds[line.level] || ""}`, title: line.text, text: line.text }))));
 }

@@ -61,7 +61,7 @@ function signals(board) {
       el("header", {}, el("b", { text: s.contract }), el("span", { class: `tag ${s.direction === "long call" ? "up" : "down"}`, text: `${s.direction === "long call" ? "▲" : "▼"} ${s.direction}` }), el("span", { class: "tag", text: s.strategy }), el("time", { class: "muted", text: time(s.at_ms) })),
       el("div", { class: "numbers" }, ...[["confidence", `${number(s.confidence, 0)}${s.calibrated ? "" : " uncal."}`], ["qty", String(s.quantity)], ["entry", number(s.entry)], ["stop", number(s.stop)], ["targets", s.targets.map((t) => number(t)).join(" · ")]].map(([name, value]) => el("span", {}, el("small", { class: "muted", text: name }), " ", value))),
       el("p", { class: "muted clip", title: s.reasons.join("; "), text: s.reasons.join("; ") }),
-      el("p", { class: `state ${{ approved: "up", active: "up", refused: "warn" }[s.state] || "muted"}`, title: s.state_reason, text: `${STATES[s.state] || s.state}${s.state_reason ? `: ${s.state_reason}` : ""}` }),
+      el("p", { class: `state clamp ${{ approved: "up", active: "up", refused: "warn" }[s.state] || "muted"}`, title: s.state_reason, text: `${STATES[s.state] || s.state}${s.state_reason ? `: ${s.state_reason}` : ""}` }),
     ),
   ));
 }
