@@ -1,7 +1,6 @@
 """DiscordBot: one message through a webhook, through discord-webhook, and what became of it.
 
-Used by tasks/delivery.py (the tiers' channels) and by the watchdog (`send_text`: the operator's channel). The webhook's address
-is its secret: it stands in no error and no log.
+Used by tasks/delivery.py for the tiers' channels. The webhook's address is its secret: it stands in no error and no log.
 """
 
 from __future__ import annotations
@@ -28,17 +27,12 @@ class DiscordBot:
 
     def send(self, webhook: str, embed: dict[str, Any]) -> str:
         """Posts one embed to `id/token`; the message's id."""
-        return self.breaker.call(lambda: _post(f"{self._base}/{webhook}", self._timeout, embeds=[embed]))
+        return self.breaker.call(lambda: _post(f"{self._base}/{webhook}", self._timeout, embed))
 
 
-def send_text(base_url: str, webhook: str, text: str, timeout_seconds: float) -> str:
-    """Posts plain text, at most 2000 characters of it, past any breaker: for alarms. Raises SendError."""
-    return _post(f"{base_url.rstrip('/')}/{webhook}", timeout_seconds, content=text[:2000])
-
-
-def _post(url: str, timeout: float, **content: Any) -> str:
+def _post(url: str, timeout: float, embed: dict[str, Any]) -> str:
     message = DiscordWebhook(
-        url=url, username=USERNAME, timeout=timeout, rate_limit_retry=False, allowed_mentions={"parse": []}, **content
+        url=url, username=USERNAME, timeout=timeout, rate_limit_retry=False, allowed_mentions={"parse": []}, embeds=[embed]
     )
     try:
         # Not execute(): it logs the vendor's body and raises on a body that is no JSON, after the message was taken.

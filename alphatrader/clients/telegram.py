@@ -10,7 +10,6 @@ import json
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, Final
 
 import httpx
@@ -100,17 +99,6 @@ class TelegramSender:
                 self._loop = asyncio.new_event_loop()
                 threading.Thread(target=self._loop.run_forever, name="telegram", daemon=True).start()
             return self._loop, self._bot
-
-
-@cache
-def _alarm_sender(base_url: str, token: str, timeout_seconds: float) -> TelegramSender:
-    vendors = Vendors(telegram_url=base_url, timeout_seconds=timeout_seconds, breaker_failures=1_000_000)
-    return TelegramSender(vendors, token, lambda: 0)
-
-
-def send_text(base_url: str, token: str, chat_id: int | str, text: str, timeout_seconds: float) -> str:
-    """Sends plain text past any breaker: for alarms. Raises SendError."""
-    return _alarm_sender(base_url, token, timeout_seconds).send(chat_id, text[:4096])
 
 
 # -- polling ---------------------------------------------------------------------------------------------------------------

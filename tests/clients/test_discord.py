@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from alphatrader.clients.discord import DiscordBot, send_text
+from alphatrader.clients.discord import DiscordBot
 from alphatrader.clients.sending import LimitedError, LostAnswerError, RefusedError, SendError, UnreachableError
 from alphatrader.contract.settings.people import Vendors
 from tests.support.servers import free_port
@@ -94,9 +94,3 @@ def test_a_refusal_says_that_the_vendor_is_there(vendors):
     with pytest.raises(RefusedError):
         client.send("1001/wrong", EMBED)
     assert client.breaker.state == "closed"
-
-
-def test_an_alarm_is_plain_text(vendors):
-    send_text(f"{vendors.url}/discord/api/webhooks", WEBHOOK, "x" * 3000, 1.0)
-
-    assert vendors.told(vendor="discord")[0]["text"] == "x" * 2000

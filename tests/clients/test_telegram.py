@@ -8,7 +8,7 @@ import time
 import pytest
 
 from alphatrader.clients.sending import LimitedError, LostAnswerError, RefusedError, SendError, UnreachableError
-from alphatrader.clients.telegram import TelegramSender, checked_updates, send_text
+from alphatrader.clients.telegram import TelegramSender, checked_updates
 from alphatrader.contract.settings.people import Vendors
 from tests.support.servers import free_port
 from tests.support.vendors import CREDENTIALS, running_vendors
@@ -76,15 +76,6 @@ def test_who_blocked_the_bot_is_a_refusal_and_so_is_a_wrong_token(vendors):
 def test_nobody_listening_means_that_nothing_left():
     with pytest.raises(UnreachableError):
         sender(f"http://127.0.0.1:{free_port()}").send(77, "text")
-
-
-def test_an_alarm_goes_past_any_breaker(vendors):
-    base = f"{vendors.url}/telegram"
-    vendors.fault("telegram", "status", status=500, count=8)
-    for _ in range(8):
-        with pytest.raises(LostAnswerError):
-            send_text(base, TOKEN, 900001, "alarm", 1.0)
-    assert send_text(base, TOKEN, 900001, "alarm", 1.0)
 
 
 # -- updates
