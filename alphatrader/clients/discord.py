@@ -39,7 +39,9 @@ def _post(url: str, timeout: float, embed: dict[str, Any]) -> str:
         reply = message.api_post_request()
     except requests.RequestException as error:
         raise of_requests(error) from None  # its text holds the address
-    if reply.status_code not in (200, 204):
+    if reply.status_code == 204:
+        return ""  # taken, and not asked to show it
+    if reply.status_code != 200:
         raise _failure(reply)
     try:
         return str(reply.json()["id"])
