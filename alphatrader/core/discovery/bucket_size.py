@@ -1,7 +1,8 @@
 """The size of a VPIN bucket, from clusters of trade sizes (domain.md section 1).
 
-K-means on log(size), k chosen by silhouette; the bucket holds fifty trades of the cluster that carries most volume, held between
-a 200th and a 20th of the average day. Clusters describe sizes, they do not prove a best bucket: both numbers are kept.
+K-means on log(size) of all trades (size_clusters.py), k chosen by silhouette on a sample; the bucket holds fifty trades of the
+cluster that carries most volume, held between a 200th and a 20th of the average day. Clusters describe sizes, they do not prove a
+best bucket: both numbers are kept.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.cluster import KMeans
 from sklearn.metrics import silhouette_score
 
 from alphatrader.contract.messages.metrics import Parameter
+from alphatrader.core.discovery.size_clusters import SizeClusters, SizeHistogram
 
 CLUSTERS: Final = range(2, 7)
 TRADES_A_BUCKET: Final = 50
@@ -22,7 +23,6 @@ BUCKETS_A_DAY: Final = 50
 MOST_BUCKETS_A_DAY: Final = 200
 LEAST_BUCKETS_A_DAY: Final = 20
 ROUND_TO: Final = 100
-SAMPLE: Final = 4000
 SILHOUETTE_SAMPLE: Final = 800
 
 
@@ -31,14 +31,12 @@ def bucket_size(sizes: Sequence[float], adv: float | None, *, min_trades: int, s
     traded = np.array([size for size in sizes if size > 0.0], dtype=np.float64)
     if len(traded) < min_trades:
         return _from_volume(adv, len(traded), f"{len(traded)} trades, {min_trades} are needed")
-    sample = traded
-    if len(traded) > SAMPLE:
-        sample = np.random.default_rng(seed).choice(traded, SAMPLE, replace=False)
-    distinct = len(np.unique(sample))
+    histogram = SizeHistogram(traded)
+    distinct = len(histogram.sizes)
     if distinct <= CLUSTERS.start:
         return _from_volume(adv, len(traded), f"only {distinct} distinct trade sizes")
-    score, labels, k = _best_clusters(np.log(sample).reshape(-1, 1), distinct, seed)
-    clusters = _described(sample, labels, k)
+    score, best, k = _best_clusters(histogram, traded, seed)
+    clusters = _described(best)
     heaviest = max(clusters, key=lambda cluster: cluster["volume_share"])
     proposed = round(heaviest["centre"] * TRADES_A_BUCKET / ROUND_TO) * ROUND_TO
     value = float(max(proposed, ROUND_TO))
@@ -60,38 +58,40 @@ def bucket_size(sizes: Sequence[float], adv: float | None, *, min_trades: int, s
     )
 
 
-def _best_clusters(points: npt.NDArray[np.float64], distinct: int, seed: int) -> tuple[float, npt.NDArray[np.int64], int]:
-    best: tuple[float, npt.NDArray[np.int64], int] | None = None
+def _best_clusters(histogram: SizeHistogram, traded: npt.NDArray[np.float64], seed: int) -> tuple[float, SizeClusters, int]:
+    """(silhouette, clusters, k) of the best k. The silhouette is of a sample: it compares every pair."""
+    sample = traded
+    if len(traded) > SILHOUETTE_SAMPLE:
+        sample = np.random.default_rng(seed).choice(traded, SILHOUETTE_SAMPLE, replace=False)
+    points = np.log(sample).reshape(-1, 1)
+    best: tuple[float, SizeClusters, int] | None = None
     for k in CLUSTERS:
-        if k >= distinct:
+        if k >= len(histogram.sizes):
             break
-        labels = KMeans(n_clusters=k, init="k-means++", n_init=3, random_state=seed).fit_predict(points)
-        size = min(SILHOUETTE_SAMPLE, len(points))
+        clusters = histogram.clusters(k)
         try:
-            score = float(silhouette_score(points, labels, sample_size=size, random_state=seed))
+            score = float(silhouette_score(points, clusters.label(sample)))
         except ValueError:
             continue  # the sample met a single cluster: this k separates nothing
         if best is None or score > best[0]:
-            best = (score, labels, k)
+            best = (score, clusters, k)
     if best is None:
         raise ValueError("no number of clusters separates the trade sizes")
     return best
 
 
-def _described(sizes: npt.NDArray[np.float64], labels: npt.NDArray[np.int64], k: int) -> list[dict[str, Any]]:
+def _described(clusters: SizeClusters) -> list[dict[str, Any]]:
     """Centre (geometric mean), share of trades and of volume; smallest first."""
-    total = float(sizes.sum())
-    rows = []
-    for label in range(k):
-        members = sizes[labels == label]
-        rows.append(
-            {
-                "centre": round(float(np.exp(np.log(members).mean())), 2),
-                "trade_share": round(len(members) / len(sizes), 4),
-                "volume_share": round(float(members.sum()) / total, 4),
-            }
-        )
-    return sorted(rows, key=lambda row: row["centre"])
+    rows = zip(clusters.centres, clusters.trades, clusters.volumes, strict=True)
+    trades, volume = int(clusters.trades.sum()), float(clusters.volumes.sum())
+    return [
+        {
+            "centre": round(float(centre), 2),
+            "trade_share": round(int(count) / trades, 4),
+            "volume_share": round(float(shares) / volume, 4),
+        }
+        for centre, count, shares in rows
+    ]
 
 
 def _from_volume(adv: float | None, n: int, why: str) -> Parameter:
