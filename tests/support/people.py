@@ -202,7 +202,9 @@ def led_to(settings: Settings, url: str, **vendors: Any) -> Settings:
 
 def context_of(module: Module, servers: Servers, settings: Settings, clock: Clock, folder: Path) -> Context:
     environment = servers.vault.environment_for(module) | vendor_environment()
-    log = structlog.wrap_logger(structlog.PrintLogger(), wrapper_class=structlog.BoundLogger)
+    # Given its processors here: another suite may have configured structlog for the process.
+    render = structlog.processors.KeyValueRenderer()
+    log = structlog.wrap_logger(structlog.PrintLogger(), processors=[render], wrapper_class=structlog.BoundLogger)
     return Context(module, settings, Secrets(module, environment), clock, nyse(), log, folder)
 
 
