@@ -41,7 +41,8 @@ class OperatorChannels:
 
     def _discord(self, text: str) -> str | None:
         try:
-            answer = DiscordWebhook(url=self.discord_url, content=text, timeout=self.timeout_seconds).execute()
+            # Not execute(): it reads the answer's body as JSON, which a failing vendor does not send.
+            answer = DiscordWebhook(url=str(self.discord_url), content=text, timeout=self.timeout_seconds).api_post_request()
         except requests.RequestException as error:
             return type(error).__name__
         return None if answer.status_code in (200, 204) else f"HTTP {answer.status_code}"

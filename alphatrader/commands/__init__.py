@@ -1,7 +1,7 @@
 """The operator's commands, one file each, imported only when asked for.
 
-A command module has `ABOUT` (one line), `arguments(parser)` and `run(args) -> int`. Every command takes `--json`. Exit codes: 0 done,
-1 it found something wrong, 2 it was used wrongly, 3 the system cannot be reached.
+A command module has `arguments(parser)` and `run(args) -> int`. Every command takes `--json`. Exit codes: 0 done, 1 it found
+something wrong, 2 it was used wrongly, 3 the system cannot be reached.
 """
 
 from __future__ import annotations

@@ -61,10 +61,9 @@ def _welcome(honcho: subprocess.Popen[bytes], address: str) -> None:
             time.sleep(0.3)
     else:
         return
-    line = "=" * 78
-    say(
-        f"\n{line}\n  The dashboard answers. Log in once with this link (10 minutes):\n  {make_link()}\n  Later: `{_command()} login`\n{line}\n"
-    )
+    rule = "=" * 78
+    say(f"\n{rule}\n  The dashboard answers. Log in with this link (once, within 10 minutes):\n  {make_link()}")
+    say(f"  Another link later: `{_command()} login`\n{rule}\n")
 
 
 def _command() -> str:

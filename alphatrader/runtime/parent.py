@@ -8,6 +8,7 @@ The sandbox line's parent also holds the sandbox's epoch (runtime/clock.py).
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -95,6 +96,11 @@ class Parent:
     def run(self) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
+        refusal = live_refused(self._settings)
+        if refusal:
+            self.say(refusal)
+            self._sleep_until_told()
+            return 1
         if self._settings.mode not in self._line.modes:
             self.say(f"nothing to do in {self._settings.mode} mode; sleeping")
             self._sleep_until_told()
@@ -148,11 +154,11 @@ class Parent:
         from alphatrader.runtime.servers import ServerDoor
 
         door = ServerDoor(self._line.module, self._settings, self._vault)
-        if not door.wait_ready(30.0):
+        if door.wait_ready(30.0, lambda: self._told_to_leave or child.poll() is not None):
+            self.say("answers")
+        elif child.poll() is None and not self._told_to_leave:
             self.say("does not answer as a server of this mode")
             child.terminate()
-        else:
-            self.say("answers")
 
     def _watch(self, child: subprocess.Popen[bytes]) -> int:
         """The child's exit code: by itself, or because we were told to leave."""
@@ -203,6 +209,22 @@ class Parent:
             begin_after_open=timedelta(minutes=30),
         )
         return Epoch(self._folder, start_ns=instant(start), speed=sandbox.speed, resume_at=rule)
+
+
+def live_refused(settings: Settings) -> str | None:
+    """Why live mode does not start: the paper gate's verdict, which `alphatrader report` writes in paper mode, is not there or
+    not met. Real money waits for it in every line, servers included."""
+    if settings.mode != "live":
+        return None
+    verdict = data_path(settings).parent / "paper" / "paper_gate.json"
+    how = "run `ALPHATRADER_MODE=paper alphatrader report` after enough paper trades"
+    try:
+        met = json.loads(verdict.read_text())["gate"]["met"]
+    except FileNotFoundError:
+        return f"live mode is refused: the paper gate has no verdict; {how}"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return f"live mode is refused: the paper gate's verdict cannot be read ({type(error).__name__}); {how}"
+    return None if met is True else f"live mode is refused: the paper gate is not met; {how}"
 
 
 def _prepare(niceness: int) -> Callable[[], None]:

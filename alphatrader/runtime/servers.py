@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -92,10 +93,10 @@ class ServerDoor:
         self._store = Store(line, settings, vault.redis_password(line), timeout_seconds=2.0)
         self._mode = settings.mode
 
-    def wait_ready(self, limit_seconds: float) -> bool:
+    def wait_ready(self, limit_seconds: float, given_up: Callable[[], bool] = lambda: False) -> bool:
         """Whether the server answers (and has loaded its data) within the limit; stamps it with the mode."""
         until = monotonic() + limit_seconds
-        while monotonic() < until:
+        while monotonic() < until and not given_up():
             try:
                 known = self._store.get(_STAMPS[self._server].at())
                 if known is None:

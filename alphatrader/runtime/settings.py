@@ -44,14 +44,31 @@ def load(environment: Mapping[str, str] | None = None, path: Path | None = None)
     _merge(tree, profiles.get(mode) or {})
     _merge(tree, overrides)
     tree = _resolve(tree, tree)
-    try:
-        return msgspec.convert(tree, Settings, strict=True)
-    except msgspec.ValidationError as error:
-        message, _, place = str(error).partition(" - at `$.")
-        place = place.rstrip("`") or "the file"
-        variable = PREFIX + place.replace(".", "__").upper()
-        source = f"environment {variable}" if variable in environment else path.name
-        raise SettingsError(f"{source}: {place}: {message}; see docs/settings.md") from error
+    return _checked(tree, environment, path.name)
+
+
+def _checked(tree: dict[str, Any], environment: Mapping[str, str], file: str) -> Settings:
+    while True:
+        try:
+            return msgspec.convert(tree, Settings, strict=True)
+        except msgspec.ValidationError as error:
+            message, _, place = str(error).partition(" - at `$.")
+            place = place.rstrip("`")
+            variable = PREFIX + place.replace(".", "__").upper()
+            if message.startswith("Expected `str`") and variable in environment and _put(tree, place, environment[variable]):
+                continue  # text that looks like a number, such as a chat id
+            source = f"environment {variable}" if variable in environment else file
+            raise SettingsError(f"{source}: {place or 'the file'}: {message}; see docs/settings.md") from error
+
+
+def _put(tree: dict[str, Any], place: str, text: str) -> bool:
+    """Puts the environment's text where the field stands; False where it stands there already."""
+    *sections, leaf = place.split(".")
+    for section in sections:
+        tree = tree[section]
+    changed = tree.get(leaf) != text
+    tree[leaf] = text
+    return changed
 
 
 def data_path(settings: Settings) -> Path:

@@ -1,8 +1,8 @@
 """The whole system as a newcomer starts it, and one signal on its way: depth on the gateway's socket, metrics, signal, approval,
 bracket, fill, position, the premium and the basic post, the dashboard's push in a browser, and a halt.
 
-One system for all tests of this file; they tell one story, in order. Time runs at twice its speed, so that the basic tier's minute
-takes half of one. Bounds on safety are judged on the stand-ins' own stamps; liveness is waited for.
+One system for all tests of this file; they tell one story, in order. Time runs at twice its speed, so that the basic tier's
+minute takes half of one. Bounds on safety are judged on the stand-ins' own stamps; liveness is waited for.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ import logging
 from pathlib import Path
 
 import pytest
+import structlog
 
 from alphatrader.contract.modules import Module
 from alphatrader.runtime import log
@@ -23,6 +24,7 @@ def logger(tmp_path: Path):
     before, level = root.handlers[:], root.level
     yield log.configure(load({}), Module.PAGES, Clock(), [CANARY, "123/hook-secret-token"], tmp_path)
     root.handlers[:], root.level = before, level
+    structlog.reset_defaults()
 
 
 def lines(folder: Path) -> list[dict[str, str]]:

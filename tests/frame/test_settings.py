@@ -42,6 +42,10 @@ def test_a_bad_value_is_named_with_its_place_and_what_is_allowed(variable: str, 
         load({variable: value})
 
 
+def test_text_that_looks_like_a_number_stays_text() -> None:
+    assert load({"ALPHATRADER_VENDORS__TELEGRAM_PUBLIC_CHANNEL": "-100123"}).vendors.telegram_public_channel == "-100123"
+
+
 def test_a_missing_section_and_a_broken_file_are_named(tmp_path: Path) -> None:
     broken = tmp_path / "config.yaml"
     broken.write_text("mode: [")
