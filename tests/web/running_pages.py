@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import os
 import re
 import subprocess
@@ -10,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from hashlib import sha256
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -137,6 +139,29 @@ class Pages:
         found = self.store.get(k.HEALTH.at(module="pages"))
         assert found is not None
         return found
+
+
+def event(customer: str, **changes: Any) -> dict[str, Any]:
+    """An event that makes the pages look at a customer."""
+    made = {
+        "id": f"evt_test{time.time_ns()}",
+        "object": "event",
+        "type": "customer.subscription.updated",
+        "created": int(time.time()),
+        "livemode": False,
+        "data": {"object": {"id": "sub_1", "object": "subscription", "customer": customer, "status": "active"}},
+    }
+    return made | changes
+
+
+def send(
+    pages: Pages, body: bytes, *, secret: str = CREDENTIALS.stripe_webhook_secret, age: int = 0, signature: str | None = None
+) -> requests.Response:
+    """Posts a webhook as Stripe signs it, or not quite."""
+    t = int(time.time()) - age
+    made = f"t={t},v1={hmac.new(secret.encode(), f'{t}.'.encode() + body, sha256).hexdigest()}"
+    headers = {"Stripe-Signature": made if signature is None else signature, "Content-Type": "application/json"}
+    return requests.post(f"{pages.url}/stripe/webhook", data=body, headers=headers, timeout=10)
 
 
 @contextmanager
