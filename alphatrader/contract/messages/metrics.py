@@ -27,6 +27,8 @@ class Metric(Message, frozen=True):
     """Named parts: numbers, None, strings, or lists of them for charts."""
     input_age_ms: dict[str, float | None]
     """Age of each input on machine time; None: never seen."""
+    source_seq: int | None = None
+    """The newest `events:market:{symbol}` sequence in it; None before the first."""
 
 
 class MetricsEvent(Event, frozen=True):

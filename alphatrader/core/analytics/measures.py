@@ -55,6 +55,7 @@ def make(
         n=n,
         components={name: _finite(part) for name, part in components.items()},
         input_age_ms=ages,
+        source_seq=state.seq,
     )
 
 

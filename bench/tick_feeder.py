@@ -1,0 +1,104 @@
+"""A gateway for the tick benchmark: the stand-in's own session, with prints written straight onto its socket at an even rate.
+
+Run by bench_ticks.py as a process. Also listens on a bare port for the raw reference, which gets the same frames without a
+handshake. Says its ports on stdout as JSON; obeys `product|raw RATE SECONDS` on stdin and answers with the instants of its ticks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import struct
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+from alphatrader.sandbox.gateway.limits import Limits  # noqa: E402
+from tests.support.fixed_market import AAPL, ES_DEC, SPY, FixedMarket  # noqa: E402
+from tests.support.gateway import Clock, Running, new_york_ns, running_gateway  # noqa: E402
+
+SYMBOLS = {"SPY": SPY, "AAPL": AAPL, "ES": ES_DEC}
+START = "2026-11-18 10:00:00"
+
+
+def frame(req_id: int, number: int, market_seconds: int) -> bytes:
+    """A tick-by-tick print, alternating over the spread so that both sides trade."""
+    price = "600.0" if number & 1 else "600.02"
+    text = f"99\0{req_id}\0002\0{market_seconds}\0{price}\0{100 + number % 7}\0000\0ARCA\0\0".encode()
+    return struct.pack(">I", len(text)) + text
+
+
+def pace(send: Any, lines: list[int], rate: int, seconds: float, market_ns: Any) -> list[int]:
+    """Sends one print at a time, evenly, over the lines in turn. Returns when each left."""
+    total = int(rate * seconds)
+    sent = []
+    start = time.monotonic_ns()
+    for number in range(total):
+        due = start + number * 1_000_000_000 // rate
+        while (left := due - time.monotonic_ns()) > 0:
+            time.sleep(left / 1e9)
+        data = frame(lines[number % len(lines)], number, market_ns() // 1_000_000_000)
+        sent.append(time.monotonic_ns())
+        send(data)
+    return sent
+
+
+def sender(descriptor: int) -> Any:
+    def send(data: bytes) -> None:
+        left = memoryview(data)
+        while left:
+            try:
+                left = left[os.write(descriptor, left) :]
+            except BlockingIOError:
+                time.sleep(0.0002)
+
+    return send
+
+
+def obey(running: Running, raw: socket.socket) -> None:
+    """Reads orders until stdin closes."""
+    connections: list[socket.socket] = []
+    for order in sys.stdin:
+        who, rate, seconds = order.split()
+        if who == "raw":
+            if not connections:
+                connections.append(raw.accept()[0])
+                connections[0].setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            send, lines = sender(connections[0].fileno()), list(range(len(SYMBOLS)))
+        else:
+            ticks = running.gateway.data._ticks
+            while len(ticks) < len(SYMBOLS):
+                time.sleep(0.05)
+            by_contract = {line.con_id: (line.session, line.req_id) for line in list(ticks.values())}
+            session = by_contract[SPY][0]
+            lines = [by_contract[con_id][1] for con_id in SYMBOLS.values()]
+            send = sender(session._transport.get_extra_info("socket").fileno())
+        print(json.dumps(pace(send, lines, int(rate), float(seconds), running.clock)), flush=True)
+
+
+async def main() -> None:
+    with tempfile.TemporaryDirectory() as folder, socket.create_server(("127.0.0.1", 0)) as raw:
+        clock = Clock(new_york_ns(START), running=True)
+        market = FixedMarket(clock())
+        async with running_gateway(Path(folder), market=market, clock=clock, limits=Limits()) as running:
+            print(json.dumps({"gateway": running.port, "raw": raw.getsockname()[1]}), flush=True)
+            done = asyncio.Event()
+            loop = asyncio.get_running_loop()
+
+            def work() -> None:
+                obey(running, raw)
+                loop.call_soon_threadsafe(done.set)
+
+            threading.Thread(target=work, daemon=True).start()
+            await done.wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
