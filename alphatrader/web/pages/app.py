@@ -12,7 +12,7 @@ from flask.typing import ResponseReturnValue
 from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
 from flask_wtf.csrf import CSRFError, CSRFProtect
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, SecurityError
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from alphatrader.clients.stripe import StripeAccount
@@ -124,6 +124,10 @@ def _guard(app: Flask, context: Context) -> None:
     @app.errorhandler(CSRFError)
     def without_token(_error: CSRFError) -> ResponseReturnValue:
         return render_template("told.html", title="Not done", text="This page was open too long. Go back and load it again."), 400
+
+    @app.errorhandler(SecurityError)
+    def foreign_host(_error: SecurityError) -> ResponseReturnValue:
+        return "This address is not ours.\n", 400, {"Content-Type": "text/plain"}  # no template: links need a host we know
 
     @app.errorhandler(HTTPException)
     def refused(error: HTTPException) -> ResponseReturnValue:
