@@ -1,4 +1,4 @@
-"""A tick on the gateway's socket -> its market event in Redis -> `metrics:*` visible: the product beside raw sockets + hiredis.
+"""A tick on the gateway's socket -> `metrics:*` visible in Redis: the product beside raw sockets and hiredis.
 
 Real processes: the stand-in gateway, `ibkr`, `analytics`, a data server; for the reference the same server and two bare processes.
 Both take turns under the same rates. "Visible": the observer has read a `metrics:{symbol}:vpin` whose source sequence is at or
@@ -18,13 +18,13 @@ import tempfile
 import threading
 import time
 from contextlib import ExitStack
+from datetime import date
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import hiredis
 from interleaved import title, verdict
-from tick_reference import RawRedis
 
 from alphatrader.contract import keys as k
 from alphatrader.contract.messages.metrics import Discovered, Parameter
@@ -37,6 +37,7 @@ BENCH = Path(__file__).resolve().parent
 sys.path.insert(0, str(BENCH.parent))
 from tests.support.servers import Servers, running_servers  # noqa: E402
 
+DAY = date(2026, 11, 18)
 SYMBOLS = ("SPY", "AAPL", "ES")
 BUCKET = 1000
 SECONDS = {2_000: 3.0, 20_000: 1.5}
@@ -151,7 +152,7 @@ class Side:
             events = self._store.latest(k.EVENTS_MARKET.at(symbol=symbol), 25_000)
             prints = sorted(e.seq for e in events if type(e).__name__ == "Trade" and e.seq > before[symbol])
             seen = observer.seen[symbol]
-            newest = [max(seq for seq, _ in seen[: i + 1]) if i < 1 else seq for i, (seq, _) in enumerate(seen)]
+            newest = [seq for seq, _ in seen]
             lost += len(stamps) - len(prints)
             for seq, stamp in zip(prints, stamps[len(stamps) - len(prints) :], strict=True):
                 at = bisect.bisect_left(newest, seq)
@@ -172,7 +173,7 @@ class Side:
 
 
 def children(stack: ExitStack, servers: Servers, feeder: Feeder, log: Path, which: str) -> dict[str, Any]:
-    market_start, machine_start = exchange_instant(__import__("datetime").date(2026, 11, 18), "10:00"), time.time_ns()
+    market_start, machine_start = exchange_instant(DAY, "10:00"), time.time_ns()
     if which == "product":
         gateways = json.dumps([{"host": "127.0.0.1", "port": feeder.ports["gateway"]}])
         told = {
@@ -202,7 +203,7 @@ def children(stack: ExitStack, servers: Servers, feeder: Feeder, log: Path, whic
         "redis": servers.settings.servers.data.port,
         "market_start_ns": market_start,
         "machine_start_ns": machine_start,
-        "session": [exchange_instant(__import__("datetime").date(2026, 11, 18), at) for at in ("09:30", "16:00")],
+        "session": [exchange_instant(DAY, at) for at in ("09:30", "16:00")],
         "bucket": BUCKET,
         "from": "$",
         "environment": servers.environment,
@@ -269,9 +270,7 @@ def report(sides: list[Side], rates: list[int]) -> None:
                 continue
             p50, p99, most = (median(values) for values in zip(*side.late[rate], strict=True))
             cpu = median(side.cpu[rate])
-            print(
-                f"   {side.name:<8} {rate:>6}/s  p50 {p50:8.2f} ms  p99 {p99:8.2f} ms  most {most:8.2f} ms  CPU {cpu:6.1f} us a tick"
-            )
+            print(f"   {side.name:<8} {rate:>6}/s  p50 {p50:8.2f} ms  p99 {p99:8.2f}  most {most:8.2f}  CPU {cpu:6.1f} us a tick")
         if product.late.get(rate) and raw.late.get(rate):
             pairs = list(zip(product.late[rate], raw.late[rate], strict=False))
             verdict(f"tick -> metrics at {rate}/s, p50 over raw", median(p[0] / r[0] for p, r in pairs), 1.25, at_most=True)

@@ -20,7 +20,9 @@ from alphatrader.runtime.settings import data_path, load
 
 def context(told: dict[str, str]) -> Context:
     """What the parent would give: settings from `told`, the module's own password, the benchmark's market time."""
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(Path(told["log"]).open("a")))
+    structlog.configure(
+        logger_factory=structlog.PrintLoggerFactory(Path(told["log"]).open("a"))  # noqa: SIM115 open while the process lives
+    )
     settings = load({**told})
     module = Module(told["module"])
     clock = Clock(int(told["market_start_ns"]), int(told["machine_start_ns"]), 1.0)

@@ -8,6 +8,7 @@ twice.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Hashable, Iterable, Iterator, Mapping
@@ -29,6 +30,8 @@ from alphatrader.contract.key import BoundKey, Key, Kind, Server
 from alphatrader.contract.modules import Module
 from alphatrader.contract.settings import Settings
 from alphatrader.runtime.batch import Batch
+from alphatrader.runtime.clock import monotonic
+from alphatrader.runtime.hot_writer import HotWriter
 
 T = TypeVar("T")
 
@@ -284,6 +287,8 @@ class AsyncStore(_Base):
             server: redis.asyncio.Redis(**_client_options(module, password, at.host, at.port, _SOCKET_TIMEOUT))
             for server, at in addresses.items()
         }
+        self._addresses, self._password = addresses, password
+        self._writers: dict[Server, HotWriter] = {}
 
     async def check_servers(self) -> None:
         for server, key in _STAMPS.items():
@@ -348,7 +353,28 @@ class AsyncStore(_Base):
             pipe.execute_command(*command)
         await pipe.execute()
 
+    async def post(self, batch: Batch) -> None:
+        """Sends a batch without a MULTI and without waiting for its replies: market data and metrics, which are replaced within
+        a second. What came of an earlier post is raised by a later one: StoreLost, or RefusedWriteError."""
+        if batch.server is None:
+            return
+        try:
+            if (writer := self._writers.get(batch.server)) is None:
+                at = self._addresses[batch.server]
+                writer = await HotWriter.connect(at.host, at.port, str(self.module), self._password, monotonic, _SOCKET_TIMEOUT)
+                self._writers[batch.server] = writer
+            await writer.write(batch.commands)
+        except (ConnectionError, TimeoutError) as error:
+            if (dead := self._writers.pop(batch.server, None)) is not None:
+                dead.close()
+            raise RedisConnectionError(str(error)) from error
+
     async def close(self) -> None:
+        for writer in self._writers.values():
+            with contextlib.suppress(ConnectionError, TimeoutError):
+                await writer.settled()
+            writer.close()
+        self._writers.clear()
         for client in self._clients.values():
             await client.aclose()
 

@@ -1,14 +1,14 @@
 """AnalyticsEngine: folds every market event into the metrics of its symbol.
 
 Reads `events:market:{symbol}` of all equities and futures and `events:options` (one XREAD), `options:{symbol}:chain`,
-`market:{symbol}:history` and `:daily` (warm-up), `discovered:vpin_bucket_size`. Writes `metrics:{symbol}:*` (at least once a
-second, on change at most ten times), `events:metrics`, `checkpoint:{symbol}`. Started by the Procfile line `analytics`; shards by
-`ALPHATRADER_SHARD`. A restart goes on from the checkpoint and the stream since; a first start warms up from the broker's bars.
+`market:{symbol}:history` and `:daily` (warm-up), `discovered:vpin_bucket_size`. Writes `metrics:{symbol}:*` (vpin and obi in each
+turn that changed them, all once a second), `events:metrics` (at most ten a second a symbol), `checkpoint:{symbol}`. Started by
+the Procfile line `analytics`; shards by `ALPHATRADER_SHARD`. A restart goes on from the checkpoint and the stream since; a first
+start warms up from the broker's bars.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 from datetime import date
@@ -39,8 +39,6 @@ METRIC_KEYS: Final[dict[str, Key[Metric]]] = {
     "regime": k.METRICS_REGIME,
 }
 _BLOCK_SECONDS: Final = 0.1
-_GATHER_SECONDS: Final = 0.01
-"""What arrives within this is folded in one turn."""
 _LOOK_SECONDS: Final = 5.0
 """How often the slow inputs (bucket sizes, history not yet there) are looked at."""
 _COUNT: Final = 1000
@@ -101,7 +99,6 @@ class AnalyticsEngine(StreamModule):
                 await self._look()
             await self._publish()
             await self._keep(now)
-            await asyncio.sleep(_GATHER_SECONDS)
 
     async def shut(self) -> None:
         """The folded state as it stands, so that the next start misses nothing."""
@@ -185,15 +182,16 @@ class AnalyticsEngine(StreamModule):
 
         batch = self.store.batch()
         for symbol, meter in self._meters.items():
-            if not meter.due(made_ns, least):
+            if meter.due(made_ns):
+                for metric in meter.metrics(now_ns, made_ns, age_of, today):
+                    batch.put(METRIC_KEYS[metric.metric].at(symbol=symbol), metric)
+            if not meter.tell_due(made_ns, least):
                 continue
-            for metric in meter.metrics(now_ns, made_ns, age_of, today):
-                batch.put(METRIC_KEYS[metric.metric].at(symbol=symbol), metric)
             self._published += 1
             state = meter.state
             event = MetricsEvent(self._published, symbol, now_ns, state.seq or 0, state.received_ns or 0, dict(meter.values))
             batch.append(k.EVENTS_METRICS.at(), event)
-        await self.store.commit(batch, atomic=False)
+        await self.store.post(batch)
 
     async def _keep(self, now: float) -> None:
         """Checkpoints, one symbol a turn, so that none of them stops the feed."""

@@ -348,7 +348,7 @@ class IBKRIngestion(StreamModule):
                 if (option.dirty or renew) and option.alive(now, self.settings.market.quiet_seconds):
                     option.dirty = False
                     batch.put(k.QUOTES.at(con_id=option.con_id), option.message())
-            await self.store.commit(batch, atomic=False)
+            await self.store.post(batch)
 
     def _show(self, batch: Batch, feed: SymbolFeed, now: float, *, renew: bool) -> None:
         """Events as they came; state keys when they changed, and all of them when they are to be renewed."""

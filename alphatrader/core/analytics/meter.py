@@ -27,7 +27,8 @@ class Meter:
         self._settings = settings
         self._quiet_seconds = quiet_seconds
         self._atr_period = atr_period
-        self._made_ns = 0
+        self._made_ns = self._told_ns = 0
+        self._untold = False
         self._all_made_ns = 0
         self._reading: tuple[tuple[int, int], Reading, float | None] | None = None
 
@@ -39,15 +40,21 @@ class Meter:
         if self.state.vpin.set_size(size, source, now_ns):
             self.state.warm_up(bars)
 
-    def due(self, now_ns: int, machine_publish_ns: int) -> bool:
-        """Whether there is something to publish: a change, at most every `machine_publish_ns`, or the rewriting."""
-        waited = now_ns - self._made_ns
-        return waited >= REWRITE_NS or (self.changed and waited >= machine_publish_ns)
+    def due(self, made_ns: int) -> bool:
+        """Whether there is something to write: a change, or the rewriting. Instants are of machine time."""
+        return self.changed or made_ns - self._made_ns >= REWRITE_NS
+
+    def tell_due(self, made_ns: int, least_ns: int) -> bool:
+        """Whether readers should be woken now: for what was written since they last were, at most every `least_ns`."""
+        if not self._untold or made_ns - self._told_ns < least_ns:
+            return False
+        self._untold, self._told_ns = False, made_ns
+        return True
 
     def metrics(self, now_ns: int, made_ns: int, age_of: AgeOf, today: str) -> list[Metric]:
         """What should be written now: the fast ones, and once a second all of them. `made_ns` is machine time."""
         state = self.state
-        self.changed, self._made_ns = False, made_ns
+        self.changed, self._made_ns, self._untold = False, made_ns, True
         feed = measures.feed_reason(state, age_of, self._quiet_seconds)
         made = [
             measures.vpin(state, now_ns, age_of, feed),

@@ -1,0 +1,116 @@
+"""The hot path's writer: what is posted is there, and nothing that went wrong is passed over."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+
+import pytest
+
+from alphatrader.contract import keys as k
+from alphatrader.contract.key import Server
+from alphatrader.contract.messages.market import Last, Trade
+from alphatrader.contract.modules import Module
+from alphatrader.runtime import hot_writer
+from alphatrader.runtime.hot_writer import HotWriter, RefusedWriteError
+from alphatrader.runtime.store import AsyncStore, Store, StoreLost
+from tests.support.servers import Servers
+
+LAST = k.MARKET_LAST.at(symbol="SPY")
+EVENTS = k.EVENTS_MARKET.at(symbol="SPY")
+
+
+def trade(seq: int) -> Trade:
+    return Trade(seq, 2, 3, 660.01, 100.0, "ARCA", "", "buy", True, True, True)
+
+
+async def post(store: AsyncStore, seq: int) -> None:
+    batch = store.batch()
+    batch.append(EVENTS, trade(seq))
+    batch.put(LAST, Last(symbol="SPY", ts_ns=1, seq=seq))
+    await store.post(batch)
+
+
+def posted(reader: Store) -> list[int]:
+    return [event.seq for event in reversed(reader.latest(EVENTS, 100_000))]
+
+
+def test_what_is_posted_is_there_in_order_once_the_store_is_closed(servers: Servers) -> None:
+    async def story() -> None:
+        store = servers.async_store(Module.IBKR)
+        for seq in range(3000):
+            await post(store, seq)
+        await store.close()
+
+    asyncio.run(story())
+    reader = servers.store(Module.SIGNALS)
+    assert posted(reader) == list(range(3000))
+    last = reader.get(LAST)
+    assert last is not None and last.seq == 2999
+    assert 0 < (reader.ttl_ms(LAST) or 0) <= 1000
+
+
+def test_the_writer_waits_for_a_server_that_is_far_behind(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hot_writer, "MOST_UNANSWERED", 20)
+
+    async def story() -> None:
+        store = servers.async_store(Module.IBKR)
+        for seq in range(200):
+            await post(store, seq)
+            assert store._writers[Server.DATA].unanswered <= 22
+        await store.close()
+
+    asyncio.run(story())
+    assert posted(servers.store(Module.SIGNALS)) == list(range(200))
+
+
+def test_a_write_the_server_refuses_is_raised_by_the_next(servers: Servers) -> None:
+    async def story() -> None:
+        # given a user that may not write this key, past the store's own check
+        at = servers.settings.servers.data
+        password = servers.vault.redis_password(Module.SIGNALS)
+        writer = await HotWriter.connect(at.host, at.port, str(Module.SIGNALS), password, time.monotonic, 5.0)
+        await writer.write([("SET", LAST.name, b"{}")])
+        with pytest.raises(RefusedWriteError, match="NOPERM"):
+            await writer.settled()
+        writer.close()
+        with pytest.raises(RefusedWriteError, match="WRONGPASS"):
+            await HotWriter.connect(at.host, at.port, str(Module.SIGNALS), "wrong", time.monotonic, 5.0)
+
+    asyncio.run(story())
+
+
+def test_a_lost_connection_is_a_lost_store_and_the_next_post_begins_anew(servers: Servers) -> None:
+    async def story() -> None:
+        store = servers.async_store(Module.IBKR)
+        await post(store, 1)
+        await store._writers[Server.DATA].settled()
+        # when the server ends the connection
+        servers.store(Module.REDIS).raw(Server.DATA, "CLIENT", "KILL", "USER", str(Module.IBKR))
+
+        async def post_until_it_fails() -> None:
+            while True:
+                await post(store, 2)
+                await asyncio.sleep(0)
+
+        with pytest.raises(StoreLost):
+            await asyncio.wait_for(post_until_it_fails(), 3)
+        # then the module's recovery finds a store that works
+        await post(store, 3)
+        await store.close()
+
+    asyncio.run(story())
+    assert posted(servers.store(Module.SIGNALS))[-1] == 3
+
+
+def test_a_server_that_does_not_answer_is_a_time_out() -> None:
+    async def story() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            port = silent.getsockname()[1]
+            with pytest.raises(TimeoutError, match=r"no answer in 0\.2 s, 2 owed"):
+                await HotWriter.connect("127.0.0.1", port, "ibkr", "secret", time.monotonic, 0.2)
+        with pytest.raises(ConnectionError):  # nobody listens there any more
+            await HotWriter.connect("127.0.0.1", port, "ibkr", "secret", time.monotonic, 0.2)
+
+    asyncio.run(story())
