@@ -1,0 +1,174 @@
+"""The watchdog as a real process: a dead heartbeat and a stopped state server each reach the operator's channels within 30 s.
+
+Its limits are those of production, save that it does not wait for the others to start.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from alphatrader.contract import keys as k
+from alphatrader.contract.key import Server
+from alphatrader.contract.messages.operations import Health
+from alphatrader.contract.messages.risk import Halt
+from alphatrader.contract.modules import Module
+from alphatrader.roster import AlphaTrader
+from alphatrader.runtime.clock import Epoch
+from alphatrader.runtime.settings import ROOT
+from alphatrader.runtime.store import StoreError
+from tests.support.http import running_answers
+from tests.support.servers import Servers, free_port, running_servers
+from tests.support.vendors import CREDENTIALS, Running, running_vendors
+
+PROMISED_SECONDS = 30.0
+SATURDAY_NS = 1_795_273_200 * 1_000_000_000  # 2026-11-21: out of a session no feed has to be fresh
+WATCHED = [line.module for line in AlphaTrader.LINES if line.heartbeat and line.module != Module.WATCHDOG]
+AT_ONCE = "import alphatrader.streams.watchdog as watchdog; watchdog.GRACE_SECONDS = 1.0; watchdog.main()"
+
+
+def wait_for(what: str, holds: Callable[[], Any], until: float) -> None:
+    while not holds():
+        assert time.monotonic() < until, f"not in time: {what}"
+        time.sleep(0.1)
+
+
+class Modules:
+    """The heartbeats of all modules but the dead, and the clock's stamp, as long as the test runs."""
+
+    def __init__(self, servers: Servers) -> None:
+        self._stores = {module: servers.store(module) for module in WATCHED}
+        self._clock = Epoch(servers.folder, start_ns=SATURDAY_NS, speed=1.0, resume_at=lambda last: SATURDAY_NS)
+        self.dead: set[Module] = set()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        batch = self._stores[Module.EMERGENCY].batch()
+        batch.put(k.HALT.at(), Halt(halted=False, epoch=1, flatten=False, by="test", reason="", machine_ns=1, ts_ns=1))
+        self._stores[Module.EMERGENCY].commit(batch)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._ended.set()
+        self._thread.join(5)
+        for store in self._stores.values():
+            store.close()
+
+    def _run(self) -> None:
+        sweeps = 0
+        while not self._ended.wait(0.5):
+            sweeps += 1
+            self._clock.stamp()
+            for module, store in self._stores.items():
+                if module not in self.dead:
+                    now = time.time_ns()
+                    batch = store.batch()
+                    health = Health(module, "ready", None, 1, now, now, now, {"ran delivery.sweep": sweeps}, {})
+                    batch.put(k.HEALTH.at(module=module), health)
+                    with suppress(StoreError):  # the server may be what was stopped
+                        store.commit(batch)
+
+
+@dataclass
+class Watched:
+    """A whole system, as far as the watchdog sees it, and the watchdog."""
+
+    servers: Servers
+    modules: Modules
+    vendors: Running
+    pings: list[str]
+    metrics_url: str
+
+    def told(self, what: str) -> set[str]:
+        """The vendors that were told it."""
+        return {item["vendor"] for item in self.vendors.told() if what in str(item)}
+
+    def kill_state_server(self) -> None:
+        info = self.servers.store(Module.STATE).raw(Server.STATE, "INFO", "server")
+        os.kill(int(info["process_id"]), signal.SIGKILL)
+
+
+@contextmanager
+def running_watchdog(folder: Path) -> Iterator[Watched]:
+    webhooks = {"operator": ("1009", "operator-token-secret")}
+    (folder / "vendors").mkdir(parents=True)
+    with ExitStack() as stack:
+        servers = stack.enter_context(running_servers(folder))
+        vendors = stack.enter_context(running_vendors(folder / "vendors", discord_webhooks=webhooks))
+        outside = stack.enter_context(running_answers())
+        ports = [stack.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1] for _ in range(5)]
+        modules = Modules(servers)
+        stack.callback(modules.stop)
+        metrics = free_port()
+        environment = {
+            **os.environ,
+            **servers.environment,
+            **servers.vault.environment_for(Module.WATCHDOG),
+            "DISCORD_OPERATOR_WEBHOOK": "1009/operator-token-secret",
+            "TELEGRAM_BOT_TOKEN": CREDENTIALS.telegram_token,
+            "TELEGRAM_OPERATOR_CHAT": "900001",
+            "ALPHATRADER_VENDORS__DISCORD_URL": f"{vendors.url}/discord/api/webhooks",
+            "ALPHATRADER_VENDORS__TELEGRAM_URL": f"{vendors.url}/telegram",
+            "ALPHATRADER_WEB__DASHBOARD_PORT": str(ports[0]),
+            "ALPHATRADER_WEB__PAGES_PORT": str(ports[1]),
+            "ALPHATRADER_WEB__FLOWER_PORT": str(ports[2]),
+            "ALPHATRADER_SANDBOX__GATEWAY_PORTS": f"[{ports[3]}, {ports[4]}]",
+            "ALPHATRADER_WATCHDOG__PING_URL": f"{outside.url}/alive",
+            "ALPHATRADER_WATCHDOG__PROMETHEUS_PORT": str(metrics),
+        }
+        log = folder / "watchdog.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen([sys.executable, "-c", AT_ONCE], cwd=ROOT, env=environment, stdout=output, stderr=output)
+        stack.callback(process.wait)
+        stack.callback(process.kill)
+        wait_for(f"a ping, which says that all is well: {log.read_text()}", lambda: outside.asked, time.monotonic() + 20)
+        yield Watched(servers, modules, vendors, outside.asked, f"http://127.0.0.1:{metrics}/metrics")
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Watched, Watched]]:
+    """Two systems, in which one thing each goes wrong at the same time: waiting once is enough."""
+    folder = tmp_path_factory.mktemp("watchdog")
+    with running_watchdog(folder / "first") as first, running_watchdog(folder / "second") as second:
+        yield first, second
+
+
+def test_a_dead_module_and_a_stopped_state_server_reach_the_operator_in_time(pair: tuple[Watched, Watched]) -> None:
+    without_signals, without_state = pair
+    assert not without_signals.vendors.told() and not without_state.vendors.told()  # all was well
+    without_signals.modules.dead.add(Module.SIGNALS)
+    without_state.kill_state_server()
+    until = time.monotonic() + PROMISED_SECONDS
+    pings = len(without_state.pings)
+    both = {"discord", "telegram"}
+
+    wait_for("the server's alarm", lambda: without_state.told("ALARM The state server does not work") == both, until)
+    wait_for("the module's alarm", lambda: without_signals.told("ALARM signals: its heartbeat is") == both, until)
+
+    assert len(without_state.pings) <= pings + 1  # the outside watcher hears nothing more
+    assert requests.get(without_state.metrics_url, timeout=5).status_code == 200
+    page = requests.get(without_signals.metrics_url, timeout=5).text
+    assert 'alphatrader_module_up{module="signals"} 0.0' in page and 'alphatrader_module_up{module="risk"} 1.0' in page
+    observed = without_signals.servers.store(Module.OPERATOR).get(k.OBSERVED.at())
+    assert observed is not None and any(alert.startswith("signals:") for alert in observed.alerts)
+
+
+def test_its_end_is_told_once_and_no_token_with_it(pair: tuple[Watched, Watched]) -> None:
+    watched, _ = pair
+    watched.modules.dead.clear()
+    wait_for("the end", lambda: watched.told("OVER module signals") == {"discord", "telegram"}, time.monotonic() + 15)
+    texts = [str(item) for item in watched.vendors.told(vendor="discord")]
+    assert sum("ALARM signals" in text for text in texts) == 1
+    assert not any("token-secret" in text for text in texts)
