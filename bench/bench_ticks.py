@@ -1,4 +1,4 @@
-"""A tick on the gateway's socket -> `metrics:*` visible in Redis: the product beside raw sockets and hiredis.
+"""A tick on the gateway's socket until `metrics:*` shows it in Redis: the product beside raw sockets and hiredis.
 
 Real processes: the stand-in gateway, `ibkr`, `analytics`, a data server; for the reference the same server and two bare processes.
 Both take turns under the same rates. "Visible": the observer has read a `metrics:{symbol}:vpin` whose source sequence is at or

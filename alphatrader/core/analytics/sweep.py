@@ -30,7 +30,9 @@ class Sweep(msgspec.Struct):
 class SweepDetector(msgspec.Struct):
     window_ns: int
     recent: list[tuple[int, str, str, float, float]] = msgspec.field(default_factory=list)
-    """(received, side, venue, shares, notional) of the window."""
+    """(received, side, venue, shares, notional) of the window, as they came."""
+    lit: dict[str, dict[str, int]] = msgspec.field(default_factory=lambda: {"buy": {}, "sell": {}})
+    """Side -> venue -> how many of `recent`: kept along, so that a print costs the same at any rate."""
     sweeps: list[Sweep] = msgspec.field(default_factory=list)
     """Of the last minute, oldest first."""
     since_ns: int | None = None
@@ -45,7 +47,7 @@ class SweepDetector(msgspec.Struct):
             self.since_ns = received_ns
         if venue in OFF_EXCHANGE or side not in ("buy", "sell"):
             return None
-        self.recent = [entry for entry in self.recent if entry[0] > received_ns - self.window_ns]
+        self._leave(received_ns - self.window_ns)
         open_sweep = next((s for s in reversed(self.sweeps) if s.side == side and s.last_ns > received_ns - self.window_ns), None)
         if open_sweep is not None:
             open_sweep.last_ns = max(open_sweep.last_ns, received_ns)
@@ -56,24 +58,39 @@ class SweepDetector(msgspec.Struct):
                 open_sweep.venues.append(venue)
             return None
         self.recent.append((received_ns, side, venue, shares, price * shares))
-        same = [entry for entry in self.recent if entry[1] == side]
-        venues = sorted({entry[2] for entry in same})
-        if len(venues) < MIN_VENUES:
+        lit = self.lit[side]
+        lit[venue] = lit.get(venue, 0) + 1
+        if len(lit) < MIN_VENUES:
             return None
+        same = [entry for entry in self.recent if entry[1] == side]
         found = Sweep(
             side=side,
             first_ns=same[0][0],
             last_ns=received_ns,
             notional=math.fsum(entry[4] for entry in same),
             shares=math.fsum(entry[3] for entry in same),
-            venues=venues,
+            venues=sorted(lit),
             prints=len(same),
         )
         self.recent = [entry for entry in self.recent if entry[1] != side]
+        lit.clear()
         self.sweeps.append(found)
         self.count += 1
         self.forget(received_ns)
         return found
+
+    def _leave(self, until_ns: int) -> None:
+        """Takes prints out of the window's front."""
+        gone = 0
+        for received_ns, side, venue, _, _ in self.recent:
+            if received_ns > until_ns:
+                break
+            gone += 1
+            lit = self.lit[side]
+            lit[venue] -= 1
+            if not lit[venue]:
+                del lit[venue]
+        del self.recent[:gone]
 
     def forget(self, now_ns: int) -> None:
         while self.sweeps and self.sweeps[0].last_ns <= now_ns - MEMORY_NS:
@@ -81,6 +98,7 @@ class SweepDetector(msgspec.Struct):
 
     def reset(self) -> None:
         self.recent, self.since_ns = [], None
+        self.lit = {"buy": {}, "sell": {}}
 
     def score(self, now_ns: int) -> float | None:
         """0.0 is a measurement: a minute of prints without a sweep. None until a minute of prints has been seen."""

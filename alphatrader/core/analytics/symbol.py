@@ -32,7 +32,7 @@ from alphatrader.core.analytics.regime import Regime
 from alphatrader.core.analytics.sweep import SweepDetector
 from alphatrader.core.analytics.vpin import Vpin
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Of the checkpoint: another one is not read."""
 FLOW_SECONDS: Final = 180
 SMOOTHING_NS: Final = 20_000_000_000
