@@ -155,7 +155,7 @@ def test_a_dead_module_and_a_stopped_state_server_reach_the_operator_in_time(pai
     both = {"discord", "telegram"}
 
     wait_for("the server's alarm", lambda: without_state.told("ALARM The state server does not work") == both, until)
-    wait_for("the module's alarm", lambda: without_signals.told("ALARM signals: its heartbeat is") == both, until)
+    wait_for("the module's alarm", lambda: without_signals.told("ALARM signals: ") == both, until)
 
     assert len(without_state.pings) <= pings + 1  # the outside watcher hears nothing more
     assert requests.get(without_state.metrics_url, timeout=5).status_code == 200
