@@ -1,6 +1,6 @@
 """A tick on the gateway's socket until `metrics:*` shows it in Redis: the product beside raw sockets and hiredis.
 
-Real processes: the stand-in gateway, `ibkr`, `analytics`, a data server; for the reference the same server and two bare processes.
+Real processes: the stand-in gateway, `ibkr`, `analytics`, a data server; for the reference a like server, two bare processes.
 Both take turns under the same rates. "Visible": the observer has read a `metrics:{symbol}:vpin` whose source sequence is at or
 past the tick's; it is woken by the server's invalidation push, the same way for both.
 """

@@ -8,14 +8,14 @@ interest is yesterday's; today's positioning shows apart, as `zero_dte`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 
 from alphatrader.contract.messages.options import OptionRow
-from alphatrader.core.options.greeks import Floats, gamma, greeks, years_to_expiry
+from alphatrader.core.options.greeks import Floats, greeks, years_to_expiry
 
 CONVENTION: Final = "dealers long calls, short puts (assumed); + means dealers are long gamma"
 CONTRACT_SHARES: Final = 100.0
@@ -23,7 +23,9 @@ MIN_VOL: Final = 0.01
 MAX_VOL: Final = 5.0
 CHART_STRIKES: Final = 60
 _GRID: Final = 81
-_BISECTIONS: Final = 40
+_BLOCK: Final = 24
+"""Trials computed at once on the way outwards: few enough to end early and to stay in the processor's cache."""
+_FLIP_PRECISION: Final = 1e-9
 
 
 @dataclass(frozen=True)
@@ -140,28 +142,60 @@ def zero_gamma_flip(chain: ExposureChain, spot: float, now_ns: int, rate: float,
     """The spot nearest to `spot` within ±`share` at which the chain's gamma exposure changes sign; None where it does not.
 
     Gamma is recomputed at every trial spot with each contract's volatility fixed. The scan steps on the strikes and between them
-    as well as evenly, so that the narrow humps of an expiry day are not stepped over; every sign change is bisected."""
+    as well as evenly, so that the narrow humps of an expiry day are not stepped over. It goes outwards from `spot`, and ends with
+    the first sign change that nothing farther out can be nearer than."""
     years = years_to_expiry(now_ns, chain.closes_ns)
     use = np.isfinite(years) & (chain.interest > 0)
     if not use.any():
         return None
     strikes, years, vols = chain.strikes[use], years[use], chain.vols[use]
-    weight = np.where(chain.call[use], 1.0, -1.0) * chain.interest[use]
+    width = vols * np.sqrt(years)
+    # d1 of a spot x is log(x) / width + offset; what is common to all contracts is left out of gamma: only its sign is asked for.
+    slope, offset = 1.0 / width, (rate + 0.5 * vols * vols) * years / width - np.log(strikes) / width
+    weight = np.where(chain.call[use], 1.0, -1.0) * chain.interest[use] / width
 
     def total(trials: Floats) -> Floats:
-        return np.asarray(trials**2 * (gamma(trials[:, None], strikes, years, vols, rate) @ weight))
+        d1 = np.multiply.outer(np.log(trials), slope)
+        d1 += offset
+        np.multiply(d1, d1, out=d1)
+        d1 *= -0.5
+        return np.asarray(np.exp(d1, out=d1) @ weight)
 
     low, high = spot * (1 - share), spot * (1 + share)
     near = np.unique(strikes[(strikes > low) & (strikes < high)])
-    trials = np.unique(np.concatenate((np.linspace(low, high, _GRID), near, (near[1:] + near[:-1]) / 2)))
-    values = total(trials)
-    turns = np.flatnonzero(np.sign(values[1:]) * np.sign(values[:-1]) < 0)
+    trials = np.unique(np.concatenate((np.linspace(low, high, _GRID), [spot], near, (near[1:] + near[:-1]) / 2)))
+    away = np.sort(np.abs(trials - spot))
+    first = last = int(np.searchsorted(trials, spot))
+    """The trials [first, last) have been tried."""
+    values = np.empty(0)
+    while first > 0 or last < len(trials):
+        reach = away[min(last - first + _BLOCK, len(away)) - 1]
+        begin = min(first, int(np.searchsorted(trials, spot - reach)))
+        end = max(last, int(np.searchsorted(trials, spot + reach, side="right")))
+        if (begin, end) == (first, last):  # what is left is a rounding error farther out than the edge
+            begin, end = 0, len(trials)
+        values = np.concatenate((total(trials[begin:first]), values, total(trials[last:end])))
+        first, last = begin, end
+        found = _sign_changes(trials[first:last], values, total)
+        if not found.size:
+            continue
+        nearest = float(found[np.argmin(np.abs(found - spot))])
+        below = spot - trials[first] if first > 0 else np.inf
+        above = trials[last - 1] - spot if last < len(trials) else np.inf
+        if abs(nearest - spot) <= min(below, above):
+            return nearest
+    return None
+
+
+def _sign_changes(trials: Floats, values: Floats, total: Callable[[Floats], Floats]) -> Floats:
+    """Where `total` passes zero between neighbouring trials, and the trials where it is zero."""
     found = trials[values == 0.0]
+    turns = np.flatnonzero(np.sign(values[1:]) * np.sign(values[:-1]) < 0)
     if turns.size:
         left, right, left_sign = trials[turns], trials[turns + 1], np.sign(values[turns])
-        for _round in range(_BISECTIONS):
+        while float(np.max((right - left) / right)) > _FLIP_PRECISION:
             middle = (left + right) / 2
             same = np.sign(total(middle)) == left_sign
             left, right = np.where(same, middle, left), np.where(same, right, middle)
-        found = np.concatenate((found, (left + right) / 2))
-    return float(found[np.argmin(np.abs(found - spot))]) if found.size else None
+        return np.asarray(np.concatenate((found, (left + right) / 2)))
+    return np.asarray(found)
