@@ -118,23 +118,22 @@ def chain(body: bytes, symbol: str, max_rows: int) -> ChainAnswer:
     foreign = next((row.symbol for row in rows if row.symbol != symbol), None)
     if foreign is not None:
         raise BadAnswerError("foreign_symbol", f"{_shown(foreign)!r} in the chain of {symbol}", field="symbol")
-    dates: dict[str, date | None] = {}
+    expiries = {text: f"{day:%Y%m%d}" for text in {row.expiration for row in rows} if (day := _day(text)) is not None}
+    quoted = {text: day for text in {row.date for row in rows} if (day := _day(text)) is not None}
     good: list[OptionRow] = []
-    newest: date | None = None
+    dates: set[str] = set()
     for row in rows:
-        for text in (row.expiration, row.date):
-            if text not in dates:
-                dates[text] = _day(text)
-        expiry, quoted = dates[row.expiration], dates[row.date]
-        if expiry is None or quoted is None:
+        expiry = expiries.get(row.expiration)
+        if expiry is None or row.date not in quoted:
             dropped["expiration" if expiry is None else "date"] += 1
             continue
-        converted = _option_row(row, expiry)
-        if row.contract_id != _occ(symbol, converted):
+        right: Literal["C", "P"] = "C" if row.type == "call" else "P"
+        if row.contract_id != f"{symbol}{expiry[2:]}{right}{round(row.strike * 1000):08d}":
             dropped["contractID"] += 1  # an adjusted contract: it delivers something else than 100 shares
             continue
-        newest = quoted if newest is None else max(newest, quoted)
-        good.append(converted)
+        dates.add(row.date)
+        good.append(_option_row(row, expiry, right))
+    newest = max((quoted[text] for text in dates), default=None)
     if not good or newest is None:
         raise BadAnswerError(
             "empty", f"no usable row of {len(rows) + dropped.total()} for {symbol}{_counts(dropped)}", field="data"
@@ -193,19 +192,23 @@ def _refusal(envelope: _Envelope, said: str) -> AlphaVantageError:
 def _rows(data: bytes, max_rows: int) -> tuple[list[_Row], Counter[str]]:
     """All rows at once; where one is bad, row by row, so that it alone is lost."""
     dropped: Counter[str] = Counter()
-    raws: list[msgspec.Raw] = _decoded(_RAWS, data, "data")
-    if len(raws) > max_rows:
-        raise BadAnswerError("too_many_rows", f"{len(raws)}, at most {max_rows} are taken", field="data")
     try:
-        return _ROWS.decode(data), dropped
-    except msgspec.ValidationError:
+        rows: list[_Row] = _ROWS.decode(data)
+        many = len(rows)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         rows = []
-        for raw in raws:
+        raws: list[msgspec.Raw] = _decoded(_RAWS, data, "data")
+        many = len(raws)
+        for raw in raws if many <= max_rows else ():
             try:
                 rows.append(_ROW.decode(raw))
             except msgspec.ValidationError as error:
                 dropped[_place(error)] += 1
-        return rows, dropped
+            except UnicodeDecodeError:
+                dropped["row"] += 1
+    if many > max_rows:
+        raise BadAnswerError("too_many_rows", f"{many}, at most {max_rows} are taken", field="data")
+    return rows, dropped
 
 
 def _decoded(decoder: msgspec.json.Decoder[Any], content: bytes, what: str) -> Any:
@@ -217,11 +220,11 @@ def _decoded(decoder: msgspec.json.Decoder[Any], content: bytes, what: str) -> A
         raise BadAnswerError("not_json", str(error), field=what) from None
 
 
-def _option_row(row: _Row, expiry: date) -> OptionRow:
+def _option_row(row: _Row, expiry: str, right: Literal["C", "P"]) -> OptionRow:
     return OptionRow(
-        expiry=f"{expiry:%Y%m%d}",
+        expiry=expiry,
         strike=row.strike,
-        right="C" if row.type == "call" else "P",
+        right=right,
         bid=row.bid or None,
         ask=row.ask or None,
         last=row.last or None,
@@ -234,10 +237,6 @@ def _option_row(row: _Row, expiry: date) -> OptionRow:
         theta=row.theta,
         vega=row.vega,
     )
-
-
-def _occ(symbol: str, row: OptionRow) -> str:
-    return f"{symbol}{row.expiry[2:]}{row.right}{round(row.strike * 1000):08d}"
 
 
 def _day(text: str) -> date | None:
