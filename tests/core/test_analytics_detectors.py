@@ -254,3 +254,25 @@ def test_shards_share_the_symbols_once_each() -> None:
     for bad in ("3/3", "x", "1", "-1/2"):
         with pytest.raises(shards.ShardError, match="ALPHATRADER_SHARD"):
             shards.parse(bad)
+
+
+def test_a_gap_of_the_depth_alone_leaves_what_prints_and_quotes_feed() -> None:
+    folded = state()
+    bids, asks = (Level(9.99, 5.0),), (Level(10.01, 5.0),)
+    folded.apply(QuoteEvent(1, 0, 0, 9.99, 5.0, 10.01, 5.0), HOURS)
+    folded.apply(QuoteEvent(2, 1, 1, 9.99, 9.0, 10.01, 5.0), HOURS)
+    folded.apply(trade(3, 2, venue="ARCA"), HOURS)
+    folded.apply(BookEvent(4, 3, 3, True, bids, asks, 0, 0), HOURS)
+    # when the depth moves to another symbol, then its book is gone and nothing else
+    folded.apply(GapEvent(5, 4, "depth given up", depth_only=True), HOURS)
+    assert folded.book is None and folded.ofi.value()[2] == 1 and (folded.bid, folded.ask) == (9.99, 10.01)
+    assert folded.flow.slots and folded.sweeps.since_ns is not None
+    assert folded.counts == {"depth gaps announced": 1}
+    # but one that comes with events missing before it is a whole gap, and a repeated one is none
+    folded.apply(GapEvent(9, 5, "depth subscribed", depth_only=True), HOURS)
+    assert folded.counts["sequence gaps"] == 1 and folded.bid is None and not folded.flow.slots
+    assert folded.apply(GapEvent(9, 5, "depth subscribed", depth_only=True), HOURS) is False
+    # and where the book fed the order flow, then its gap ends that
+    folded.apply(BookEvent(10, 6, 6, True, bids, asks, 0, 0), HOURS)
+    folded.apply(GapEvent(11, 7, "depth subscribed", depth_only=True), HOURS)
+    assert folded.ofi.previous is None and folded.bid is None

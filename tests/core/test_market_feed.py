@@ -244,3 +244,25 @@ def test_bars_are_told_once() -> None:
     for _ in range(2):
         story.feed.bar(1_800_000_000, 1.0, 2.0, 0.5, 1.5, 100, 1.2, 3)
     assert len([event for event in story.events() if isinstance(event, BarEvent)]) == 1
+
+
+def test_the_lag_is_from_reception_to_the_first_publication_however_often_it_is_renewed() -> None:
+    story = Story()
+    story.quote(100.0, 100.02)
+    story.later(0.02)
+    first = story.feed.timestamps()
+    story.later(3.0)
+    renewed = story.feed.timestamps()
+    assert first.published_ns - first.received_ns == 20_000_000
+    assert (renewed.received_ns, renewed.published_ns) == (first.received_ns, first.published_ns) and renewed.ts_ns > first.ts_ns
+    # when something new comes, then its publication counts
+    story.quote(100.0, 100.03)
+    story.later(0.05)
+    assert story.feed.timestamps().published_ns - first.published_ns == 3_050_000_000
+
+
+def test_a_gap_says_whether_only_the_depth_is_concerned() -> None:
+    story = Story()
+    story.feed.set_depth(True)
+    story.feed.gap("reconnected")
+    assert [event.depth_only for event in story.events() if isinstance(event, GapEvent)] == [True, False]

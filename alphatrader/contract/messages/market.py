@@ -126,6 +126,7 @@ class Timestamps(Message, frozen=True):
     exchange_ns: int | None
     received_ns: int
     published_ns: int
+    """When what was received then was first published: a renewal does not move it."""
     gaps: int
     """Sequence gaps seen since the start."""
 
@@ -223,6 +224,8 @@ class GapEvent(Event, frozen=True):
     seq: int
     ts_ns: int
     reason: str
+    depth_only: bool = False
+    """Only the level-2 book is concerned: prints and quotes went on."""
 
 
 MarketEvent = Trade | BookEvent | QuoteEvent | BarEvent | StatusEvent | GapEvent

@@ -2,7 +2,7 @@
 
 Sequence rule: an event at or under the newest number was seen or comes late: counted, ignored. A jump, a gap event, or a lower
 number received later (the feed was started anew) breaks continuity: what compares neighbours starts anew; VPIN's buckets, which
-only count volume, stand and the break is counted.
+only count volume, stand and the break is counted. A gap of the depth alone ends only what the book feeds.
 """
 
 from __future__ import annotations
@@ -105,6 +105,8 @@ class SymbolState(msgspec.Struct):
                 self._book(event)
             case StatusEvent():
                 self.halted = event.halted
+            case GapEvent(depth_only=True):
+                self._break_depth()
             case GapEvent():
                 self._break("gaps announced")
             case BarEvent():
@@ -113,13 +115,14 @@ class SymbolState(msgspec.Struct):
 
     def _in_order(self, event: MarketEvent) -> bool:
         received = getattr(event, "received_ns", None)
-        if self.seq is not None and event.seq <= self.seq and not isinstance(event, GapEvent):
+        announced = isinstance(event, GapEvent) and not event.depth_only
+        if self.seq is not None and event.seq <= self.seq and not announced:
             restarted = received is not None and self.received_ns is not None and received > self.received_ns
             if not restarted:
                 self.note("duplicate or late events ignored")
                 return False
             self._break("feed restarts")
-        elif self.seq is not None and event.seq > self.seq + 1 and not isinstance(event, GapEvent):
+        elif self.seq is not None and event.seq > self.seq + 1 and not announced:
             self._break("sequence gaps")
         self.seq = event.seq
         if received is not None:
@@ -134,6 +137,18 @@ class SymbolState(msgspec.Struct):
         self.sweeps.reset()
         self.book = None
         self.bid = self.ask = self.bid_size = self.ask_size = self.quote_ns = None
+
+    def _break_depth(self) -> None:
+        """The book starts anew, and what was folded from it; prints and quotes have no hole."""
+        self.note("depth gaps announced")
+        self.book = None
+        if not self._quote_leads(self.received_ns or 0):
+            self.ofi.reset()
+            self.bid = self.ask = self.bid_size = self.ask_size = self.quote_ns = None
+
+    def _quote_leads(self, received_ns: int) -> bool:
+        """Whether the best quote has its own feed: two feeds in one order-flow imbalance would count each change twice."""
+        return self.quote_ns is not None and received_ns - self.quote_ns <= _QUOTE_SOURCE_NS
 
     def _trade(self, trade: Trade, session: tuple[int, int] | None) -> None:
         if abs(trade.ts_ns - trade.received_ns) > MAX_CLOCK_DIFFERENCE_NS:
@@ -169,8 +184,8 @@ class SymbolState(msgspec.Struct):
 
     def _book(self, book: BookEvent) -> None:
         self.book = BookNow(book.ready, book.source, book.received_ns, _sizes(book.bids), _sizes(book.asks))
-        if self.quote_ns is not None and book.received_ns - self.quote_ns <= _QUOTE_SOURCE_NS:
-            return  # the best quote has its own feed: two feeds in one order-flow imbalance would count each change twice
+        if self._quote_leads(book.received_ns):
+            return
         if not book.ready or not book.bids or not book.asks:
             self.ofi.reset()
             return

@@ -73,6 +73,8 @@ class SymbolFeed:
         self._halted_since_ns: int | None = None
         self._exchange_ns: int | None = None
         self._received_ns = 0
+        self._published = (0, 0)
+        """(reception, when it was first published)."""
         self._events: list[m.MarketEvent] = []
         self._book_event_at = self._quote_event_at = float("-inf")
         self._book_dirty = 0
@@ -211,7 +213,7 @@ class SymbolFeed:
             self._halted_since_ns = None
             self.bars.broken()
             self.changed.update(("last", "status"))
-        self._emit(m.GapEvent(self._next(), self._market_ns(), reason))
+        self._emit(m.GapEvent(self._next(), self._market_ns(), reason, depth_only))
 
     def silenced(self) -> None:
         """The link is down, nothing is lost yet: nothing of this is to be renewed until messages come again."""
@@ -280,7 +282,10 @@ class SymbolFeed:
 
     def timestamps(self) -> m.Timestamps:
         now = self._market_ns()
-        return m.Timestamps(self.symbol, now, self.seq, self._exchange_ns, self._received_ns, now, self.gaps)
+        if self._published[0] != self._received_ns:
+            self._published = (self._received_ns, now)
+        received, published = self._published
+        return m.Timestamps(self.symbol, now, self.seq, self._exchange_ns, received, published, self.gaps)
 
     def status(self) -> m.Status:
         q = self._quote
