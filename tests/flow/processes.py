@@ -1,4 +1,4 @@
-"""Which processes belong to a system: those whose environment names its folder."""
+"""Which processes belong to a system: those whose environment names its folder, and the servers, which work in it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import psutil
 
 
 def of_system(folder: Path) -> list[psutil.Process]:
-    """The living processes started for the system in `folder`, servers included (their command names it)."""
+    """The living processes started for the system in `folder`."""
     found = []
     for process in psutil.process_iter():
         try:

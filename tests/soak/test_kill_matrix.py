@@ -33,16 +33,10 @@ def promise(text: str) -> None:
 
 
 def main_process(system: System, module: str) -> psutil.Process:
-    """The module's main process: a server by its port, others by their command."""
-    ports = {"redis": system.settings.servers.data.port, "state": system.settings.servers.state.port}
+    """The module's main process: the child of its line."""
+    lines = _parents(system, module)
     for process in of_system(system.folder):
-        command = process.cmdline()
-        if module in ports:
-            if "valkey-server" in command[0] and f":{ports[module]}" in " ".join(command):
-                return process
-            if "valkey-server" in command[0] and str(ports[module]) in command:
-                return process
-        elif command[-3:] == ["-m", "alphatrader.runtime.child", module] and process.ppid() in _parents(system, module):
+        if process.ppid() in lines:
             return process
     raise AssertionError(f"no process of {module} is running")
 

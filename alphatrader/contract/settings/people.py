@@ -38,7 +38,7 @@ class Vendors(Section, frozen=True):
     openai_model: Annotated[str, Meta(min_length=1, description="Model of the morning note.")] = "gpt-4o"
     timeout_seconds: Annotated[Seconds, Meta(description="Longest wait for any vendor.")] = 10.0
     breaker_failures: Annotated[int, Meta(ge=1, description="Failures in a row that open a vendor's circuit breaker.")] = 5
-    breaker_reset_seconds: Annotated[Seconds, Meta(description="How long an open breaker waits before it tries again.")] = 30.0
+    breaker_reset_seconds: Annotated[Seconds, Meta(description="How long an open breaker waits before it tries again.")] = 10.0
     telegram_public_channel: Annotated[str, Meta(description="Chat id of the public channel; empty: none.")] = ""
     telegram_basic_channel: Annotated[str, Meta(description="Chat id of the basic channel; empty: none.")] = ""
     telegram_premium_channel: Annotated[str, Meta(description="Chat id of the premium channel; empty: none.")] = ""
