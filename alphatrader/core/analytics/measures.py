@@ -108,7 +108,33 @@ def vpin(state: SymbolState, now_ns: int, age_of: AgeOf, feed: str | None) -> Me
     )
 
 
-def obi(state: SymbolState, now_ns: int, age_of: AgeOf, feed: str | None, settings: Analytics) -> Metric:
+class BookParts:
+    """What a book alone says, kept while it stands: prints come many to a book."""
+
+    def __init__(self, symbol: str, settings: Analytics) -> None:
+        self._tick = imbalance.tick_of(symbol)
+        self._settings = settings
+        self._book: tuple[imbalance.Levels, imbalance.Levels] | None = None
+        self._parts: dict[str, float | None] = {}
+
+    def of(self, bids: imbalance.Levels, asks: imbalance.Levels) -> dict[str, float | None]:
+        """Volume, pressure, slope, micro; queue and the slope's elasticity. A book's levels are never changed in place."""
+        if self._book is None or self._book[0] is not bids or self._book[1] is not asks:
+            levels = self._settings.book_levels
+            slope, elasticity = imbalance.slope_imbalance(bids, asks, levels)
+            self._book = bids, asks
+            self._parts = {
+                "volume": imbalance.volume_imbalance(bids, asks, self._settings.obi_alpha, levels),
+                "pressure": imbalance.pressure(bids, asks, self._tick, levels),
+                "slope": slope,
+                "micro": imbalance.microprice_lean(bids, asks),
+                "queue": imbalance.volume_imbalance(bids, asks, 0.0, 1),
+                "slope_elasticity": elasticity,
+            }
+        return self._parts
+
+
+def obi(state: SymbolState, now_ns: int, age_of: AgeOf, feed: str | None, settings: Analytics, book: BookParts) -> Metric:
     state.ofi.forget(now_ns)
     levels = state.book_levels()
     parts: dict[str, float | None] = {}
@@ -121,16 +147,9 @@ def obi(state: SymbolState, now_ns: int, age_of: AgeOf, feed: str | None, settin
     value: float | None = None
     if levels is not None:
         bids, asks, source = levels
-        tick = imbalance.tick_of(state.symbol)
-        slope, slope_level = imbalance.slope_imbalance(bids, asks, settings.book_levels)
         ofi, ofi_share, ofi_n = state.ofi.value()
-        parts = {
-            "volume": imbalance.volume_imbalance(bids, asks, settings.obi_alpha, settings.book_levels),
-            "pressure": imbalance.pressure(bids, asks, tick, settings.book_levels),
-            "slope": slope,
-            "ofi": ofi_share,
-            "micro": imbalance.microprice_lean(bids, asks),
-        }
+        still = book.of(bids, asks)
+        parts = {**{name: still[name] for name in ("volume", "pressure", "slope")}, "ofi": ofi_share, "micro": still["micro"]}
         value = imbalance.blend(parts, settings.obi_weights)
         if value is None and reason is None:
             reason = "no part of the book can be measured"
@@ -138,11 +157,11 @@ def obi(state: SymbolState, now_ns: int, age_of: AgeOf, feed: str | None, settin
             state.obi.add(now_ns, value)
         components = {
             **parts,
-            "queue": imbalance.volume_imbalance(bids, asks, 0.0, 1),
+            "queue": still["queue"],
             "ofi_depths": ofi,
             "ofi_events": ofi_n,
             "ofi_window_seconds": settings.ofi_window_seconds,
-            "slope_elasticity": slope_level,
+            "slope_elasticity": still["slope_elasticity"],
             "missing": [name for name, part in parts.items() if part is None],
             "one_sided": not bids or not asks,
             "source": source,

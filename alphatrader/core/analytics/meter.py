@@ -25,6 +25,7 @@ class Meter:
         self.changed = False
         self.values: dict[str, float | None] = {}
         self._settings = settings
+        self._book_parts = measures.BookParts(symbol, settings)
         self._quiet_seconds = quiet_seconds
         self._atr_period = atr_period
         self._made_ns = self._told_ns = 0
@@ -58,7 +59,7 @@ class Meter:
         feed = measures.feed_reason(state, age_of, self._quiet_seconds)
         made = [
             measures.vpin(state, now_ns, age_of, feed),
-            measures.obi(state, now_ns, age_of, feed, self._settings),
+            measures.obi(state, now_ns, age_of, feed, self._settings, self._book_parts),
         ]
         if made_ns - self._all_made_ns >= REWRITE_NS:
             self._all_made_ns = made_ns
