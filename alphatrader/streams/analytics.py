@@ -37,6 +37,7 @@ METRIC_KEYS: Final[dict[str, Key[Metric]]] = {
     "sweep": k.METRICS_SWEEP,
     "hidden": k.METRICS_HIDDEN,
     "regime": k.METRICS_REGIME,
+    "makers": k.METRICS_MAKERS,
 }
 _BLOCK_SECONDS: Final = 0.1
 _LOOK_SECONDS: Final = 5.0

@@ -15,6 +15,7 @@ from alphatrader.contract.settings.market import Analytics
 from alphatrader.core.analytics import measures, shards
 from alphatrader.core.analytics.flow import MIN_WATCH_NS, FlowWindow
 from alphatrader.core.analytics.hidden import HiddenDetector
+from alphatrader.core.analytics.makers import makers
 from alphatrader.core.analytics.minutes import MINUTE_NS, Minutes
 from alphatrader.core.analytics.regime import DWELL_NS, Reading, Regime, read, slope_t
 from alphatrader.core.analytics.sweep import MEMORY_NS, SweepDetector
@@ -276,3 +277,21 @@ def test_a_gap_of_the_depth_alone_leaves_what_prints_and_quotes_feed() -> None:
     folded.apply(BookEvent(10, 6, 6, True, bids, asks, 0, 0), HOURS)
     folded.apply(GapEvent(11, 7, "depth subscribed", depth_only=True), HOURS)
     assert folded.ofi.previous is None and folded.bid is None
+
+
+def test_makers_are_never_a_number_and_the_reason_is_what_the_depth_lacks() -> None:
+    folded = state()
+    asks = (Level(10.01, 5.0, "ARCA"),)
+
+    def reason() -> str | None:
+        made = makers(folded, 5, lambda instant_ns: None if instant_ns is None else 0.0, None)
+        assert not made.ready and made.value is None
+        return made.reason
+
+    assert reason() == "no depth: a quote names no market maker"
+    folded.apply(BookEvent(1, 1, 1, True, (Level(9.99, 5.0, "ARCA"),), asks, 0, 0), HOURS)
+    assert reason() == "this depth names no market makers: smart depth gives venues, futures' depth nothing"
+    folded.apply(BookEvent(2, 2, 2, True, (Level(9.99, 5.0, "NASDAQ", "NITE,VIRT"),), asks, 0, 0), HOURS)
+    assert "sizes by maker are not kept yet" in str(reason())
+    folded.apply(BookEvent(3, 3, 3, False, (), (), 0, 0), HOURS)
+    assert reason() == "book not ready"

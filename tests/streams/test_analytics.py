@@ -1,4 +1,4 @@
-"""AnalyticsEngine on real servers: market events in, all seven metrics out, and a restart that forgets nothing."""
+"""AnalyticsEngine on real servers: market events in, all eight metrics out, and a restart that forgets nothing."""
 
 from __future__ import annotations
 
@@ -125,6 +125,8 @@ def test_a_feed_becomes_all_seven_metrics_with_their_ttl_and_events(stage: Stage
                     assert left is not None and 0 < left <= 5000
                     assert found.ready == (found.value is not None) == (found.reason is None)
                     assert symbol == "SPY" or not found.ready
+            makers = metric(stage, "makers")
+            assert makers is not None and makers.reason is not None and "names no market makers" in makers.reason
             # and signals are woken
             events = stage.store(Module.OPERATOR).latest(k.EVENTS_METRICS.at(), 500)
             spy = [event for event in events if event.symbol == "SPY"]

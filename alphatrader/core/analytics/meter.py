@@ -8,6 +8,7 @@ from alphatrader.contract.messages.market import Bar, MarketEvent
 from alphatrader.contract.messages.metrics import Metric
 from alphatrader.contract.settings.market import Analytics
 from alphatrader.core.analytics import measures
+from alphatrader.core.analytics.makers import makers
 from alphatrader.core.analytics.measures import AgeOf
 from alphatrader.core.analytics.options_view import OptionsView
 from alphatrader.core.analytics.regime import Reading, read
@@ -70,6 +71,7 @@ class Meter:
             made.append(measures.sweep(state, now_ns, age_of, feed))
             made.append(measures.hidden(state, now_ns, age_of, feed))
             made.append(measures.regime(state, reading, now_ns, age_of, feed, atr))
+            made.append(makers(state, now_ns, age_of, feed))
         self.values |= {metric.metric: metric.value for metric in made}
         return made
 

@@ -49,6 +49,7 @@ class BookNow(msgspec.Struct):
     received_ns: int
     bids: list[tuple[float, float]]
     asks: list[tuple[float, float]]
+    names_makers: bool = False
 
 
 class SymbolState(msgspec.Struct):
@@ -183,7 +184,8 @@ class SymbolState(msgspec.Struct):
             self.minutes.add_price(quote.received_ns, (quote.bid + quote.ask) / 2)
 
     def _book(self, book: BookEvent) -> None:
-        self.book = BookNow(book.ready, book.source, book.received_ns, _sizes(book.bids), _sizes(book.asks))
+        named = any(level.market_maker for level in book.bids) or any(level.market_maker for level in book.asks)
+        self.book = BookNow(book.ready, book.source, book.received_ns, _sizes(book.bids), _sizes(book.asks), named)
         if self._quote_leads(book.received_ns):
             return
         if not book.ready or not book.bids or not book.asks:
