@@ -12,9 +12,8 @@ def of_system(folder: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
-            mine = str(folder) in process.environ().get("ALPHATRADER_DATA_DIR", "") or any(
-                str(folder) in a for a in process.cmdline()
-            )
+            named = str(folder) in process.environ().get("ALPHATRADER_DATA_DIR", "")
+            mine = named or process.cwd().startswith(f"{folder}/")
             if mine and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
         except (psutil.NoSuchProcess, psutil.AccessDenied):
