@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from alphatrader.clients.sending import SendError, UnreachableError
+from alphatrader.clients.sending import UnreachableError
 from alphatrader.clients.stripe import MissingError, StripeAccount, StripeEvent, subscriber_of
 from alphatrader.contract import keys as k
 from alphatrader.contract.messages.billing import Price, Subscription
@@ -43,6 +43,8 @@ class Billing:
         self._turn = threading.Lock()
         """Held from reading Stripe to writing Redis: an older answer never overwrites a newer one."""
         self._owners: dict[str, set[str]] = {}
+        self._held: dict[str, list[Subscription]] = {}
+        """Subscriber -> what Stripe said last."""
         self.sold: Mapping[PaidTier, Price] = {}
         """What Stripe sells at the prices that the pages show."""
         self.problems: list[str] = []
@@ -92,7 +94,8 @@ class Billing:
         self, batch: Batch, subscriber: str, held: list[Subscription], had: Subscriber | None, customer: str | None
     ) -> Subscriber:
         now_ns = self._clock.machine_ns()
-        given = standing(held, self.sold, now_ns / SECOND, self._settings.past_due_days * _DAY)
+        given = self._judged(held, now_ns)
+        self._held[subscriber] = held
         known = [one.telegram_id for one in held if one.telegram_id is not None]
         record = Subscriber(
             id=subscriber,
@@ -110,6 +113,9 @@ class Billing:
         if given.status == "unknown price":
             self._on_unknown_price(given)
         return record
+
+    def _judged(self, held: list[Subscription], now_ns: int) -> Access:
+        return standing(held, self.sold, now_ns / SECOND, self._settings.past_due_days * _DAY)
 
     def _put(self, batch: Batch, record: Subscriber) -> None:
         batch.put_field(k.SUBSCRIBERS.at(), record.id, record)
@@ -157,7 +163,8 @@ class Billing:
         oldest = self._clock.machine_ns() // SECOND - days * _DAY
         batch = self._store.batch()
         for event, note in self._store.fields(k.STRIPE_EVENTS.at()).items():
-            if int(note.split(" ", 1)[0]) < oldest:
+            created, _, _ = note.partition(" ")
+            if not created.isdigit() or int(created) < oldest:
                 batch.drop_field(k.STRIPE_EVENTS.at(), event)
         self._store.commit(batch)
 
@@ -170,36 +177,38 @@ class Billing:
         with self._my_turn():
             self._owners = owners
         records = self._store.fields(k.SUBSCRIBERS.at())
-        self.ends = {one.id: one.until_s for one in records.values() if one.until_s is not None}
         paying = {one.stripe_customer for one in records.values() if one.tier != "free" and one.stripe_customer}
         return sorted(paying.union(*owners.values()))
+
+    def load_ends(self) -> None:
+        """What Redis says of ends: they come, even if Stripe is away when this process starts."""
+        records = self._store.fields(k.SUBSCRIBERS.at())
+        self.ends = {one.id: one.until_s for one in records.values() if one.until_s is not None}
 
     def _read_prices(self) -> None:
         usd: dict[PaidTier, int] = {"premium": self._settings.premium_usd, "basic": self._settings.basic_usd}
         self.sold, self.problems = offers(self._account.prices(), usd)
         self._prices_read = True
 
-    def end(self, subscriber: str) -> None:
-        """An end that was known has come. Stripe is asked; where it does not answer, what it said last counts."""
+    def end(self, subscriber: str) -> str | None:
+        """An end that was known has come: judged from what Stripe said last, without a call and so on its second.
+
+        Returns the customer to refresh, for what Stripe knows better. Takes no turn: whoever reads Stripe meanwhile judges at an
+        instant after the end, too.
+        """
+        self.ends.pop(subscriber, None)
         record = self._store.field(k.SUBSCRIBERS.at(), subscriber)
-        if record is None or record.until_s is None:
-            self.ends.pop(subscriber, None)
-            return
-        try:
-            if record.stripe_customer is not None:
-                self.refresh(record.stripe_customer)
-        except SendError as error:
-            self._log.warning("stripe_not_reached", error=str(error), about="an end that is due")
-        with self._my_turn():
-            now_ns = self._clock.machine_ns()
-            record = self._store.field(k.SUBSCRIBERS.at(), subscriber)
-            if record is None or record.until_s is None or now_ns < record.until_s * SECOND:
-                return
-            ended = msgspec.structs.replace(record, tier="free", status="ended", until_s=None, machine_ns=now_ns)
-            batch = self._store.batch()
-            self._put(batch, ended)
-            self._store.commit(batch)
-            self._tell(ended, record)
+        now_ns = self._clock.machine_ns()
+        if record is None or record.until_s is None or now_ns < record.until_s * SECOND:
+            return None
+        left = self._judged(self._held.get(subscriber, []), now_ns)
+        status = left.status if left.of else "ended"
+        ended = msgspec.structs.replace(record, tier=left.tier, status=status, until_s=left.until_s, machine_ns=now_ns)
+        batch = self._store.batch()
+        self._put(batch, ended)
+        self._store.commit(batch)
+        self._tell(ended, record)
+        return record.stripe_customer
 
     def empty(self) -> bool:
         """Whether Redis holds no subscriber at all."""

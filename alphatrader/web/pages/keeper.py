@@ -1,12 +1,15 @@
-"""The thread that heals: it reads the whole account from Stripe every `billing.poll_seconds` (and at the start, and when Redis
-has lost the subscribers), tries again what failed, and ends access at the second at which it was to end.
+"""The threads that heal: one reads the whole account from Stripe every `billing.poll_seconds` (and at the start, and when Redis
+has lost the subscribers) and tries again what failed; the other ends access at the second at which it was to end.
 
 A poll costs a page of 100 subscriptions each, and two calls for each customer with a running one: good for some thousands.
 """
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
+from collections.abc import Callable
 from typing import Final
 
 from alphatrader.clients.sending import SendError
@@ -17,7 +20,6 @@ from alphatrader.runtime.store import StoreError
 from alphatrader.web.pages.billing import Billing
 
 _LOOK_SECONDS: Final = 1.0
-_LEAST_SECONDS: Final = 0.05
 _RETRY_SECONDS: Final = 10.0
 _FORGET_SECONDS: Final = 86_400.0
 _EVENT_DAYS: Final = 30
@@ -35,23 +37,27 @@ class Keeper:
         self._next_poll = self._next_retry = self._next_forgetting = 0.0
         self._known = 0
         """Customers at the last poll."""
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="billing", daemon=True)
+        self._pause = threading.Event()
+        """Never set: its time-out is the pause."""
 
     def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stopping.set()
-        self._thread.join(5)
+        for work in (self._keep, self._keep_ends):
+            threading.Thread(target=self._run, args=(work,), name=f"billing{work.__name__}", daemon=True).start()
 
     def failed(self, customer: str | None) -> None:
         """This customer's state could not be read: it is tried again soon, whether Stripe sends its event again or not."""
         if customer is not None:
             self._failed.add(customer)
 
-    def _run(self) -> None:
-        while not self._stopping.is_set():
+    def _run(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        finally:  # an error nobody foresaw: without this thread the pages would lie, so their worker process begins anew
+            self._pause.wait(_RETRY_SECONDS)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def _keep(self) -> None:
+        while True:
             try:
                 self._look()
             except SendError as error:
@@ -61,11 +67,25 @@ class Keeper:
             except StoreError as error:
                 self._log.warning("redis_lost", error=type(error).__name__)
                 self._next_poll = 0.0
-            self._stopping.wait(self._pause())
+            self._pause.wait(_LOOK_SECONDS)
+
+    def _keep_ends(self) -> None:
+        """A thread of its own: a long poll or a slow Stripe delays no end."""
+        loaded = False
+        while True:
+            try:
+                if not loaded:
+                    self._billing.load_ends()
+                    loaded = True
+                self._end_what_is_due()
+            except StoreError as error:
+                self._log.warning("redis_lost", error=type(error).__name__)
+                loaded = False
+                self._pause.wait(_LOOK_SECONDS)
+            self._pause.wait(self._until_next_end())
 
     def _look(self) -> None:
         now = self._clock.monotonic()
-        self._end_what_is_due()
         if now >= self._next_poll or (self._known and self._billing.empty()):
             self._poll()
         elif self._failed and now >= self._next_retry:
@@ -108,10 +128,10 @@ class Keeper:
         now_s = self._clock.machine_ns() / SECOND
         for subscriber, ends_s in list(self._billing.ends.items()):
             if now_s >= ends_s:
-                self._billing.end(subscriber)
+                self.failed(self._billing.end(subscriber))
 
-    def _pause(self) -> float:
-        """Until the next end, a second at most; not nothing, where Redis is away and an end is due."""
+    def _until_next_end(self) -> float:
+        """Seconds, one at most: an earlier end may become known."""
         now_s = self._clock.machine_ns() / SECOND
         first = min(list(self._billing.ends.values()), default=now_s + _LOOK_SECONDS)
-        return max(_LEAST_SECONDS, min(first - now_s, _LOOK_SECONDS))
+        return max(0.0, min(first - now_s, _LOOK_SECONDS))
