@@ -152,7 +152,7 @@ def main() -> None:
     title(
         f"per-event path: {MESSAGES} frames, 7 depth to 3 prints",
         "in one process, without sockets and Redis: what Python itself costs; CPU time",
-        "the product's books are conflated to 20 a second, its metrics made in each turn that changed them, prints never conflated",
+        "the product's books are conflated to 20 a second, its metrics made in each turn that changed them, prints never are",
         "the usual code computes less: no VPIN buckets, sweeps, hidden orders, checks; and keeps no prints beyond 1000",
     )
     messages = frames(MESSAGES)

@@ -26,6 +26,7 @@ MAX_VOL: Final = 10.0
 _ROOT_TWO_PI: Final = float(np.sqrt(2.0 * np.pi))
 _IV_ROUNDS: Final = 100
 _IV_PRECISION: Final = 1e-12
+_IV_LAST_STEP: Final = 1e-5
 
 
 class Greeks(NamedTuple):
@@ -112,21 +113,47 @@ def implied_vol(
         otm_call = forward_value <= 0.0
         parity = np.where(is_call, forward_value, -forward_value)
         target = np.where(is_call == otm_call, p, p - parity)
-        low, high = np.full(np.shape(target), MIN_VOL), np.full(np.shape(target), MAX_VOL)
-        solvable = (price(s, k, t, low, otm_call, r, q) < target) & (target < price(s, k, t, high, otm_call, r, q))
-        guess = np.clip(np.sqrt(2.0 * np.abs(np.log(s / k) + (r - q) * t) / t), 0.05, 3.0)
+        carried, discounted, side, root = s * np.exp(-q * t), k * np.exp(-r * t), np.where(otm_call, 1.0, -1.0), np.sqrt(t)
+        least, most = (_value(carried, discounted, vol * root, side) for vol in (MIN_VOL, MAX_VOL))
+        found = np.full(np.shape(target), np.nan)
+        left = np.nonzero(((least < target) & (target < most)).ravel())[0]
+        total, sign, f, d, goal = (x.ravel()[left] for x in np.broadcast_arrays(root, side, carried, discounted, target))
+        distance = np.log(f / d)
+        goal_log = np.log(goal)
+        low, high = np.full(len(left), MIN_VOL), np.full(len(left), MAX_VOL)
+        # At this volatility the price turns from convex to concave; the steps are of log price, which is gentle far out.
+        guess = np.clip(np.sqrt(2.0 * np.abs(distance)) / total, 0.01, 5.0)
         for _round in range(_IV_ROUNDS):
-            here = greeks(s, k, t, guess, otm_call, r, q)
-            error = here.price - target
-            low, high = np.where(error < 0.0, guess, low), np.where(error < 0.0, high, guess)
-            step = guess - error / (here.vega_point * 100.0)
+            scale = guess * total
+            d1 = distance / scale + 0.5 * scale
+            value = _value(f, d, scale, sign)
+            under = value < goal
+            low, high = np.where(under, guess, low), np.where(under, high, guess)
+            slope = f * np.exp(-0.5 * d1 * d1) / _ROOT_TWO_PI * total
+            # Newton on log price, bent by its second derivative (Halley).
+            error = np.log(value) - goal_log
+            first = slope / value
+            second = d1 * (d1 - scale) / guess - first
+            step = guess - error / first / np.maximum(1.0 - 0.5 * error * second / first, 0.5)
             inside = (step > low) & (step < high)
             following = np.where(inside, step, 0.5 * (low + high))
-            settled = ~solvable | (np.abs(following - guess) <= _IV_PRECISION)
-            guess = following
-            if np.all(settled):
+            # A step of Halley's leaves about the cube of its own relative length.
+            open_ = np.abs(following - guess) > np.where(inside, _IV_LAST_STEP * guess, _IV_PRECISION)
+            found.ravel()[left[~open_]] = following[~open_]
+            if not open_.any():
                 break
-        return np.where(solvable, guess, np.nan)
+            left, total, sign, f, d, goal, goal_log, distance, low, high, guess = (
+                x[open_] for x in (left, total, sign, f, d, goal, goal_log, distance, low, high, following)
+            )
+        else:
+            found.ravel()[left] = guess
+        return found
+
+
+def _value(carried: Floats, discounted: Floats, scale: Floats, sign: Floats) -> Floats:
+    """Black-Scholes of the carried spot and the discounted strike; `scale` is vol times the root of time."""
+    d1 = np.log(carried / discounted) / scale + 0.5 * scale
+    return np.asarray(sign * (carried * ndtr(sign * d1) - discounted * ndtr(sign * (d1 - scale))))
 
 
 def _checked(
