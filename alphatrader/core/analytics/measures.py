@@ -1,4 +1,4 @@
-"""The seven metrics of a symbol, as messages, from what analytics has folded. A metric that is not ready is None with its reason.
+"""Seven metrics of a symbol, as messages, from what analytics has folded. A metric that is not ready is None with its reason.
 
 Each function reads the state and the instant; `ages` turns market instants of reception into ages on machine time.
 """
