@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import signal
 from abc import ABC, abstractmethod
+from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from alphatrader.contract.modules import Module
@@ -138,11 +139,19 @@ class _Loop:
         await module.store.close()
 
 
+def _tell_tasks(module: StreamModule) -> None:
+    """SIGUSR1: where every task of this process stands, for whoever looks at a module that hangs."""
+    for task in asyncio.all_tasks():
+        frames = [f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}" for frame in task.get_stack()]
+        module.log.warning("task", name=task.get_name(), cancelling=task.cancelling(), stands_at=frames)
+
+
 async def live(module: StreamModule) -> None:
     """Runs a module until SIGTERM or SIGINT."""
     event_loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         event_loop.add_signal_handler(number, module.stopping.set)
+    event_loop.add_signal_handler(signal.SIGUSR1, _tell_tasks, module)
     module.log.info("starting", mode=module.settings.mode)
     loop = _Loop(module)
     try:
