@@ -345,7 +345,7 @@ def test_a_depth_reset_is_a_gap_and_the_book_is_whole_after_it(servers: Servers,
 def test_a_line_that_went_silent_in_a_session_is_asked_for_anew(
     servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("alphatrader.streams.ibkr.SILENT_SECONDS", 0.5)
+    monkeypatch.setattr("alphatrader.streams.ibkr.lines.SILENT_SECONDS", 0.5)
 
     async def story() -> None:
         async with ingestion(servers, tmp_path, market="ticking") as s:
@@ -380,7 +380,7 @@ def test_depth_that_a_halt_ended_is_asked_for_again(servers: Servers, tmp_path: 
 def test_a_farm_that_flaps_is_no_alarm_and_one_that_stays_down_is(
     servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("alphatrader.streams.ibkr.FARM_SECONDS", 1.0)
+    monkeypatch.setattr("alphatrader.streams.ibkr.ingestion.FARM_SECONDS", 1.0)
 
     async def story() -> None:
         async with ingestion(servers, tmp_path, market="simulated") as s:

@@ -1,0 +1,295 @@
+"""`IBKRIngestion`: the broker's market data into Redis.
+
+Reads the data connection to IB Gateway and `wanted:{module}`. Writes `market:{symbol}:*` and `events:market:{symbol}` for every
+instrument of the settings, `quotes:{con_id}` and `contracts:options` for wanted contracts, and history for warm-up. The keys are
+renewed while their feed lives and left to expire otherwise. Started by the Procfile line `ibkr`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Coroutine
+from datetime import date
+from random import Random
+from typing import Any, Final
+
+from alphatrader.clients.ibkr import lookup
+from alphatrader.clients.ibkr import subscriptions as broker
+from alphatrader.clients.ibkr.connection import BrokerConnection
+from alphatrader.clients.ibkr.option_names import OptionNames
+from alphatrader.clients.ibkr.subscriptions import Subscriptions
+from alphatrader.contract import keys as k
+from alphatrader.contract.messages.market import OptionRef
+from alphatrader.contract.modules import Module
+from alphatrader.core.market.contracts import Instrument, NoContractError, front_month, instruments, option_spec
+from alphatrader.core.market.feed import SymbolFeed
+from alphatrader.core.market.slots import RETRY_SECONDS
+from alphatrader.runtime.context import Context
+from alphatrader.runtime.module import StreamModule
+from alphatrader.streams.ibkr.history import History
+from alphatrader.streams.ibkr.lines import Lines
+from alphatrader.streams.ibkr.publishing import TURN_SECONDS, Publisher
+
+WANTED_SECONDS: Final = 0.25
+UPKEEP_SECONDS: Final = 0.5
+FARM_SECONDS: Final = 5.0
+"""A data farm must be down this long to be told: it flaps."""
+HELD: Final = (Module.POSITIONS, Module.EXECUTION)
+"""Whose contracts come before everything else: money hangs on them."""
+ASKING: Final = (Module.RISK, Module.SIGNALS)
+
+
+class IBKRIngestion(StreamModule):
+    """The only writer of market data."""
+
+    name = Module.IBKR
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        market, wire = self.settings.market, self.settings.broker
+        self._instruments = {instrument.symbol: instrument for instrument in instruments(market)}
+        self._feeds = {symbol: self._feed(instrument) for symbol, instrument in self._instruments.items()}
+        self._contracts: dict[str, lookup.Listed] = {}
+        self._names = OptionNames(option_spec, self._publish_name, self._tell_unlisted, self.clock.monotonic)
+        self._lines = Lines(self, self._instruments, self._feeds, self._contracts, self._names)
+        self._publisher = Publisher(market, self._feeds, self._lines.options)
+        self._history = History(self, self._feeds, self._contracts, self._broker)
+        self._broken_farms: dict[str, float] = {}
+        self._ib: Any = None
+        self._link_up = False
+        self._gap_reason = "started"
+        self._qualified_on: date | None = None
+        self._woken = asyncio.Event()
+        self._frames_refused = 0
+        self._connection = BrokerConnection(
+            wire.gateways,
+            wire.data_client_id,
+            account=wire.account,
+            mode=self.settings.mode,
+            readonly=True,
+            connect_timeout_seconds=wire.connect_timeout_seconds,
+            backoff_first_seconds=wire.backoff_first_seconds,
+            backoff_most_seconds=wire.backoff_most_seconds,
+            log=self.log,
+            random=Random(self.clock.machine_ns()),  # noqa: S311 - spreads reconnects, protects nothing
+        )
+
+    def _feed(self, instrument: Instrument) -> SymbolFeed:
+        market = self.settings.market
+        return SymbolFeed(
+            instrument.symbol,
+            full=instrument.full,
+            depth_rows=market.depth_rows,
+            quiet_seconds=market.quiet_seconds_by_symbol.get(instrument.symbol, market.quiet_seconds),
+            market_ns=self.clock.market_ns,
+            monotonic=self.clock.monotonic,
+        )
+
+    def _broker(self) -> Any:
+        """Whom to ask; None while the link is down."""
+        return self._ib if self._link_up else None
+
+    # -- life ------------------------------------------------------------------------------------------------------------
+
+    async def recover(self) -> None:
+        """Go on numbering where the streams end, and with the contracts the broker has named."""
+        for symbol, feed in self._feeds.items():
+            newest = await self.store.latest(k.EVENTS_MARKET.at(symbol=symbol))
+            feed.seq = max(feed.seq, newest[0].seq if newest else 0)
+        today = f"{self.clock.session_date():%Y%m%d}"
+        known = await self.store.fields(k.CONTRACTS.at())
+        self._names.known = {occ: ref for occ, ref in known.items() if ref.expiry >= today}
+        if gone := known.keys() - self._names.known.keys():
+            batch = self.store.batch()
+            for occ in gone:
+                batch.drop_field(k.CONTRACTS.at(), occ)
+            await self.store.commit(batch)
+
+    async def run(self) -> None:
+        try:
+            await _together(
+                self._connection.run(self.stopping, self._on_connected, self._on_lost),
+                self._publish(),
+                self._follow_wanted(),
+                self._keep_up(),
+                self._history.run(),
+            )
+        finally:
+            self._on_lost("the module stopped or lost its server")
+            self._names.stop()
+
+    # -- the connection --------------------------------------------------------------------------------------------------
+
+    async def _on_connected(self, ib: Any) -> None:
+        self._ib = ib
+        ib.errorEvent += self._on_error
+        ib.updateEvent += self._on_read
+        for feed in self._feeds.values():
+            feed.set_depth(False)
+            feed.set_ticks(False)
+            feed.gap(self._gap_reason)
+        self._broken_farms.clear()
+        self._lines.begin(Subscriptions(ib, self.settings.market.depth_rows, self._refuse_frame))
+        self._link_up = True
+        await self._qualify(list(self._instruments.values()))
+        self._lines.assign()
+        self._history.due = True
+
+    def _on_lost(self, reason: str) -> None:
+        self._link_up = False
+        self._gap_reason = f"reconnected: {reason}"
+        for feed in self._feeds.values():
+            feed.silenced()
+        self._lines.lose()
+
+    def _on_read(self) -> None:
+        for feed in self._feeds.values():
+            feed.end_of_read()
+        self._woken.set()
+
+    def _refuse_frame(self, why: str) -> None:
+        self.health.count("frames_refused")
+        self._frames_refused += 1
+        if self._frames_refused < 20 or self._frames_refused % 1000 == 0:  # a broken gateway must not fill the disk
+            self.log.warning("frame_refused", why=why, refused=self._frames_refused)
+
+    def _on_error(self, req_id: int, code: int, text: str, _contract: Any) -> None:
+        """What the broker says about the link, its farms, or one subscription."""
+        subscriptions = self._lines.subscriptions
+        if subscriptions is None:
+            return
+        subscription = subscriptions.by_id(req_id)
+        if code == broker.LINK_LOST:
+            self._link_up = False
+            for feed in self._feeds.values():
+                feed.silenced()
+            for option in self._lines.options.values():
+                option.heard = None
+        elif code == broker.LINK_BACK:
+            self._link_up = True
+        elif code == broker.LINK_BACK_EMPTY:
+            self._link_up = True
+            self._lines.renew(f"{code}: resubscribed")
+        elif code in broker.FARM_BROKEN:
+            self._broken_farms.setdefault(text.rpartition(":")[2], self.clock.monotonic())
+        elif code in broker.FARM_OK:
+            self._broken_farms.pop(text.rpartition(":")[2], None)
+        elif subscription is not None:
+            self._lines.on_error(subscriptions, subscription, code, text)
+        elif code not in broker.HARMLESS and code not in broker.ADVISORY:
+            self.health.count(f"broker_error_{code}")
+        if code not in broker.HARMLESS and code not in broker.ADVISORY and code not in broker.FARM_OK:
+            self.log.info("broker_says", code=code, text=text, name=subscription.name if subscription else None)
+
+    # -- contracts -------------------------------------------------------------------------------------------------------
+
+    async def _qualify(self, wanted: list[Instrument]) -> None:
+        """Asks the broker which contract each instrument is. One that is not listed is told and asked again later."""
+        answers = await asyncio.gather(*(self._find(instrument) for instrument in wanted), return_exceptions=True)
+        for instrument, answer in zip(wanted, answers, strict=True):
+            if isinstance(answer, lookup.LookupFailedError | NoContractError):
+                self.health.count("contracts_not_found")
+                self.log.warning("contract_not_found", symbol=instrument.symbol, reason=str(answer))
+            elif isinstance(answer, BaseException):
+                raise answer
+            else:
+                self._use(instrument.symbol, answer)
+        self._qualified_on = self.clock.session_date()
+
+    async def _find(self, instrument: Instrument) -> lookup.Listed:
+        if instrument.kind != "future":
+            return await lookup.find_one(self._ib, instrument.spec)
+        listed = [found for found in await lookup.find(self._ib, instrument.spec) if found.last_trading_day]
+        return front_month(instrument.symbol, listed, self.clock.session_date(), lambda day: self.calendar.on(day) is not None)
+
+    def _use(self, symbol: str, listed: lookup.Listed) -> None:
+        before = self._contracts.get(symbol)
+        self._contracts[symbol] = listed
+        if before is None or before.con_id == listed.con_id or self._lines.subscriptions is None:
+            return
+        self.log.info("rolled", symbol=symbol, old=before.local_symbol, new=listed.local_symbol)
+        self._lines.roll(symbol, f"rolled from {before.local_symbol} to {listed.local_symbol}")
+        self._history.due = True
+
+    async def _publish_name(self, ref: OptionRef) -> None:
+        batch = self.store.batch()
+        batch.put_field(k.CONTRACTS.at(), ref.occ, ref)
+        await self.store.commit(batch)
+
+    def _tell_unlisted(self, ref: OptionRef, reason: str) -> None:
+        self.health.count("options_not_found")
+        self.log.warning("option_not_found", occ=ref.occ, reason=reason)
+
+    # -- its loops -------------------------------------------------------------------------------------------------------
+
+    async def _follow_wanted(self) -> None:
+        while not self.stopping.is_set():
+            messages = await self.store.get_many([k.WANTED.at(module=module) for module in (*HELD, *ASKING)])
+            wanted = [list(message.contracts) if message else [] for message in messages]
+            held = [ref for refs in wanted[: len(HELD)] for ref in refs]
+            asked = [ref for refs in wanted[len(HELD) :] for ref in refs]
+            ib, today = self._broker(), f"{self.clock.session_date():%Y%m%d}"
+            self._lines.wanted = (self._names.named(held, ib, today), self._names.named(asked, ib, today))
+            if self._link_up:
+                self._lines.assign()
+            await self.pause(WANTED_SECONDS)
+
+    async def _publish(self) -> None:
+        while not self.stopping.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TURN_SECONDS):
+                    await self._woken.wait()
+            self._woken.clear()
+            batch = self.store.batch()
+            self._publisher.add_to(batch, self.clock.monotonic())
+            await self.store.post(batch)
+
+    async def _keep_up(self) -> None:
+        asked_at = self.clock.monotonic()
+        while not self.stopping.is_set():
+            await self.pause(UPKEEP_SECONDS)
+            now = self.clock.monotonic()
+            if self._lines.subscriptions is not None and self._link_up:
+                self._lines.mend(now)
+                missing = [i for symbol, i in self._instruments.items() if symbol not in self._contracts]
+                new_day = self._qualified_on not in (None, self.clock.session_date())
+                if new_day or (missing and now - asked_at >= RETRY_SECONDS):
+                    asked_at = now
+                    with contextlib.suppress(ConnectionError, TimeoutError):  # the connection itself tells of these
+                        await self._qualify(list(self._instruments.values()) if new_day else missing)
+            self._tell(now)
+
+    def _tell(self, now: float) -> None:
+        feeds = self._feeds.items()
+        self.health.fact("age_seconds", {s: None if f.heard is None else round(now - f.heard, 1) for s, f in feeds})
+        gateway = self._connection.gateway
+        self.health.fact("gateway", f"{gateway.host}:{gateway.port}" if gateway else None)
+        self.health.fact("slots", dict(self._lines.subscriptions.counts()) if self._lines.subscriptions else {})
+        self.health.fact("refused_frames", self._frames_refused + self._connection.decode_errors)
+        self.health.fact("refused_values", sum(sum(f.refused.values()) for _, f in feeds))
+        self.health.fact("last_refused_values", [f.last_refusal for _, f in feeds if f.last_refusal])
+        self.health.fact("gaps", sum(f.gaps for _, f in feeds))
+        missing = [symbol for symbol in self._instruments if symbol not in self._contracts]
+        down = [farm for farm, since in self._broken_farms.items() if now - since > FARM_SECONDS]
+        if not self._connection.connected:
+            self.health.waiting(f"no gateway: {self._connection.problem}")
+        elif not self._link_up:
+            self.health.waiting("the gateway has lost its link to the broker")
+        elif missing or down:
+            self.health.degraded(f"no contract for {', '.join(missing)}" if missing else f"farms down: {', '.join(down)}")
+        else:
+            self.health.ready()
+
+
+async def _together(*work: Coroutine[Any, Any, None]) -> None:
+    """Runs all until all are done; the first that fails ends the others and is raised."""
+    tasks = [asyncio.create_task(coroutine) for coroutine in work]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        task.result()

@@ -1,0 +1,65 @@
+"""What goes out: events as they came, state keys when they changed, and all of them renewed while their feed lives.
+
+Used by `IBKRIngestion`, which owns the feeds. Writes `market:{symbol}:*`, `events:market:{symbol}` and `quotes:{con_id}`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from alphatrader.contract import keys as k
+from alphatrader.contract.settings.market import Market
+from alphatrader.core.market.feed import SymbolFeed
+from alphatrader.core.market.quotes import OptionFeed
+from alphatrader.runtime.batch import Batch
+
+TURN_SECONDS: Final = 0.05
+
+
+class Publisher:
+    def __init__(self, market: Market, feeds: Mapping[str, SymbolFeed], options: Mapping[str, OptionFeed]) -> None:
+        self._market = market
+        self._feeds, self._options = feeds, options
+        self._renewed_at = float("-inf")
+        self._shown_at: dict[str, float] = {}
+
+    def add_to(self, batch: Batch, now: float) -> None:
+        """One turn; `now` is monotonic seconds."""
+        renew = now - self._renewed_at >= self._market.renew_seconds
+        if renew:
+            self._renewed_at = now
+        for feed in self._feeds.values():
+            self._show(batch, feed, now, renew=renew)
+        for option in self._options.values():
+            if (option.dirty or renew) and option.alive(now, self._market.quiet_seconds):
+                option.dirty = False
+                batch.put(k.QUOTES.at(con_id=option.con_id), option.message())
+
+    def _show(self, batch: Batch, feed: SymbolFeed, now: float, *, renew: bool) -> None:
+        for event in feed.take_events(now):
+            batch.append(k.EVENTS_MARKET.at(symbol=feed.symbol), event)
+        if not feed.alive(now):
+            self._shown_at.pop(feed.symbol, None)
+            return
+        shown_at = self._shown_at.get(feed.symbol)
+        everything = renew or shown_at is None
+        if not everything and (not feed.changed or (shown_at is not None and now - shown_at < TURN_SECONDS)):
+            return
+        self._shown_at[feed.symbol] = now
+        changed, feed.changed = feed.changed, set()
+        symbol = feed.symbol
+        if everything or "last" in changed:
+            batch.put(k.MARKET_LAST.at(symbol=symbol), feed.last())
+        if feed.full:
+            if everything or "book" in changed:
+                batch.put(k.MARKET_BOOK.at(symbol=symbol), feed.book(now))
+            if everything or "trades" in changed:
+                batch.put(k.MARKET_TRADES.at(symbol=symbol), feed.trades())
+            if everything or "bars" in changed:
+                batch.put(k.MARKET_BARS.at(symbol=symbol), feed.five_second_bars())
+            if everything or "status" in changed:
+                batch.put(k.MARKET_STATUS.at(symbol=symbol), feed.status())
+            if "history" in changed:
+                batch.put(k.MARKET_HISTORY.at(symbol=symbol), feed.history())
+        batch.put(k.MARKET_TIMESTAMP.at(symbol=symbol), feed.timestamps())
