@@ -315,6 +315,7 @@ class PositionManager(StreamModule):
             reconciled=comparison.reconciled,
             differences=comparison.differences,
             machine_ns=self.clock.machine_ns(),
+            shorts=self._shorts(),
         )
         batch.put(k.POSITIONS_SUMMARY.at(), summary)
         batch.put(k.POSITIONS_COUNT.at(), Count(value=len(held), ts_ns=now_ns))
@@ -330,11 +331,15 @@ class PositionManager(StreamModule):
     def _open(self) -> list[Position]:
         return [position for position in self._positions.values() if position.status != "closed"]
 
+    def _shorts(self) -> tuple[str, ...]:
+        short = [position for position in self._open() if position.quantity < 0]
+        return tuple(f"{position.id}, conId {position.contract.con_id}: {position.quantity}" for position in short)
+
     def _session(self, ts_ns: int) -> str:
         return self.calendar.current(ts_ns).name
 
     def _say_health(self, comparison: reconciliation.Comparison) -> None:
-        shorts = [position.id for position in self._open() if position.quantity < 0 and position.status != "external"]
+        shorts = self._shorts()
         unnamed = self._ledger.unnamed()
         self.health.fact("differences", list(comparison.differences))
         self.health.fact("open", len(self._open()))
@@ -343,7 +348,7 @@ class PositionManager(StreamModule):
         elif not comparison.reconciled:
             self.health.degraded("; ".join(comparison.differences) or "not reconciled")
         elif shorts:
-            self.health.degraded(f"more was sold than held: {', '.join(shorts)}")
+            self.health.degraded(f"more was sold than held, nothing opens: {'; '.join(shorts)}")
         elif unnamed:
             self.health.degraded(f"fills of contracts that are no options: conId {', '.join(map(str, unnamed))}")
         else:

@@ -13,8 +13,18 @@ from msgspec.structs import replace
 from alphatrader.contract.messages.market import ContractQuote
 from alphatrader.contract.messages.risk import Approval, Halt, Lease
 from alphatrader.contract.settings.trading import Orders
-from alphatrader.core.orders.permission import refusal
-from alphatrader.core.orders.pricing import Prices, Refused, check_limits, entry_price, exit_price, to_tick
+from alphatrader.core.orders.permission import Hours, refusal, untimely
+from alphatrader.core.orders.pricing import (
+    EntryTerms,
+    Prices,
+    Refused,
+    check_limits,
+    cover_price,
+    entry_price,
+    entry_terms,
+    exit_price,
+    to_tick,
+)
 from tests.core.test_orders_book import OPTION, SECOND
 
 NOW = 1000 * SECOND
@@ -93,9 +103,70 @@ def test_ticks_round_as_asked_and_never_to_nothing() -> None:
     ],
 )
 def test_hard_limits(changes: dict[str, Any], sent: int, says: str) -> None:
-    check_limits(APPROVAL, Decimal("4.00"), SETTINGS, 0)
+    check_limits(APPROVAL, EntryTerms(2, Decimal("4.00")), SETTINGS, 0)
+    changed = replace(APPROVAL, **changes)
     with pytest.raises(Refused, match=says):
-        check_limits(replace(APPROVAL, **changes), Decimal("4.00"), SETTINGS, sent)
+        check_limits(changed, EntryTerms(changed.quantity, Decimal("4.00")), SETTINGS, sent)
+
+
+@pytest.mark.parametrize(
+    ("approved", "quote", "expected"),
+    [
+        # the market stands where it was, or came down: risk's limit
+        ({"limit_price": "4.05"}, {}, (2, "4.05")),
+        ({"limit_price": "4.05"}, {"bid": 3.85, "ask": 3.95}, (2, "4.05")),
+        # it moved up to two ticks away: the ask, and fewer contracts for the same premium
+        ({"limit_price": "4.00", "quantity": 20}, {}, (19, "4.05")),
+        ({"limit_price": "3.95", "quantity": 40}, {}, (39, "4.05")),
+        # further away, or no premium left even for one: risk's limit, which may miss
+        ({"limit_price": "3.90", "quantity": 40}, {}, (40, "3.90")),
+        ({"limit_price": "4.00", "quantity": 1}, {}, (1, "4.00")),
+        # high confidence has its own rule
+        ({"limit_price": "4.00", "confidence": 90.0}, {}, (2, "4.10")),
+    ],
+)
+def test_an_entry_follows_the_ask_a_little_and_never_spends_more_than_was_approved(
+    approved: dict[str, Any], quote: dict[str, Any], expected: tuple[int, str]
+) -> None:
+    approval = replace(APPROVAL, **approved | {"limit_price": Decimal(approved["limit_price"])})
+    terms = entry_terms(approval, prices(**quote), SETTINGS)
+    assert (terms.quantity, terms.limit) == (expected[0], Decimal(expected[1]))
+    if approval.confidence <= SETTINGS.high_confidence:
+        assert terms.quantity * terms.limit <= approval.quantity * approval.limit_price
+    still = replace(SETTINGS, entry_slippage_ticks=0)
+    if approval.confidence <= SETTINGS.high_confidence:
+        assert entry_terms(approval, prices(**quote), still) == EntryTerms(approval.quantity, approval.limit_price)
+
+
+def test_a_wide_market_is_not_followed_out_of_the_collar() -> None:
+    terms = entry_terms(replace(APPROVAL, limit_price=Decimal("4.40"), quantity=9), prices(bid=3.65, ask=4.50), SETTINGS)
+    assert terms == EntryTerms(9, Decimal("4.40"))
+
+
+def test_prices_that_buy_a_short_back_reach_further_each_time() -> None:
+    found = [cover_price(prices(), attempt, 0.10) for attempt in range(8)]
+    assert found[:2] == [Decimal("4.10"), Decimal("4.15")] and found == sorted(found)
+    assert found[-1] == Decimal("4.40")
+    assert cover_price(prices(bid=1.00, ask=4.00), 3, 0.10) == Decimal("4.00")
+
+
+@pytest.mark.parametrize(
+    ("strategy", "at", "says"),
+    [
+        ("0DTE", 100, None),
+        ("0DTE", 99, "outside its window"),
+        ("0DTE", 200, "outside its window"),
+        ("14DTE", 250, None),
+        ("14DTE", 281, "closes in 19 s"),
+        ("MOC", 150, "not enabled"),
+        ("", 150, "not enabled"),
+    ],
+)
+def test_openings_keep_to_their_window_and_out_of_the_last_seconds(strategy: str, at: int, says: str | None) -> None:
+    hours = Hours(300 * SECOND, {"0DTE": (100 * SECOND, 200 * SECOND), "14DTE": (0, 300 * SECOND)}, 20.0)
+    found = untimely(strategy, at * SECOND, hours)
+    assert found is None if says is None else says in (found or "")
+    assert untimely(strategy, at * SECOND, None) == "the session is closed"
 
 
 @pytest.mark.parametrize(

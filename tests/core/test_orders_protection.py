@@ -78,6 +78,17 @@ ENTRY = record("i", state="WORKING", remaining=1)
         # reduce: shrink first, sell then
         (case(3, child("stop", 3), child("target", 3), hold=1), [Modify("i/stop", 1), Modify("i/target", 1)]),
         (case(3, child("stop", 1), child("target", 1), hold=1), [PlaceExit(2, False, "reduce")]),
+        # while the part is being sold the stop is raised all the same, in place and no larger than what stays
+        (
+            case(3, child("stop", 1), child("exit", 2, oca_group=""), hold=1, stop="3.50"),
+            [Modify("i/stop", 1, Decimal("3.50"))],
+        ),
+        (
+            case(3, child("stop", 1), hold=1, stop="3.50"),
+            [PlaceExit(2, False, "reduce"), Modify("i/stop", 1, Decimal("3.50"))],
+        ),
+        # ... but its size goes first: a refused price must not hold that up
+        (case(3, child("stop", 3), hold=1, stop="3.50"), [Modify("i/stop", 1)]),
         # an exit outside the group could sell beside a new stop: it goes first
         (case(1, child("exit", 1, oca_group=""), hold=2), [Cancel("i/exit", "it is to be held")]),
         # a target that filled meanwhile has sold part of the surplus
@@ -143,21 +154,28 @@ def test_nothing_is_ever_sold_twice_and_nothing_stays_naked(seed: int) -> None:
     chance = random.Random(seed)
     broker = Broker(chance, held=chance.randint(1, 5))
     hold: int | None = None
+    stop = Decimal("3.00")
     for _ in range(60):
         # given any wish that only ever closes more, and any fill in between
         if chance.random() < 0.1:
             hold = chance.randint(0, hold if hold is not None else broker.held)
+        if chance.random() < 0.1:
+            stop += Decimal("0.10")
         if chance.random() < 0.2:
             broker.fill()
         records = tuple(broker.records.values())
-        for action in decide(case(max(0, broker.held), *records, hold=hold, stop=None)):
+        for action in decide(case(max(0, broker.held), *records, hold=hold, stop=str(stop))):
+            if isinstance(action, Modify):  # I15: in place and never back
+                assert action.stop_price is None or action.stop_price > (broker.records[action.ref].stop_price or stop)
             broker.do(action)
             # then at no instant may more be sold than is held
             assert live_protective_quantity(tuple(broker.records.values())) <= max(0, broker.held)
         assert broker.held >= 0
     # and in the end it is flat, held as wanted, or stopped
     for _ in range(20):
-        for action in decide(case(broker.held, *broker.records.values(), hold=hold)):
+        for action in decide(case(broker.held, *broker.records.values(), hold=hold, stop=str(stop))):
             broker.do(action)
     stops = [r for r in broker.records.values() if r.role == "stop" and r.state == "WORKING"]
     assert broker.held == 0 or stops
+    # ... and the stop stands where it was wanted last, an exit at work or not
+    assert broker.held == 0 or hold == 0 or {record.stop_price for record in stops} == {stop}

@@ -58,6 +58,8 @@ class PositionsSummary(Message, frozen=True):
     differences: tuple[str, ...]
     machine_ns: int = 0
     """When it was written: an old one means that nobody watches the positions."""
+    shorts: tuple[str, ...] = ()
+    """Positions that are short, in words: this system never opens one, so nothing opens until they are gone."""
 
 
 class Count(Message, frozen=True):

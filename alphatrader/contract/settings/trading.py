@@ -111,8 +111,19 @@ class Orders(Section, frozen=True):
     max_orders_per_minute: Annotated[int, Meta(ge=1, description="Hard limit of opening orders in a minute.")] = 20
     max_quote_age_seconds: Annotated[Seconds, Meta(description="An older quote sends nothing.")] = 5.0
     entry_life_seconds: Annotated[Seconds, Meta(description="A working entry is cancelled after this, market time.")] = 60.0
-    unconfirmed_alarm_seconds: Annotated[Seconds, Meta(description="An order without a broker's word alarms after this.")] = 60.0
+    unconfirmed_alarm_seconds: Annotated[
+        Seconds, Meta(description="An order without the broker's word, or a cancel without its end, alarms after this.")
+    ] = 45.0
     account_poll_seconds: Annotated[Seconds, Meta(description="How often the account is published.")] = 1.0
+    entry_slippage_ticks: Annotated[
+        int, Meta(ge=0, le=20, description="Up to so many ticks over the approved limit, an entry follows the ask at send time.")
+    ] = 2
+    no_entry_last_seconds: Annotated[
+        float, Meta(ge=0, le=3600, description="Nothing opens, and no entry works, in so many last seconds of a session.")
+    ] = 120.0
+    inactive_seconds: Annotated[
+        Seconds, Meta(description="An order that the broker lists as Inactive for this long is cancelled; it alarms besides.")
+    ] = 10.0
 
 
 class Positions(Section, frozen=True):

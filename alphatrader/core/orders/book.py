@@ -8,15 +8,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 from msgspec.structs import replace
 
 from alphatrader.contract.messages.broker import BrokerOrder, BrokerSnapshot, CommissionNews, ErrorNews, ExecutionNews, StatusNews
 from alphatrader.contract.messages.orders import Fill, OrderRecord
 from alphatrader.core.orders import refs
-from alphatrader.core.orders.fills import FillBook
+from alphatrader.core.orders.fills import FillBook, split_exec_id
 from alphatrader.core.orders.states import STATUS_WORDS, Word, after, is_harmless, is_open
+
+Booked = Literal["fill", "correction", "commission"]
+"""What is new about a fill: itself, its revision by the exchange, or what it cost."""
 
 GONE_AFTER_NS = 2_000_000_000
 """An order that none of the broker's lists holds, asked this long after it was last heard of, does not exist there."""
@@ -33,10 +36,15 @@ class Now:
 @dataclass(slots=True)
 class Changes:
     records: dict[str, OrderRecord] = field(default_factory=dict)
-    fills: list[Fill] = field(default_factory=list)
+    booked: list[tuple[Booked, Fill]] = field(default_factory=list)
+    """In the order they came: a later word about a fill replaces the earlier one."""
+
+    @property
+    def fills(self) -> list[Fill]:
+        return [fill for _, fill in self.booked]
 
     def __bool__(self) -> bool:
-        return bool(self.records or self.fills)
+        return bool(self.records or self.booked)
 
 
 class OrderBook:
@@ -48,6 +56,8 @@ class OrderBook:
         self._open: dict[str, None] = {}
         self._by_intent: dict[str, dict[str, None]] = {}
         self._short: dict[str, None] = {}
+        self.inactive: set[str] = set()
+        """Open orders that the broker lists as Inactive: it may work again, or never, until it is cancelled."""
         for record in sorted(records, key=lambda r: r.created_ns):
             self._index(record)
         self._errors: dict[str, str] = {}
@@ -101,7 +111,7 @@ class OrderBook:
 
     def rebook(self, fill: Fill) -> None:
         """A fill that Redis had lost is written and told again."""
-        self._changes.fills.append(fill)
+        self._changes.booked.append(("fill", fill))
 
     # -- what the broker said
 
@@ -123,10 +133,11 @@ class OrderBook:
     def hear_execution(self, news: ExecutionNews, now: Now) -> bool:
         """Whether it was new."""
         record = self._find(news.order_ref, news.client_id, news.order_id)
+        known = split_exec_id(news.exec_id)[0] in self.fills.by_key
         fill = self.fills.hear(news, record.reference_price if record else None)
         if fill is None:
             return False
-        self._changes.fills.append(fill)
+        self._changes.booked.append(("correction" if known else "fill", fill))
         if record is not None:
             self._count_fills(record, now)
         return True
@@ -134,7 +145,7 @@ class OrderBook:
     def hear_commission(self, news: CommissionNews) -> None:
         fill = self.fills.hear_commission(news)
         if fill is not None:
-            self._changes.fills.append(fill)
+            self._changes.booked.append(("commission", fill))
 
     def hear_error(self, news: ErrorNews, now: Now) -> OrderRecord | None:
         """The order that must be asked about, where the error concerns an open one of ours."""
@@ -176,6 +187,7 @@ class OrderBook:
             self._open[record.id] = None
         else:
             self._open.pop(record.id, None)
+            self.inactive.discard(record.id)
         if record.state == "FILLED" and record.filled < record.quantity:
             self._short[record.id] = None
         else:
@@ -224,6 +236,12 @@ class OrderBook:
             if order.status in ("PendingSubmit", "ApiPending")
             else "working"
         )
+        if word == "unclear":
+            self._say(record, word, now, None)
+            self.change(record.id, now, reason="the broker lists it as Inactive")
+            self.inactive.add(record.id)
+            return
+        self.inactive.discard(record.id)
         if record.state in ("INTENT", "SENT", "UNKNOWN", "EXPIRED"):
             self._say(record, word, now, None)
             if word == "working":

@@ -1,8 +1,8 @@
 """What is held, by the intent that opened it: a fold of all fills, bounded by what the broker says is there.
 
 A fill of ours belongs to its intent. A fill of nobody's (a trade by hand, emergency's closing) takes from the oldest intent of
-its contract; what is left over is the position `ext-{conId}`. What the broker does not hold is not held: an expiry or an
-assignment leaves no execution.
+its contract; what is left over is the position `ext-{conId}`. What one intent of ours oversold another of the contract no longer
+holds. What the broker does not hold is not held, nor short: an expiry or an assignment leaves no execution.
 """
 
 from __future__ import annotations
@@ -51,10 +51,12 @@ def fold(fills: Iterable[Fill], broker: Mapping[int, int] | None = None) -> dict
         if signed:
             held = holdings.setdefault(intent_id, Holding(intent_id, fill.con_id, fill.symbol, fill.contract))
             held.quantity += signed
+    for short in [holding for holding in holdings.values() if holding.quantity < 0]:
+        short.quantity = _take(holdings, short.con_id, short.quantity)
     if broker is not None:
         for con_id in {holding.con_id for holding in holdings.values()}:
             ours = sum(h.quantity for h in holdings.values() if h.con_id == con_id)
             excess = ours - broker.get(con_id, 0)
-            if excess > 0 and ours > 0:
+            if excess * ours > 0:
                 _take(holdings, con_id, -excess)
     return {intent_id: holding for intent_id, holding in holdings.items() if holding.quantity}

@@ -61,8 +61,9 @@ def child(
     now: Now,
     fence: int,
     reason: str | None = None,
+    side: Literal["BUY", "SELL"] = "SELL",
 ) -> OrderRecord:
-    """A selling order of an intent: stop, target, or exit (a market order without a limit)."""
+    """A closing order of an intent: stop, target, or exit (a market order without a limit). It buys only to close a short."""
     order_type: Literal["LMT", "MKT", "STP"] = "STP" if stop is not None else "MKT" if limit is None else "LMT"
     return OrderRecord(
         id=ref,
@@ -70,7 +71,7 @@ def child(
         role=role,
         symbol=contract.symbol,
         contract=contract,
-        side="SELL",
+        side=side,
         quantity=quantity,
         order_type=order_type,
         limit_price=limit,

@@ -1,9 +1,14 @@
 """Permission to open: the lease, the halt and the approval, judged together at the moment the bytes leave (design §4 rule 2).
 
-Anything missing, old, of another epoch or of an older fence refuses. Exits, cancels and flattening ask nothing of this.
+Anything missing, old, of another epoch or of an older fence refuses, and so does market time: an opening order is sent, and
+works, only inside its strategy's window and not in the session's last moments (faults.md I7). Exits, cancels and flattening ask
+nothing of this.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from alphatrader.contract.messages.risk import Approval, Halt, Lease
 
@@ -44,4 +49,31 @@ def refusal(
         return f"the approval is of halt epoch {approval.halt_epoch}, the halt of {halt.epoch}"
     if approval.fence != lease.fence or approval.fence < newest_fence:
         return f"the approval has fence {approval.fence}, the lease {lease.fence}, the newest is {newest_fence}"
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Hours:
+    """What market time allows in one session; half-open spans."""
+
+    closes_ns: int
+    """Of the session."""
+    windows: Mapping[str, tuple[int, int]]
+    """Strategy -> its window, for those that are enabled."""
+    last_seconds: float
+    """Nothing opens in so many last seconds of the session."""
+
+
+def untimely(strategy: str, ts_ns: int, hours: Hours | None) -> str | None:
+    """Why no opening order of this strategy may be sent or work now; None while one may. `hours` None: no session is open."""
+    if hours is None:
+        return "the session is closed"
+    left = (hours.closes_ns - ts_ns) / 1e9
+    if left <= hours.last_seconds:
+        return f"the session closes in {left:.0f} s, nothing opens in its last {hours.last_seconds:g} s"
+    window = hours.windows.get(strategy)
+    if window is None:
+        return f"{strategy or 'its strategy'} is not enabled"
+    if not window[0] <= ts_ns < window[1]:
+        return f"{strategy} is outside its window"
     return None

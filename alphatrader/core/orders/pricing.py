@@ -7,6 +7,7 @@ they hold whatever risk has approved.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from typing import Final, Literal
 
@@ -56,17 +57,51 @@ def finite(value: Decimal, name: str) -> Decimal:
     return value
 
 
+@dataclass(frozen=True, slots=True)
+class EntryTerms:
+    quantity: int
+    limit: Decimal
+
+
+def entry_terms(approval: Approval, prices: Prices, settings: Orders) -> EntryTerms:
+    """What to buy at which limit.
+
+    Up to `high_confidence` the limit is the approved one, or the ask where the market has moved up to `entry_slippage_ticks` away
+    since: an order that stays behind misses. Paying more buys less: the premium stays within what risk approved, and where not
+    even one contract fits into it the approved limit stands.
+    """
+    limit = entry_price(approval, prices, settings)
+    as_approved = EntryTerms(approval.quantity, limit)
+    ask = to_tick(prices.ask, prices.tick, "up")
+    moved = limit < ask <= limit + settings.entry_slippage_ticks * prices.tick
+    if approval.confidence > settings.high_confidence or not moved or ask > _collar(prices, settings):
+        return as_approved
+    quantity = int(approval.limit_price * approval.quantity / ask)
+    return EntryTerms(quantity, ask) if quantity >= 1 else as_approved
+
+
+def _collar(prices: Prices, settings: Orders) -> Decimal:
+    """The most that may be bid."""
+    return to_tick(prices.mid * (1 + Decimal(str(settings.collar_share))), prices.tick, "down")
+
+
+def check_collar(limit: Decimal, prices: Prices, settings: Orders) -> None:
+    """Raises Refused."""
+    most = _collar(prices, settings)
+    if limit > most:
+        raise Refused(f"collar: limit {limit} is over {most}, {settings.collar_share:.0%} from mid {prices.mid}")
+
+
 def entry_price(approval: Approval, prices: Prices, settings: Orders) -> Decimal:
     """The entry's limit: risk's, or one tick through the ask above `high_confidence`; never outside the collar."""
-    most = to_tick(prices.mid * (1 + Decimal(str(settings.collar_share))), prices.tick, "down")
+    most = _collar(prices, settings)
     if approval.confidence > settings.high_confidence:
         price = to_tick(prices.ask + prices.tick, prices.tick, "up")
         if prices.ask > most:
             raise Refused(f"collar: ask {prices.ask} is over {most}, {settings.collar_share:.0%} from mid {prices.mid}")
         return min(price, most)
     price = to_tick(finite(approval.limit_price, "limit_price"), prices.tick, "down")
-    if price > most:
-        raise Refused(f"collar: limit {price} is over {most}, {settings.collar_share:.0%} from mid {prices.mid}")
+    check_collar(price, prices, settings)
     return price
 
 
@@ -80,9 +115,16 @@ def exit_price(prices: Prices, urgent: bool, attempt: int, collar_share: float) 
     return max(through, min(floor, prices.bid))
 
 
-def check_limits(approval: Approval, price: Decimal, settings: Orders, sent_last_minute: int) -> None:
+def cover_price(prices: Prices, attempt: int, collar_share: float) -> Decimal:
+    """A buying limit that closes a short: through the ask, each attempt a tick further, within the collar or at the ask."""
+    ceiling = to_tick(prices.mid * (1 + Decimal(str(collar_share))), prices.tick, "down")
+    through = to_tick(prices.ask + prices.tick * (1 + attempt), prices.tick, "up")
+    return min(through, max(ceiling, to_tick(prices.ask, prices.tick, "up")))
+
+
+def check_limits(approval: Approval, terms: EntryTerms, settings: Orders, sent_last_minute: int) -> None:
     """The hard limits of one opening order. Raises Refused."""
-    quantity = approval.quantity
+    quantity, price = terms.quantity, terms.limit
     if not 1 <= quantity <= settings.max_quantity:
         raise Refused(f"quantity {quantity} is outside 1 to {settings.max_quantity}")
     notional = price * quantity * approval.contract.multiplier

@@ -48,7 +48,12 @@ class Cancel:
     reason: str
 
 
-Action = PlaceStop | PlaceExit | Modify | Cancel
+@dataclass(frozen=True, slots=True)
+class BuyBack:
+    quantity: int
+
+
+Action = PlaceStop | PlaceExit | Modify | Cancel | BuyBack
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,10 @@ class Case:
     """Since the broker's last word about this intent."""
     ours: bool = True
     """False for a position that was not opened here: it is closed and stopped only as asked, never for want of a stop."""
+    short: int = 0
+    """Contracts sold beyond what was held: `held` is then 0."""
+    coverable: int = 0
+    """How many of them the broker's own list shows as short: no more is bought, so that buying back never opens."""
 
 
 def working(record: OrderRecord) -> int:
@@ -91,9 +100,25 @@ def is_protected(case: Case) -> bool:
 
 
 def decide(case: Case) -> list[Action]:
-    live = {
-        role: [r for r in case.records if r.role == role and is_open(r.state)] for role in ("entry", "stop", "target", "exit")
-    }
+    still_open = [record for record in case.records if is_open(record.state)]
+    covers = [record for record in still_open if record.role == "exit" and record.side == "BUY"]
+    live = {role: [r for r in still_open if r.role == role and r not in covers] for role in ("entry", "stop", "target", "exit")}
+    if case.short > 0:
+        return _cover(case, live, covers)
+    return [*_cancels(covers, "nothing is short"), *_decide_long(case, live)]
+
+
+def _cover(case: Case, live: dict[str, list[OrderRecord]], covers: list[OrderRecord]) -> list[Action]:
+    """First nothing of the intent may sell any more, nor open; then the short is bought back, once, up to flat."""
+    others = [record for orders in live.values() for record in orders]
+    if others:
+        return _cancels(others, "more was sold than held")
+    if covers:
+        return [Modify(record.id, case.short) for record in covers if working(record) > case.short]
+    return [BuyBack(case.coverable)] if case.coverable else []
+
+
+def _decide_long(case: Case, live: dict[str, list[OrderRecord]]) -> list[Action]:
     if case.held <= 0:
         return _nothing_held(case, live)
     if case.ours and case.unprotected_seconds >= FLATTEN_AFTER_SECONDS:
@@ -137,7 +162,11 @@ def _reduce(case: Case, live: dict[str, list[OrderRecord]], keep: int) -> list[A
         return wide
     actions: list[Action] = [] if live["exit"] else [PlaceExit(surplus, in_group=False, reason="reduce")]
     price = case.stop or _last_stop(case.records)
-    if not live["stop"] and price is not None:
+    stop = next((record for record in live["stop"] if record.state != "UNKNOWN"), None)
+    if stop is not None and case.stop not in (None, stop.stop_price):
+        # Only the price: a refused change of it must not hold up the size, and the size never grows here.
+        actions.append(Modify(stop.id, working(stop), case.stop))
+    elif not live["stop"] and price is not None:
         actions.append(PlaceStop(keep, price))
     return actions
 

@@ -70,6 +70,8 @@ def positions(picture: Picture, limits: Risk) -> Reading:
         return fresh
     if not summary.reconciled:
         return Reading(False, f"not reconciled with the broker: {'; '.join(summary.differences) or 'not compared yet'}")
+    if summary.shorts:
+        return Reading(False, f"short: {'; '.join(summary.shorts)}")
     return Reading(True, "reconciled")
 
 

@@ -13,6 +13,7 @@
 | silence, speak | | data stop while the socket lives; come back |
 | halt | symbol, value (0 ends it) | tick 49 for the symbol, and nothing of it matches |
 | refuse_next | code, text, order_type, count | the next orders are refused with the code (201) |
+| inactive | order_ref, stubborn (bool) | a working order becomes Inactive, listed as open, until cancelled; stubborn: for ever |
 | fill_cap | size, count | at most `size` is filled at each of the next `count` fills |
 | withhold_status | count | so many orderStatus messages are swallowed |
 | repeat_fill | count | the last execDetails and orderStatus again |
@@ -62,6 +63,7 @@ class Faults:
             "speak": lambda: gateway.data.silence(False),
             "halt": self._halt,
             "refuse_next": self._refuse_next,
+            "inactive": self._inactive,
             "fill_cap": self._fill_cap,
             "withhold_status": self._withhold_status,
             "repeat_fill": self._repeat_fill,
@@ -157,6 +159,15 @@ class Faults:
     def _refuse_next(self, code: int = 201, text: str = "", order_type: str = "", count: int = 1) -> None:
         reason = text or "Order rejected - reason:Injected refusal"
         self._gateway.orders.refuse_next += [(code, reason, order_type)] * count
+
+    def _inactive(self, order_ref: str, stubborn: bool = False) -> None:
+        order = next((o for o in self._gateway.ledger.working() if o.order_ref == order_ref), None)
+        if order is None:
+            raise ValueError(f"inactive: no working order has orderRef {order_ref!r}")
+        order.status = "Inactive"
+        self._gateway.ledger.save(order)
+        self._gateway.orders.inactive[order.perm_id] = stubborn
+        self._gateway.reporter.order(order)
 
     def _fill_cap(self, size: int, count: int = 1) -> None:
         self._gateway.engine.fill_cap += [size] * count

@@ -56,6 +56,7 @@ class Orders:
         self._reporter = reporter
         self._now_ns = now_ns
         self.refuse_next: list[tuple[int, str, str]] = []  # injected: code, text, order type ("" for any)
+        self.inactive: dict[int, bool] = {}  # injected: perm id of an order held as Inactive -> whether it refuses its cancel
         self.disconnected = False  # injected: the gateway has lost its own link to the broker
 
     def handlers(self) -> dict[str, Callable[[Session, dict[str, Any]], None]]:
@@ -295,6 +296,9 @@ class Orders:
             session.error(
                 order_id, 161, f"Cancel attempted when order is not in a cancellable state.  Order permId ={order.perm_id}"
             )
+        elif self.inactive.get(order.perm_id) is False:
+            del self.inactive[order.perm_id]
+            self._engine.end(order, "Cancelled", "Cancelled by Trader", self._now_ns())
         elif not order.working:
             session.error(
                 order_id, 10148, f"OrderId {order_id} that needs to be cancelled cannot be cancelled, state: {order.status}."
@@ -337,10 +341,14 @@ class Orders:
     # --- questions
 
     def _open_orders(self, session: Session, values: dict[str, Any]) -> None:
-        self._list_orders(session, [o for o in self._ledger.working() if o.client_id == session.client_id])
+        self._list_orders(session, [o for o in self._listed() if o.client_id == session.client_id])
 
     def _all_open_orders(self, session: Session, values: dict[str, Any]) -> None:
-        self._list_orders(session, self._ledger.working())
+        self._list_orders(session, self._listed())
+
+    def _listed(self) -> list[Order]:
+        """Open orders; those held as Inactive are listed too, though nothing works them."""
+        return [*self._ledger.working(), *(self._ledger.orders[perm_id] for perm_id in self.inactive)]
 
     def _list_orders(self, session: Session, orders: list[Order]) -> None:
         for order in orders:
@@ -354,7 +362,7 @@ class Orders:
 
     def _completed_orders(self, session: Session, values: dict[str, Any]) -> None:
         for order in self._ledger.orders.values():
-            if not order.working and (order.order_id > 0 or not values["apiOnly"]):
+            if not order.working and order.perm_id not in self.inactive and (order.order_id > 0 or not values["apiOnly"]):
                 self._reporter.completed_order(session, order)
         session.send(layouts.completed_orders_end())
 

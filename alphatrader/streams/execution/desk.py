@@ -18,10 +18,10 @@ from msgspec.structs import replace
 from alphatrader.clients.ibkr.orders import BrokerOrders
 from alphatrader.contract import keys as k
 from alphatrader.contract.messages.market import ContractQuote, OptionRef, Wanted
-from alphatrader.contract.messages.orders import OrderEvent, OrderRecord
+from alphatrader.contract.messages.orders import Fill, OrderEvent, OrderRecord
 from alphatrader.contract.messages.risk import Halt, Lease
 from alphatrader.contract.modules import Module
-from alphatrader.core.orders.book import Changes, Now, OrderBook
+from alphatrader.core.orders.book import Booked, Changes, Now, OrderBook
 from alphatrader.core.orders.pricing import Prices
 from alphatrader.core.orders.states import is_open
 from alphatrader.runtime.clock import Clock
@@ -69,6 +69,8 @@ class Permission:
 class _Asked:
     what: tuple[Any, ...]
     monotonic: float
+    since: float
+    """When it was first asked."""
     failed: bool = False
 
 
@@ -138,15 +140,20 @@ class Desk:
                 batch.put_field(k.LEDGER_ORDERS.at(), record.id, record)
                 self._view(batch, record)
                 batch.append(k.EVENTS_ORDERS.at(), OrderEvent(record, record.updated_ns))
-            for fill in changes.fills:
+            for news, fill in changes.booked:
                 batch.put_field(k.LEDGER_FILLS.at(), fill.key, fill)
                 batch.append(k.EVENTS_FILLS.at(), fill)
-                self.log.info(
-                    "fill", order=fill.order_ref or "by hand", side=fill.side, quantity=fill.quantity, price=str(fill.price)
-                )
+                self._tell(news, fill)
             if cursor is not None:
                 cursor.keep(batch, Module.EXECUTION)
             await self.store.commit(batch)
+
+    def _tell(self, news: Booked, fill: Fill) -> None:
+        order = fill.order_ref or "by hand"
+        if news == "commission":
+            self.log.info("commission", order=order, key=fill.key, amount=str(fill.commission))
+        else:
+            self.log.info(news, order=order, key=fill.key, side=fill.side, quantity=fill.quantity, price=str(fill.price))
 
     def _journal(self, changes: Changes) -> None:
         """A disk that does not take the journal stops openings; exits and what the broker says must go on."""
@@ -244,8 +251,14 @@ class Desk:
         pause = FAILED_PAUSE_SECONDS if before is not None and before.failed else ASK_AGAIN_SECONDS
         if before is not None and before.what == what and now - before.monotonic < pause:
             return False
-        self._asked[ref] = _Asked(what, now)
+        self._asked[ref] = _Asked(what, now, before.since if before is not None and before.what == what else now)
         return True
+
+    def uncancelled(self, seconds: float) -> list[str]:
+        """Orders whose cancel was asked for so long ago and that have not ended."""
+        now = self.clock.monotonic()
+        old = {ref for ref, asked in self._asked.items() if asked.what == ("cancel",) and now - asked.since > seconds}
+        return [record.id for record in self.book.open() if record.id in old] if old else []
 
     def cancel_openings(self, reason: str) -> None:
         """Cancels every working opening order, at once, without Redis."""

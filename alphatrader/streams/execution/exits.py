@@ -7,18 +7,30 @@ from __future__ import annotations
 
 from dataclasses import replace as replaced
 from decimal import Decimal
-from typing import Final
+from typing import Final, Literal
 
 from msgspec.structs import replace
 
 from alphatrader.contract import keys as k
+from alphatrader.contract.messages.market import OptionRef
 from alphatrader.contract.messages.orders import OrderRecord
 from alphatrader.contract.messages.positions import WantedExit
 from alphatrader.contract.settings import Settings
 from alphatrader.core.orders import holdings, intents, refs
 from alphatrader.core.orders.holdings import Holding
-from alphatrader.core.orders.pricing import Prices, Refused, exit_price, to_tick
-from alphatrader.core.orders.protection import Action, Cancel, Case, Modify, PlaceExit, PlaceStop, decide, is_protected
+from alphatrader.core.orders.pricing import Prices, Refused, cover_price, exit_price, to_tick
+from alphatrader.core.orders.protection import (
+    Action,
+    BuyBack,
+    Cancel,
+    Case,
+    Modify,
+    PlaceExit,
+    PlaceStop,
+    decide,
+    is_protected,
+    live_protective_quantity,
+)
 from alphatrader.core.orders.states import is_open
 from alphatrader.runtime.calendar import Calendar
 from alphatrader.streams.execution.desk import Desk
@@ -69,8 +81,14 @@ class Exits:
         if not desk.settled or desk.flattening:
             self._unprotected_since.clear()
             return
+        held = self._held()
+        await self._want_quotes(held)
+        for intent_id in {*held, *(record.intent_id for record in desk.book.open())}:
+            await self._tend(intent_id)
+
+    def _held(self) -> dict[str, Holding]:
+        """What is held at this instant, with what the broker holds of contracts whose external position is to be tended."""
         held = self.holdings()
-        intents_alive = set(held) | {record.intent_id for record in desk.book.open()}
         for position_id, wanted in self._wanted.items():
             quantity = (self.broker or {}).get(wanted.contract.con_id or 0, 0)
             if position_id.startswith(refs.EXTERNAL) and position_id not in held and quantity > 0:
@@ -78,27 +96,30 @@ class Exits:
                 ours = sum(holding.quantity for holding in held.values() if holding.con_id == con_id)
                 if quantity > ours:
                     held[position_id] = Holding(position_id, con_id, wanted.contract.symbol, wanted.contract, quantity - ours)
-                    intents_alive.add(position_id)
-        await self._want_quotes(held)
-        for intent_id in intents_alive:
-            await self._tend(intent_id, held.get(intent_id))
+        return held
+
+    def shorts(self) -> dict[str, int]:
+        """Position -> contracts it is short, by all fills or by the broker's own list. While there is one, nothing opens."""
+        found = {intent_id: -holding.quantity for intent_id, holding in self.holdings().items() if holding.quantity < 0}
+        known = {holding.con_id for intent_id, holding in self.holdings().items() if intent_id in found}
+        at_broker = {con_id: -quantity for con_id, quantity in (self.broker or {}).items() if quantity < 0}
+        return found | {refs.external(con_id): short for con_id, short in at_broker.items() if con_id not in known}
 
     async def _want_quotes(self, held: dict[str, Holding]) -> None:
         contracts = {h.con_id: h.contract for h in held.values() if h.contract is not None}
         contracts |= {r.contract.con_id: r.contract for r in self._desk.book.open() if r.contract.con_id is not None}
         await self._desk.want_quotes(tuple(contracts[con_id] for con_id in sorted(contracts)))
 
-    async def _tend(self, intent_id: str, holding: Holding | None) -> None:
+    async def _tend(self, intent_id: str) -> None:
         desk = self._desk
+        prices = await self._prices(self._contract(intent_id))
+        # From here to the decision nothing is awaited: what is held and its orders are of one instant.
+        holding, wanted = self._held().get(intent_id), self._wanted.get(intent_id)
         records = tuple(desk.book.of_intent(intent_id))
-        wanted = self._wanted.get(intent_id)
-        contract = holding.contract if holding else None
-        quantity = holding.quantity if holding else 0
-        if quantity < 0:
-            desk.health.count("short_seen")
-        if intent_id.startswith(refs.EXTERNAL) and wanted is None and not records:
+        ours = not intent_id.startswith(refs.EXTERNAL)
+        if not ours and wanted is None and not records:
             return  # somebody's own trade: positions says what is wanted of it, if anything
-        prices = await self._prices(contract)
+        quantity = holding.quantity if holding else 0
         now = desk.clock.monotonic()
         case = Case(
             held=max(0, quantity),
@@ -107,7 +128,9 @@ class Exits:
             stop=self._stop(wanted, prices),
             unprotected_seconds=0.0,
             quiet_seconds=now - desk.last_change.get(intent_id, 0.0),
-            ours=not intent_id.startswith(refs.EXTERNAL),
+            ours=ours,
+            short=max(0, -quantity) if ours or (wanted is not None and wanted.hold == 0) else 0,
+            coverable=self._coverable(holding),
         )
         case = self._timed(intent_id, case, now)
         for action in decide(case):
@@ -115,6 +138,16 @@ class Exits:
         for record in records:
             if record.role == "exit" and record.state == "WORKING":
                 self._reprice(record, wanted, prices)
+
+    def _contract(self, intent_id: str) -> OptionRef | None:
+        holding = self._held().get(intent_id)
+        return holding.contract if holding else None
+
+    def _coverable(self, holding: Holding | None) -> int:
+        """What may be bought back of a short: no more than the broker's list, younger than every execution, shows as short."""
+        if holding is None or self.broker is None:
+            return 0
+        return max(0, min(-holding.quantity, -self.broker.get(holding.con_id, 0)))
 
     def _timed(self, intent_id: str, case: Case, now: float) -> Case:
         if case.held == 0 or is_protected(case):
@@ -162,6 +195,22 @@ class Exits:
                     prices=prices,
                     reason="its stop was gone",
                 )
+            case BuyBack(quantity):
+                # Never at market: a short waits for a quote, which is asked for, and alarms meanwhile.
+                if prices is None or self._calendar.at(desk.clock.market_ns()) is None:
+                    return
+                await self._place(
+                    intent_id,
+                    "exit",
+                    quantity,
+                    holding,
+                    limit=cover_price(prices, 0, self._collar),
+                    stop=None,
+                    grouped=False,
+                    prices=prices,
+                    reason="more was sold than held",
+                    side="BUY",
+                )
             case PlaceExit(quantity, in_group, reason):
                 if self._calendar.at(desk.clock.market_ns()) is None:
                     return
@@ -184,6 +233,7 @@ class Exits:
         grouped: bool,
         prices: Prices | None,
         reason: str,
+        side: Literal["BUY", "SELL"] = "SELL",
     ) -> None:
         """Writes the record, then sends: as every order, so that a crash between the two can be seen."""
         desk = self._desk
@@ -206,11 +256,15 @@ class Exits:
             now=desk.now(),
             fence=desk.fence,
             reason=reason,
+            side=side,
         )
         desk.book.put(replace(record, order_id=desk.next_order_id(), client_id=desk.client_id))
         await desk.flush()
         if desk.flattening or not desk.settled:
             desk.book.change(record.id, desk.now(), state="EXPIRED", reason="flattening, or the link was lost before it was sent")
+            return
+        if not self._fits(desk.book.records[record.id]):
+            desk.book.change(record.id, desk.now(), state="EXPIRED", reason="what is held changed before it was sent")
             return
         try:
             desk.send(record.id)
@@ -219,6 +273,15 @@ class Exits:
             return
         desk.log.info("exit_sent", order=record.id, role=role, quantity=quantity, limit=str(limit), stop=str(stop), reason=reason)
         self._attempts[record.id] = (0, desk.clock.monotonic())
+
+    def _fits(self, record: OrderRecord) -> bool:
+        """Whether the order closes no more than is held at this instant: fills may have come while it was written."""
+        holding = self._held().get(record.intent_id)
+        if record.side == "BUY":
+            return record.quantity <= self._coverable(holding)
+        beside = () if record.oca_group else tuple(self._desk.book.of_intent(record.intent_id))
+        selling = max(record.quantity, live_protective_quantity(beside))
+        return selling <= (holding.quantity if holding else 0)
 
     def _group(self, intent_id: str) -> str:
         """The group of the intent's live orders, as the broker names it."""
@@ -233,6 +296,9 @@ class Exits:
         if record.order_type != "LMT" or prices is None or desk.clock.monotonic() - since < REPRICE_SECONDS[urgency]:
             return
         self._attempts[record.id] = (attempt + 1, desk.clock.monotonic())
-        price = exit_price(prices, urgency == "now" or attempt > 1, attempt + 1, self._collar)
+        if record.side == "BUY":
+            price = cover_price(prices, attempt + 1, self._collar)
+        else:
+            price = exit_price(prices, urgency == "now" or attempt > 1, attempt + 1, self._collar)
         if price != record.limit_price:
             desk.modify(record, quantity=record.quantity, limit=price)

@@ -101,9 +101,9 @@ class ExecutionManager(StreamModule):
             if line.fill is not None and book.fills.restore(line.fill):
                 book.rebook(line.fill)
                 self.health.count("fills_from_journal")
-        self.openings = Openings(desk, self.settings, self.calendar)
         self.exits = Exits(desk, self.settings, self.calendar)
-        self.settlement = Settlement(desk, self.exits, self.connection, self._wake)
+        self.openings = Openings(desk, self.exits, self.settings, self.calendar)
+        self.settlement = Settlement(desk, self.exits, self.connection, self._wake, self.settings.orders.inactive_seconds)
         await self.exits.read_all()
         await desk.read_permission()
         await self._read_standing_requests()
@@ -223,11 +223,10 @@ class ExecutionManager(StreamModule):
             if reading.done():
                 reading.result()
                 reading = None
-                reason = lapsed(desk.permission.lease, desk.permission.halt, self.clock.machine_ns())
-            elif self.clock.monotonic() - desk.permission.read_monotonic > UNREADABLE_SECONDS:
-                reason = "the state server does not answer"
-            else:
-                continue
+            # A server that does not answer renews nothing: the last lease seen lapses by its own age.
+            reason = lapsed(desk.permission.lease, desk.permission.halt, self.clock.machine_ns())
+            if self.clock.monotonic() - desk.permission.read_monotonic > UNREADABLE_SECONDS:
+                reason = f"the state server does not answer; {reason or 'the last lease was live'}"
             self.health.fact("permission", reason or "granted")
             if reason is not None:
                 self._stop_opening(reason)
@@ -265,26 +264,34 @@ class ExecutionManager(StreamModule):
             await self._settlement().publish_account()
 
     def _end_old_entries(self) -> None:
-        """An entry that did not fill in its time is cancelled."""
+        """An entry that did not fill in its time, or whose strategy's window is over, is cancelled."""
         desk = self._desk()
         if desk.flattening:
             return
         limit_ns = int(self.settings.orders.entry_life_seconds * SECOND)
         for record in desk.book.open():
-            if record.role == "entry" and self.clock.market_ns() - record.created_ns > limit_ns:
+            if record.role != "entry":
+                continue
+            if self.clock.market_ns() - record.created_ns > limit_ns:
                 desk.cancel(record, "it did not fill in time")
+            elif (reason := self.openings.untimely(record.strategy)) is not None:
+                desk.cancel(record, reason)
 
     def _tell(self) -> None:
         desk = self._desk()
-        late_ns = int(self.settings.orders.unconfirmed_alarm_seconds * SECOND)
-        now_ns = self.clock.machine_ns()
-        late = [r.id for r in desk.book.open() if r.state in ("INTENT", "SENT", "UNKNOWN") and now_ns - r.machine_ns > late_ns]
+        late_seconds = self.settings.orders.unconfirmed_alarm_seconds
+        late = self._settlement().unconfirmed(late_seconds)
         self.health.fact("open_orders", len(desk.book.open()))
+        self.health.fact("short", self.exits.shorts())
         self.health.fact("held", {intent: holding.quantity for intent, holding in self.exits.holdings().items()})
         if late:
-            self.health.degraded(f"the broker has said nothing of {', '.join(sorted(late)[:5])} for over {late_ns // SECOND} s")
+            names = ", ".join(f"{ref} ({desk.book.records[ref].reason or 'no word'})" for ref in late[:5])
+            self.health.degraded(f"not confirmed by the broker for over {late_seconds:g} s: {names}")
         elif not self.connection.connected:
             self.health.waiting(f"broker: {self.connection.problem}")
+        elif short := self.exits.shorts():
+            what = ", ".join(f"{position} by {quantity}" for position, quantity in short.items())
+            self.health.degraded(f"short: {what}; nothing opens, ours are bought back, others are left to you")
         elif not desk.settled:
             self.health.waiting("orders are not settled with the broker")
         elif desk.journal_problem:

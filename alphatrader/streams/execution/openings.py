@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from decimal import Decimal
 from typing import Final
 
 from msgspec.structs import replace
@@ -20,18 +19,21 @@ from alphatrader.contract.messages.orders import OrderRecord
 from alphatrader.contract.messages.risk import Approval
 from alphatrader.contract.settings import Settings
 from alphatrader.core.orders import intents, permission
-from alphatrader.core.orders.pricing import Prices, Refused, check_limits, entry_price
+from alphatrader.core.orders.pricing import EntryTerms, Prices, Refused, check_collar, check_limits, entry_terms
+from alphatrader.core.strategies.windows import RULES
 from alphatrader.runtime.calendar import Calendar
 from alphatrader.runtime.clock import SECOND
 from alphatrader.runtime.store import Cursor
 from alphatrader.streams.execution.desk import Desk
+from alphatrader.streams.execution.exits import Exits
 
 MINUTE_NS: Final = 60 * SECOND
 
 
 class Openings:
-    def __init__(self, desk: Desk, settings: Settings, calendar: Calendar) -> None:
+    def __init__(self, desk: Desk, exits: Exits, settings: Settings, calendar: Calendar) -> None:
         self._desk = desk
+        self._exits = exits
         self._settings = settings
         self._calendar = calendar
         self._sent_ns: deque[int] = deque(
@@ -49,18 +51,20 @@ class Openings:
         desk = self._desk
         try:
             approval = await self._named(approval)
-            limit, prices = await self._judge(approval)
+            terms, prices = await self._judge(approval)
         except Refused as refused:
             self._refuse(approval, str(refused))
             return
         session = self._calendar.current(desk.now().ts_ns)
+        limit = None if self._at_market(approval) else terms.limit
+        approval = replace(approval, quantity=terms.quantity)
         records = intents.bracket(approval, limit, prices, f"{session.day:%Y%m%d}", desk.now(), desk.fence)
         ids = [desk.next_order_id() for _ in records]
         for record, order_id in zip(records, ids, strict=True):
             desk.book.put(replace(record, order_id=order_id, client_id=desk.client_id))
         await desk.flush(cursor)
         try:
-            await self._judge(approval)
+            await self._judge(approval, terms)
             # From here to the last byte nothing is awaited.
             self._send(records, ids[0])
         except (Refused, ConnectionError) as refused:
@@ -70,9 +74,7 @@ class Openings:
             self._count(approval, str(refused))
             return
         self._sent_ns.append(desk.clock.machine_ns())
-        desk.log.info(
-            "bracket_sent", order=approval.intent_id, symbol=approval.symbol, quantity=approval.quantity, limit=str(limit)
-        )
+        desk.log.info("bracket_sent", order=approval.intent_id, symbol=approval.symbol, quantity=terms.quantity, limit=str(limit))
 
     def _send(self, records: tuple[OrderRecord, OrderRecord, OrderRecord], parent_id: int) -> None:
         parent, stop, target = records
@@ -89,15 +91,19 @@ class Openings:
             raise Refused(f"contracts:options: {approval.contract.occ} has no conId")
         return replace(approval, contract=known)
 
-    async def _judge(self, approval: Approval) -> tuple[Decimal | None, Prices]:
-        """Limit (None: a market order) and prices, from fresh reads. Raises Refused; nothing is awaited after the last read."""
+    async def _judge(self, approval: Approval, written: EntryTerms | None = None) -> tuple[EntryTerms, Prices]:
+        """Terms and prices, from fresh reads. Raises Refused; nothing is awaited after the last read.
+
+        `written`: the terms of the durable record, which is sent as it was written or not at all."""
         desk = self._desk
         con_id = approval.contract.con_id or 0
         quote = await desk.quote(con_id)
         await desk.read_permission()
-        return self._check(approval, quote, con_id)
+        return self._check(approval, quote, con_id, written)
 
-    def _check(self, approval: Approval, quote: ContractQuote | None, con_id: int) -> tuple[Decimal | None, Prices]:
+    def _check(
+        self, approval: Approval, quote: ContractQuote | None, con_id: int, written: EntryTerms | None
+    ) -> tuple[EntryTerms, Prices]:
         desk, settings = self._desk, self._settings
         held = desk.permission
         machine_ns, market_ns = desk.clock.machine_ns(), desk.clock.market_ns()
@@ -115,18 +121,38 @@ class Openings:
         unknown = next((record.id for record in desk.book.open() if record.state == "UNKNOWN"), None)
         if unknown is not None:
             raise Refused(f"order {unknown} is unknown until the broker has answered")
+        short = self._exits.shorts()
+        if short:
+            raise Refused(f"short: {', '.join(f'{position} by {quantity}' for position, quantity in short.items())}")
         if not desk.orders.queue_empty:
             raise Refused("the client's send queue is not empty")
-        session = self._calendar.at(market_ns)
-        if session is None or f"{session.day:%Y%m%d}" > approval.contract.expiry:
-            raise Refused("the session is closed, or the contract has expired")
+        untimely = self.untimely(approval.strategy)
+        if untimely is not None:
+            raise Refused(untimely)
+        if f"{self._calendar.current(market_ns).day:%Y%m%d}" > approval.contract.expiry:
+            raise Refused(f"the contract has expired on {approval.contract.expiry}")
         prices = desk.prices(quote, con_id)
-        limit = entry_price(approval, prices, settings.orders)
+        terms = written or entry_terms(approval, prices, settings.orders)
+        check_collar(terms.limit, prices, settings.orders)
         while self._sent_ns and self._sent_ns[0] < machine_ns - MINUTE_NS:
             self._sent_ns.popleft()
-        check_limits(approval, limit, settings.orders, len(self._sent_ns))
-        market = settings.orders.high_confidence_type == "market" and approval.confidence > settings.orders.high_confidence
-        return (None if market else limit), prices
+        check_limits(approval, terms, settings.orders, len(self._sent_ns))
+        return terms, prices
+
+    def untimely(self, strategy: str) -> str | None:
+        """Why no opening order of this strategy may be sent or work at this moment; None while one may."""
+        market_ns = self._desk.clock.market_ns()
+        session = self._calendar.at(market_ns)
+        hours = None
+        if session is not None:
+            enabled = {rule.name: window for rule in RULES if (window := rule.window(self._settings.strategies)).enabled}
+            windows = {str(name): session.window(window.opens, window.closes) for name, window in enabled.items()}
+            hours = permission.Hours(session.close_ns, windows, self._settings.orders.no_entry_last_seconds)
+        return permission.untimely(strategy, market_ns, hours)
+
+    def _at_market(self, approval: Approval) -> bool:
+        orders = self._settings.orders
+        return orders.high_confidence_type == "market" and approval.confidence > orders.high_confidence
 
     def _refuse(self, approval: Approval, reason: str) -> None:
         desk = self._desk

@@ -43,8 +43,11 @@ GARBLED_ASKS: Final = 10
 
 
 class Settlement:
-    def __init__(self, desk: Desk, exits: Exits, connection: BrokerConnection, wake: asyncio.Event) -> None:
+    def __init__(
+        self, desk: Desk, exits: Exits, connection: BrokerConnection, wake: asyncio.Event, inactive_seconds: float
+    ) -> None:
         self._desk = desk
+        self._inactive_seconds = inactive_seconds
         self._exits = exits
         self._connection = connection
         self._wake = wake
@@ -56,6 +59,8 @@ class Settlement:
         self._ask_at = 0.0
         self._ask_pause = ASK_FIRST_SECONDS
         self._executed_at = 0.0
+        self._inactive_since: dict[str, float] = {}
+        self._unconfirmed_since: dict[str, float] = {}
         self._difference: dict[int, int] = {}
         """Contract -> what the broker holds beyond all fills we know: asked about once, then known."""
 
@@ -119,6 +124,7 @@ class Settlement:
         for record in desk.book.hear_snapshot(snapshot, desk.now()):
             self._desk.log.warning("order_adopted", order=record.id, role=record.role, quantity=record.quantity)
         self._cancel_naked_entries()
+        self._cancel_inactive()
         await desk.flush()
         if not desk.settled:
             self._desk.log.info("orders_settled", reason=reason, open=len(desk.book.open()), fills=len(desk.book.fills.by_key))
@@ -146,6 +152,28 @@ class Settlement:
             stops = [r for r in desk.book.of_intent(entry.intent_id) if r.role == "stop" and is_open(r.state)]
             if entry.role == "entry" and entry.state == "WORKING" and not stops:
                 desk.cancel(entry, "its stop is not at the broker")
+
+    def _cancel_inactive(self) -> None:
+        """What the broker has listed as Inactive for long is cancelled. A stop stays while nothing else could protect."""
+        desk, now = self._desk, self._desk.clock.monotonic()
+        self._inactive_since = {ref: self._inactive_since.get(ref, now) for ref in desk.book.inactive}
+        for ref, since in {} if desk.flattening else self._inactive_since.items():
+            record = desk.book.records[ref]
+            family = desk.book.of_intent(record.intent_id)
+            replaced = any(other.role == "stop" and other.state == "WORKING" for other in family)
+            idle = record.intent_id not in self._exits.holdings()
+            if now - since >= self._inactive_seconds and (record.role != "stop" or replaced or idle):
+                desk.cancel(record, f"Inactive at the broker for over {self._inactive_seconds:g} s")
+
+    def unconfirmed(self, seconds: float) -> list[str]:
+        """Open orders that the broker has not confirmed for so long, a cancel without its end among them (faults.md I5)."""
+        desk, now, machine_ns = self._desk, self._desk.clock.monotonic(), self._desk.clock.machine_ns()
+        waiting = [record for record in desk.book.open() if record.state in ("INTENT", "SENT", "UNKNOWN")]
+        ages = {record.id: max(0.0, (machine_ns - record.machine_ns) / SECOND) for record in waiting}
+        # From the first doubt on: one doubt that follows another does not begin anew.
+        self._unconfirmed_since = {ref: self._unconfirmed_since.get(ref, now - age) for ref, age in ages.items()}
+        late = {ref for ref, since in self._unconfirmed_since.items() if now - since > seconds}
+        return sorted(late.union(desk.uncancelled(seconds)))
 
     def doubt(self, reason: str) -> None:
         """What was open is unknown until the broker has answered again."""
