@@ -10,6 +10,7 @@ from __future__ import annotations
 import signal
 import socket
 import threading
+from dataclasses import replace
 from types import FrameType
 from typing import Final
 
@@ -21,7 +22,7 @@ from alphatrader.contract.key import Server
 from alphatrader.contract.messages.operations import Observed
 from alphatrader.contract.modules import Module
 from alphatrader.core.watch.board import AlarmBoard
-from alphatrader.core.watch.sight import SECOND, Sight, alarms
+from alphatrader.core.watch.sight import SECOND, Sight, alarms, unseen
 from alphatrader.roster import AlphaTrader
 from alphatrader.runtime.context import Context, process_context
 from alphatrader.runtime.health import Heartbeat
@@ -82,23 +83,25 @@ class Watchdog:
             memory_share=memory,
             closed_ports=self._closed_ports(),
         )
-        if any(servers.values()):
-            return sight
-        try:
-            return self._look_inside(sight)
-        except StoreError as error:
-            return Sight(
-                sight.machine_ns,
-                sight.in_session,
-                {**servers, "state": type(error).__name__},
-                memory,
-                closed_ports=sight.closed_ports,
-            )
+        for server, look in ((Server.DATA, self._look_at_data), (Server.STATE, self._look_at_state)):
+            if servers[str(server)] is None:
+                try:
+                    sight = look(sight)
+                except StoreError as error:
+                    sight = replace(sight, servers={**sight.servers, str(server): type(error).__name__})
+        return sight
 
-    def _look_inside(self, sight: Sight) -> Sight:
+    def _look_at_data(self, sight: Sight) -> Sight:
+        store, equities = self._store, self._context.settings.market.equities[:3]
+        return replace(
+            sight,
+            feeds={symbol: store.get(k.MARKET_TIMESTAMP.at(symbol=symbol)) for symbol in equities},
+            chains={symbol: store.get(k.OPTIONS_CHAIN.at(symbol=symbol)) for symbol in equities},
+        )
+
+    def _look_at_state(self, sight: Sight) -> Sight:
         store, clock = self._store, self._context.clock
         now = clock.market_ns()
-        equities = self._context.settings.market.equities[:3]
         late = {}
         for queue in _QUEUES:
             due = store.next_due_ns(queue.at())
@@ -107,23 +110,16 @@ class Watchdog:
         account = store.latest(k.EVENTS_ACCOUNT.at())
         pending = [store.get(bound) for bound in store.scan(k.ORDERS_PENDING)]
         limit = self._context.settings.orders.unconfirmed_alarm_seconds * SECOND
-        unknown = sum(1 for record in store.fields(k.LEDGER_DELIVERY.at()).values() if record.state == "unknown")
-        return Sight(
-            machine_ns=sight.machine_ns,
-            in_session=sight.in_session,
-            servers=sight.servers,
-            memory_share=sight.memory_share,
+        return replace(
+            sight,
             health=health,
-            feeds={symbol: store.get(k.MARKET_TIMESTAMP.at(symbol=symbol)) for symbol in equities},
-            chains={symbol: store.get(k.OPTIONS_CHAIN.at(symbol=symbol)) for symbol in equities},
             late_seconds=late,
-            closed_ports=sight.closed_ports,
             beat_silent_seconds=self._beat_silence(health.get(str(Module.DELIVERY))),
             halt=store.get(k.HALT.at()),
             lease=store.get(k.LEASE.at()),
             unknown_orders=account[0].unknown_orders if account else 0,
             unconfirmed_orders=tuple(r.id for r in pending if r and sight.machine_ns - r.machine_ns > limit),
-            deliveries_unknown=unknown,
+            deliveries_unknown=sum(1 for record in store.fields(k.LEDGER_DELIVERY.at()).values() if record.state == "unknown"),
         )
 
     def _beat_silence(self, delivery: object) -> float:
@@ -161,7 +157,7 @@ class Watchdog:
         sight = self.look()
         found = alarms(sight, self._limits)
         if clock.monotonic() - self._started > GRACE_SECONDS:
-            lines = self._board.see(found, clock.monotonic())
+            lines = self._board.see(found, clock.monotonic(), unseen(sight))
             if lines:
                 self._tell(lines)
         self._measure(sight)

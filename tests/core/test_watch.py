@@ -9,7 +9,7 @@ from alphatrader.contract.messages.operations import Health
 from alphatrader.contract.messages.risk import Halt
 from alphatrader.contract.settings.system import Watchdog
 from alphatrader.core.watch.board import AlarmBoard
-from alphatrader.core.watch.sight import SECOND, Sight, alarms
+from alphatrader.core.watch.sight import SECOND, Sight, alarms, unseen
 
 NOW = 1_000_000 * SECOND
 LIMITS = Watchdog()
@@ -74,6 +74,17 @@ def test_told_once_repeated_while_it_stands_and_ended() -> None:
     assert board.see(fault, 105) == ["STILL risk: no heartbeat (for 2 min)"]
     assert board.see({}, 110) == ["OVER module risk (after 110 s)"]
     assert board.see(fault, 120) == []
+
+
+def test_what_could_not_be_looked_at_is_not_called_over() -> None:
+    board = AlarmBoard(confirm_seconds=0, repeat_seconds=100)
+    board.see({"module risk": "risk: dead", "port pages": "pages does not listen."}, 0)
+    blind = replace(CLEAN, servers={"data": None, "state": "ConnectionError"}, health=None)
+    told = board.see(alarms(blind, LIMITS), 3, unseen(blind))
+    assert [line.split()[0] for line in told] == ["ALARM", "OVER"]
+    assert "port pages" in told[1]
+    assert "risk: dead" in board.standing
+    assert board.see({}, 6, unseen(CLEAN))[-1].startswith("OVER")
 
 
 def test_what_mends_itself_at_once_is_not_told() -> None:

@@ -20,8 +20,8 @@ class AlarmBoard:
         self._repeat = repeat_seconds
         self._standing: dict[str, _Standing] = {}
 
-    def see(self, alarms: dict[str, str], now: float) -> list[str]:
-        """The lines to tell after this look."""
+    def see(self, alarms: dict[str, str], now: float, unseen: tuple[str, ...] = ()) -> list[str]:
+        """The lines to tell after this look. What could not be looked at (`unseen`: how its alarms' names begin) does not end."""
         lines = []
         for name, text in alarms.items():
             standing = self._standing.setdefault(name, _Standing(text, now))
@@ -32,7 +32,7 @@ class AlarmBoard:
             elif standing.told is not None and now - standing.told >= self._repeat:
                 standing.told = now
                 lines.append(f"STILL {text} (for {(now - standing.since) / 60:.0f} min)")
-        for name in [name for name in self._standing if name not in alarms]:
+        for name in [name for name in self._standing if name not in alarms and not name.startswith(unseen)]:
             standing = self._standing.pop(name)
             if standing.told is not None:
                 lines.append(f"OVER {name} (after {now - standing.since:.0f} s)")

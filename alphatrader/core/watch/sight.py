@@ -39,6 +39,16 @@ class Sight:
     deliveries_unknown: int = 0
 
 
+BEHIND_STATE = ("module", "queue", "beat", "unknown orders", "order", "deliveries", "halt")
+BEHIND_DATA = ("feed", "chain")
+
+
+def unseen(sight: Sight) -> tuple[str, ...]:
+    """How the names of alarms begin that this look could neither raise nor end."""
+    state = BEHIND_STATE if sight.health is None else ()
+    return (*state, *(BEHIND_DATA if sight.feeds is None else ()))
+
+
 def alarms(sight: Sight, limits: Watchdog) -> dict[str, str]:
     """Alarm name -> what is wrong, in words for the operator."""
     found: dict[str, str] = {}
