@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import signal
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -22,6 +23,8 @@ from alphatrader.runtime.store import StoreLost
 HEARTBEAT_SECONDS: Final = 1.0
 _BACKOFF_FIRST: Final = 0.2
 _BACKOFF_MOST: Final = 3.0
+_CANCELS: Final = 3
+_CANCEL_SECONDS: Final = 1.0
 
 
 class StreamModule(ABC):
@@ -107,13 +110,9 @@ class _Loop:
         try:
             await asyncio.wait({beating, working}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (beating, working):
-                if not task.done():
-                    task.cancel()
-            results = await asyncio.gather(beating, working, return_exceptions=True)
-        for result in results:
-            if isinstance(result, BaseException) and not isinstance(result, asyncio.CancelledError):
-                raise result
+            failed = await end_tasks((beating, working), module.log)
+        if failed:
+            raise failed[0]
         if not module.stopping.is_set():
             raise RuntimeError(f"{module.name}: run() returned without being asked to stop")
 
@@ -139,11 +138,35 @@ class _Loop:
         await module.store.close()
 
 
+def _stands_at(task: asyncio.Task[Any]) -> list[str]:
+    return [f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}" for frame in task.get_stack()]
+
+
+async def end_tasks(tasks: Iterable[asyncio.Task[Any]], log: Any) -> list[Exception]:
+    """Cancels the tasks and waits for their ends; what they failed with.
+
+    Code between us and a socket may swallow a cancel, and a module that waits for such a task hangs although its heartbeat goes
+    on. So a task that does not end is told again, where it stands is logged, and after three times the process ends.
+    """
+    tasks = tuple(tasks)
+    pending = {task for task in tasks if not task.done()}
+    for _ in range(_CANCELS):
+        for task in pending:
+            task.cancel()
+        if pending:
+            _, pending = await asyncio.wait(pending, timeout=_CANCEL_SECONDS)
+        for task in pending:
+            log.error("task_does_not_end", task=task.get_name(), stands_at=_stands_at(task))
+    if pending:
+        raise SystemExit(f"tasks do not end: {', '.join(sorted(task.get_name() for task in pending))}")
+    ends = [task.exception() for task in tasks if not task.cancelled()]
+    return [end for end in ends if isinstance(end, Exception)]
+
+
 def _tell_tasks(module: StreamModule) -> None:
     """SIGUSR1: where every task of this process stands, for whoever looks at a module that hangs."""
     for task in asyncio.all_tasks():
-        frames = [f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}" for frame in task.get_stack()]
-        module.log.warning("task", name=task.get_name(), cancelling=task.cancelling(), stands_at=frames)
+        module.log.warning("task", name=task.get_name(), cancelling=task.cancelling(), stands_at=_stands_at(task))
 
 
 async def live(module: StreamModule) -> None:

@@ -13,7 +13,7 @@ import contextlib
 import fcntl
 import os
 from random import Random
-from typing import Any, Final
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -25,7 +25,7 @@ from alphatrader.contract.modules import Module
 from alphatrader.runtime import halt_file
 from alphatrader.runtime.context import Context
 from alphatrader.runtime.emergency_socket import Answer, EmergencyDoor, Request
-from alphatrader.runtime.module import StreamModule
+from alphatrader.runtime.module import StreamModule, end_tasks
 from alphatrader.runtime.store import Cursor, StoreLost
 
 REQUESTERS: Final = (Module.DASHBOARD, Module.TELEGRAM, Module.CLI, Module.RISK, Module.WATCHDOG)
@@ -244,15 +244,11 @@ class EmergencyManager(StreamModule):
         try:
             await asyncio.wait({reading, checking, stop, *self._background}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (reading, checking, stop):
-                task.cancel()
-            results: list[Any] = list(await asyncio.gather(reading, checking, return_exceptions=True))
-        for task in self._background:
-            if task.done() and not task.cancelled():
-                results.append(task.exception())
-        for result in results:
-            if isinstance(result, Exception):
-                raise result
+            failed = await end_tasks((reading, checking, stop), self.log)
+        ended = (task.exception() for task in self._background if task.done() and not task.cancelled())
+        failed += [error for error in ended if isinstance(error, Exception)]
+        if failed:
+            raise failed[0]
 
     async def _read(self) -> None:
         while not self.stopping.is_set():

@@ -28,7 +28,7 @@ from alphatrader.core.orders.permission import lapsed
 from alphatrader.runtime.clock import SECOND
 from alphatrader.runtime.context import Context
 from alphatrader.runtime.journal import Journal
-from alphatrader.runtime.module import StreamModule
+from alphatrader.runtime.module import StreamModule, end_tasks
 from alphatrader.runtime.store import Cursor
 from alphatrader.streams.execution.desk import Desk
 from alphatrader.streams.execution.exits import Exits
@@ -139,12 +139,9 @@ class ExecutionManager(StreamModule):
             with contextlib.suppress(ConnectionError):
                 desk.cancel_openings("execution leaves")
             desk.settled = False
-            for task in (*tasks, stop):
-                task.cancel()
-            results = await asyncio.gather(*tasks, return_exceptions=True)
-        for result in results:
-            if isinstance(result, Exception):
-                raise result
+            failed = await end_tasks((*tasks, stop), self.log)
+        if failed:
+            raise failed[0]
 
     async def shut(self) -> None:
         self.journal.close()
@@ -214,23 +211,30 @@ class ExecutionManager(StreamModule):
 
     async def _watch_permission(self) -> None:
         """A lapsed lease, a halt, or a Redis that does not answer ends working entries."""
-        desk = self._desk()
         reading: asyncio.Task[None] | None = None
-        while not self.stopping.is_set():
-            if reading is None:
-                reading = asyncio.create_task(desk.read_permission())
-            await asyncio.wait({reading}, timeout=PERMISSION_SECONDS)
-            if reading.done():
-                reading.result()
-                reading = None
-            # A server that does not answer renews nothing: the last lease seen lapses by its own age.
-            reason = lapsed(desk.permission.lease, desk.permission.halt, self.clock.machine_ns())
-            if self.clock.monotonic() - desk.permission.read_monotonic > UNREADABLE_SECONDS:
-                reason = f"the state server does not answer; {reason or 'the last lease was live'}"
-            self.health.fact("permission", reason or "granted")
-            if reason is not None:
-                self._stop_opening(reason)
-            await self.pause(PERMISSION_SECONDS)
+        try:
+            while not self.stopping.is_set():
+                reading = reading or asyncio.create_task(self._desk().read_permission())
+                await asyncio.wait({reading}, timeout=PERMISSION_SECONDS)
+                if reading.done():
+                    done, reading = reading, None
+                    done.result()
+                self._end_without_permission()
+                await self.pause(PERMISSION_SECONDS)
+        finally:
+            if reading is not None:
+                reading.cancel()
+                await asyncio.gather(reading, return_exceptions=True)
+
+    def _end_without_permission(self) -> None:
+        """A server that does not answer renews nothing: the last lease seen lapses by its own age."""
+        permission = self._desk().permission
+        reason = lapsed(permission.lease, permission.halt, self.clock.machine_ns())
+        if self.clock.monotonic() - permission.read_monotonic > UNREADABLE_SECONDS:
+            reason = f"the state server does not answer; {reason or 'the last lease was live'}"
+        self.health.fact("permission", reason or "granted")
+        if reason is not None:
+            self._stop_opening(reason)
 
     # -- what is done in turns
 
