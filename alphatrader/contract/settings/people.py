@@ -52,7 +52,7 @@ class Billing(Section, frozen=True):
     poll_seconds: Annotated[Seconds, Meta(description="How often subscriptions are read from Stripe itself.")] = 300.0
     live_events: Annotated[bool, Meta(description="Whether events carry livemode; others are refused.")] = False
     past_due_days: Annotated[
-        float, Meta(ge=0, le=30, description="How long access stays while Stripe retries a failed renewal, from the period's start.")
+        float, Meta(ge=0, le=30, description="How long access stays while Stripe retries a renewal, from the period's start.")
     ] = 7.0
 
 
