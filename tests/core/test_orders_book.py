@@ -126,6 +126,31 @@ def test_any_delivery_gives_the_same_ledger(seed: int) -> None:
     assert not rebuilt.drain().fills
 
 
+def test_what_is_new_about_a_fill_is_named() -> None:
+    book = OrderBook(CLIENT, [record()])
+    for news in STORY:
+        tell(book, news)
+    assert [(what, fill.key) for what, fill in book.drain().booked] == [
+        ("fill", "a.1.01"),
+        ("commission", "a.1.01"),
+        ("fill", "a.2.01"),
+        ("correction", "a.2.01"),
+        ("commission", "a.2.01"),
+        ("commission", "a.2.01"),
+    ]
+
+
+def test_an_order_that_is_listed_as_inactive_is_unknown_and_remembered_until_it_is_not() -> None:
+    book = OrderBook(CLIENT, [record(state="WORKING")])
+    book.hear_snapshot(snapshot(open_orders=(listed("Inactive"),)), at(1))
+    assert (book.records["i-1"].state, book.inactive) == ("UNKNOWN", {"i-1"})
+    book.hear_snapshot(snapshot(open_orders=(listed("Submitted"),)), at(2))
+    assert (book.records["i-1"].state, book.inactive) == ("WORKING", set())
+    book.hear_snapshot(snapshot(open_orders=(listed("Inactive"),)), at(3))
+    book.hear_status(StatusNews(5, CLIENT, 99, "Cancelled", 0, 0), at(4))
+    assert (book.records["i-1"].state, book.inactive) == ("CANCELLED", set())
+
+
 def test_execution_ids_split_into_key_and_revision() -> None:
     assert split_exec_id("0000e0d5.6917a3f1.01.02") == ("0000e0d5.6917a3f1.01", 2)
     assert split_exec_id("plain") == ("plain", 0)
@@ -211,3 +236,15 @@ def test_holdings_by_intent_hand_trades_take_the_oldest_and_the_broker_bounds_al
     more = [*fills, fill("5", "flatten-4-7", "SELL", 1, 5)]
     assert holdings.fold(more) == {}
     assert {i: h.quantity for i, h in holdings.fold([fill("6", "", "BUY", 1, 1)]).items()} == {"ext-7": 1}
+
+
+def test_what_is_oversold_is_short_as_far_as_nobody_else_and_not_the_broker_says_otherwise() -> None:
+    oversold = [fill("1", "a", "BUY", 2, 1), fill("2", "", "SELL", 2, 2), fill("3", "a/stop", "SELL", 2, 3)]
+    assert {i: h.quantity for i, h in holdings.fold(oversold).items()} == {"a": -2}
+    assert {i: h.quantity for i, h in holdings.fold(oversold, {7: -2}).items()} == {"a": -2}
+    # bought back without an execution that we saw
+    assert {i: h.quantity for i, h in holdings.fold(oversold, {7: -1}).items()} == {"a": -1}
+    assert holdings.fold(oversold, {}) == {}
+    # an account holds one quantity of a contract: what one intent oversold another no longer holds
+    beside = [*oversold, fill("4", "b", "BUY", 3, 4)]
+    assert {i: h.quantity for i, h in holdings.fold(beside).items()} == {"b": 1}

@@ -15,6 +15,7 @@ from alphatrader.core.orders import refs
 from alphatrader.core.orders.protection import (
     FLATTEN_AFTER_SECONDS,
     Action,
+    BuyBack,
     Cancel,
     Case,
     Modify,
@@ -43,6 +44,7 @@ def case(
 
 
 ENTRY = record("i", state="WORKING", remaining=1)
+COVER = child("exit", 2, side="BUY", oca_group="")
 
 
 @pytest.mark.parametrize(
@@ -89,6 +91,16 @@ ENTRY = record("i", state="WORKING", remaining=1)
         ),
         # ... but its size goes first: a refused price must not hold that up
         (case(3, child("stop", 3), hold=1, stop="3.50"), [Modify("i/stop", 1)]),
+        # a short: first nothing may sell or open any more, then it is bought back, once, no more than the broker shows as short
+        (
+            replaced(case(0, child("stop", 1), ENTRY), short=2, coverable=2),
+            [Cancel("i", "more was sold than held"), Cancel("i/stop", "more was sold than held")],
+        ),
+        (replaced(case(0), short=2), []),
+        (replaced(case(0), short=2, coverable=1), [BuyBack(1)]),
+        (replaced(case(0, COVER), short=2, coverable=2), []),
+        (replaced(case(0, COVER), short=1, coverable=1), [Modify("i/exit", 1)]),
+        (case(0, COVER), [Cancel("i/exit", "nothing is short")]),
         # an exit outside the group could sell beside a new stop: it goes first
         (case(1, child("exit", 1, oca_group=""), hold=2), [Cancel("i/exit", "it is to be held")]),
         # a target that filled meanwhile has sold part of the surplus

@@ -107,6 +107,7 @@ TABLE: list[tuple[str, Picture, Picture]] = [
     ("positions", picture(), picture(summary=None)),
     ("positions", picture(), picture(summary=PositionsSummary(NOW_NS, 0, {}, D(0), D(0), D(0), False, ("conId 7",), MACHINE_NS))),
     ("positions", picture(), picture(summary=PositionsSummary(NOW_NS, 0, {}, D(0), D(0), D(0), True, (), old(5.1)))),
+    ("positions", picture(), picture(summary=PositionsSummary(NOW_NS, 1, {}, D(0), D(0), D(0), True, (), MACHINE_NS, ("7",)))),
     ("halt", picture(), picture(halt=None)),
     ("halt", picture(), picture(halt=Halt(True, False, 4, "why", "x", NOW_NS, MACHINE_NS))),
     ("halt", picture(), picture(halt=Halt(False, True, 4, "why", "x", NOW_NS, MACHINE_NS))),

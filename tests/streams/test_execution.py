@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from decimal import Decimal
 from pathlib import Path
@@ -19,20 +18,7 @@ from alphatrader.runtime.journal import Journal
 from alphatrader.runtime.store import StoreLost
 from alphatrader.streams.execution.desk import Desk
 from tests.support.servers import Servers, running_servers
-from tests.support.trading import Stage, kill, stage, until
-
-
-def play(servers: Servers, tmp_path: Path, story: Any) -> None:
-    async def run() -> None:
-        async with stage(servers, tmp_path) as on:
-            await story(on)
-
-    asyncio.run(run())
-
-
-async def filled(on: Stage, intent_id: str = "i-1", quantity: int = 2) -> None:
-    on.approve(intent_id, quantity=quantity)
-    await until(lambda: on.state(intent_id) == "FILLED", what=f"{intent_id} filled")
+from tests.support.trading import Stage, filled, kill, play, until
 
 
 def test_an_approval_becomes_a_bracket_and_its_fill_is_booked(servers: Servers, tmp_path: Path) -> None:

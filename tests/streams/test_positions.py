@@ -225,6 +225,26 @@ def test_a_difference_in_flight_is_quiet_and_a_standing_one_is_settled(servers: 
     play(servers, story)
 
 
+def test_a_short_of_anybody_is_named_at_once_and_until_it_is_gone(servers: Servers) -> None:
+    async def story(on: Floor) -> None:
+        async with on.running(PositionManager) as module:
+            # given somebody who sells what is not held
+            on.account()
+            await until(lambda: on.see.get(k.POSITIONS_SUMMARY.at()) and summary(on).reconciled, what="reconciled")
+            on.fill(fill("", "SELL", 2, "3.00", contract=NEXT_WEEK))
+            on.account(broker_position(NEXT_WEEK, -2, "300"))
+            await until(lambda: summary(on).shorts, what="named")
+            assert summary(on).shorts == ("ext-9, conId 9: -2",)
+            await until(lambda: "ext-9, conId 9: -2" in (module.health._reason or ""), what="alarm")
+            assert module.health._state == "degraded" and exit_of(on, "ext-9") is None
+            # when it is bought back, then the alarm ends
+            on.fill(fill("", "BUY", 2, "2.00", contract=NEXT_WEEK, at=5))
+            on.account()
+            await until(lambda: not summary(on).shorts and module.health._state == "ready", what="gone")
+
+    play(servers, story)
+
+
 def test_an_expired_option_that_the_broker_dropped_is_closed_and_says_so(servers: Servers) -> None:
     async def story(on: Floor) -> None:
         approve(on, "i-1")

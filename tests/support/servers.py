@@ -32,6 +32,8 @@ class Servers:
     vault: Vault
     environment: dict[str, str]
     """Overrides that make a process use these servers and this folder."""
+    processes: dict[Module, subprocess.Popen[bytes]]
+    """Line -> its server."""
 
     def store(self, module: Module) -> Store:
         return Store(module, self.settings, self.vault.redis_password(module))
@@ -62,15 +64,15 @@ def running_servers(base: Path, **overrides: str) -> Iterator[Servers]:
     settings = load(environment)
     folder = data_path(settings)
     vault = Vault(folder, settings.mode, {})
-    processes = []
+    processes: dict[Module, subprocess.Popen[bytes]] = {}
     try:
         for line in servers.LINES:
-            processes.append(subprocess.Popen(servers.command(line, settings, folder, vault), stdout=subprocess.DEVNULL))
+            processes[line] = subprocess.Popen(servers.command(line, settings, folder, vault), stdout=subprocess.DEVNULL)
         for line in servers.LINES:
             assert servers.ServerDoor(line, settings, vault).wait_ready(15.0), f"{line} did not start"
-        yield Servers(settings, folder, vault, environment)
+        yield Servers(settings, folder, vault, environment, processes)
     finally:
-        for process in processes:
+        for process in processes.values():
             process.kill()
             process.wait()
 

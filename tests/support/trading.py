@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -32,6 +32,7 @@ from alphatrader.contract.settings.system import Address
 from alphatrader.runtime.calendar import nyse
 from alphatrader.runtime.clock import Clock
 from alphatrader.runtime.context import Context
+from alphatrader.runtime.module import live
 from alphatrader.runtime.secrets import Secrets
 from alphatrader.runtime.store import StoreLost
 from alphatrader.streams.execution import ExecutionManager
@@ -47,6 +48,21 @@ async def until(condition: Callable[[], Any], limit: float = 5.0, what: str = ""
         assert time.monotonic() < deadline, f"not within {limit} s: {what or condition}"
         await asyncio.sleep(0.01)
     return value
+
+
+def play(servers: Servers, tmp_path: Path, story: Callable[[Stage], Coroutine[Any, Any, None]]) -> None:
+    """Runs one story on a stage of its own."""
+
+    async def run() -> None:
+        async with stage(servers, tmp_path) as on:
+            await story(on)
+
+    asyncio.run(run())
+
+
+async def filled(on: Stage, intent_id: str = "i-1", quantity: int = 2) -> None:
+    on.approve(intent_id, quantity=quantity)
+    await until(lambda: on.state(intent_id) == "FILLED", what=f"{intent_id} filled")
 
 
 @dataclass
@@ -165,9 +181,9 @@ class Stage:
             hold,
             Decimal(stop) if stop else None,
             "a test wants it",
-            urgency,
+            urgency,  # type: ignore[arg-type]
             version,
-            self.clock.machine_ns(),  # type: ignore[arg-type]
+            self.clock.machine_ns(),
         )
         batch.put(k.EXITS.at(position=intent_id), wanted)
         zero = Decimal(0)
@@ -220,7 +236,7 @@ class Stage:
         return {order.order_ref: order for order in self.gateway.gateway.ledger.working() if order.working}
 
     def held(self) -> int:
-        position = self.gateway.gateway.ledger.positions.get(self.contract.con_id)
+        position = self.gateway.gateway.ledger.positions.get(self.contract.con_id or 0)
         return position.quantity if position else 0
 
     def quote(self, bid: float, ask: float) -> None:
@@ -246,6 +262,22 @@ class Stage:
                 await running
             await module.shut()
             await module.store.close()
+
+    @asynccontextmanager
+    async def living(self) -> AsyncIterator[ExecutionManager]:
+        """The module under the frame that recovers it: lock, heartbeat, back-off while its servers are away."""
+        module = ExecutionManager(self.context(Module.EXECUTION))
+        running = asyncio.create_task(live(module))
+        try:
+            await until(lambda: running.done() or (module.desk and module.desk.settled), what="execution settled")
+            yield module
+        finally:
+            module.stopping.set()
+            await running
+
+
+def refs_of(frames: list[dict[str, Any]]) -> list[str]:
+    return [frame["fields"]["orderRef"] for frame in frames]
 
 
 def kill(module: ExecutionManager) -> None:

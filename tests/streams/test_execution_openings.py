@@ -1,0 +1,124 @@
+"""Execution opening: only in time, at the ask of the moment, and never with an order whose end nobody knows."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from alphatrader.runtime.clock import Clock
+from tests.support.gateway import new_york_ns
+from tests.support.servers import Servers
+from tests.support.trading import Stage, filled, play, refs_of, until
+
+
+def at(on: Stage, moment: str) -> Clock:
+    """The stage's machine time, at another hour of the market."""
+    return Clock(new_york_ns(f"2026-11-23 {moment}"), on.clock.machine_ns(), 1.0)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "moment", "says"),
+    [
+        ("0DTE", "15:00:01", "0DTE is outside its window"),
+        ("MOC", "10:00:00", "MOC is outside its window"),
+        ("14DTE", "15:59:00", "nothing opens in its last 120 s"),
+        ("14DTE", "16:30:00", "the session is closed"),
+    ],
+)
+def test_nothing_opens_out_of_time_whatever_was_approved(
+    servers: Servers, tmp_path: Path, strategy: str, moment: str, says: str
+) -> None:
+    async def story(on: Stage) -> None:
+        on.clock = at(on, moment)
+        async with on.execution():
+            on.approve("i-1", strategy=strategy)
+            await until(lambda: on.state("i-1") == "REJECTED", what="refusal")
+            assert says in (on.orders()["i-1"].reason or "")
+            assert on.placed() == []
+
+    play(servers, tmp_path, story)
+
+
+def test_an_entry_ends_with_its_strategys_window(servers: Servers, tmp_path: Path) -> None:
+    async def story(on: Stage) -> None:
+        async with on.execution() as execution:
+            on.approve("i-1", limit_price=Decimal("3.90"))
+            await until(lambda: on.state("i-1") == "WORKING", what="working entry")
+            assert execution.desk is not None
+            execution.desk.clock = at(on, "15:00:00")
+            await until(lambda: on.state("i-1") == "CANCELLED", what="end of the window")
+
+    play(servers, tmp_path, story)
+
+
+def test_an_entry_follows_the_ask_and_buys_less_for_it(servers: Servers, tmp_path: Path) -> None:
+    async def story(on: Stage) -> None:
+        async with on.execution():
+            # given an ask two ticks over what risk approved
+            on.approve("i-1", quantity=5, limit_price=Decimal("4.03"))
+            await until(lambda: on.state("i-1") == "FILLED", what="fill")
+            # then four are bought at the ask: five would cost more than was approved
+            entry = on.placed(opening=True)[0]["fields"]
+            assert (entry["lmtPrice"], entry["totalQuantity"], on.held()) == (4.05, 4, 4)
+            await until(lambda: on.state("i-1/stop") == "WORKING", what="stop")
+            assert on.broker_orders()["i-1/stop"].quantity == 4
+
+    play(servers, tmp_path, story)
+
+
+def test_a_refused_entry_ends_by_the_brokers_lists_and_the_next_one_opens(servers: Servers, tmp_path: Path) -> None:
+    async def story(on: Stage) -> None:
+        async with on.execution() as execution:
+            # given a broker that refuses the entry with 201 and calls it Inactive
+            on.gateway.gateway.inject("refuse_next", code=201, order_type="LMT")
+            on.approve("i-1")
+            await until(lambda: on.state("i-1") == "REJECTED", what="settled by asking")
+            assert "201" in (on.orders()["i-1"].reason or "")
+            await until(lambda: all(on.state(f"i-1/{child}") == "REJECTED" for child in ("stop", "target")), what="children")
+            await until(lambda: execution.health._state == "ready", what="no alarm")
+            await filled(on, "i-2")
+
+    play(servers, tmp_path, story)
+
+
+def test_an_entry_that_the_broker_holds_inactive_is_cancelled(servers: Servers, tmp_path: Path) -> None:
+    async def story(on: Stage) -> None:
+        on.settings = replace(on.settings, orders=replace(on.settings.orders, inactive_seconds=0.5))
+        async with on.execution():
+            on.approve("i-1", limit_price=Decimal("3.90"))
+            await until(lambda: on.state("i-1") == "WORKING", what="working entry")
+            # given an order that the broker lists as Inactive: unknown, and nothing opens beside it
+            on.gateway.gateway.inject("inactive", order_ref="i-1")
+            await until(lambda: on.state("i-1") == "UNKNOWN", what="unknown")
+            on.approve("i-2")
+            await until(lambda: on.state("i-2") == "REJECTED", what="blocked")
+            # then it is cancelled in its time, by the broker's word
+            await until(lambda: on.state("i-1") == "CANCELLED", limit=10.0, what="cancelled")
+            await filled(on, "i-3")
+
+    play(servers, tmp_path, story)
+
+
+def test_an_order_that_never_ends_alarms_by_name(servers: Servers, tmp_path: Path) -> None:
+    async def story(on: Stage) -> None:
+        orders = replace(on.settings.orders, inactive_seconds=0.5, unconfirmed_alarm_seconds=1.0)
+        on.settings = replace(on.settings, orders=orders)
+        async with on.execution() as execution:
+            on.approve("i-1", limit_price=Decimal("3.90"))
+            await until(lambda: on.state("i-1") == "WORKING", what="working entry")
+            # given a broker that holds it Inactive and refuses its cancel
+            on.gateway.gateway.inject("inactive", order_ref="i-1", stubborn=True)
+            await until(lambda: "i-1 (" in (execution.health._reason or ""), limit=10.0, what="alarm")
+            assert execution.health._state == "degraded"
+            await until(
+                lambda: any(line.get("message") == "cancelOrder" for line in on.gateway.wire()), limit=10.0, what="cancel"
+            )
+            assert on.state("i-1") == "UNKNOWN"
+            on.approve("i-2")
+            await until(lambda: on.state("i-2") == "REJECTED", what="blocked")
+            assert refs_of(on.placed(opening=True)) == ["i-1"]
+
+    play(servers, tmp_path, story)
