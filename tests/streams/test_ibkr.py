@@ -15,10 +15,12 @@ import msgspec
 import pytest
 import structlog
 
+from alphatrader.clients.ibkr.wiretap import messages
 from alphatrader.contract import keys as k
 from alphatrader.contract.messages.market import BarEvent, GapEvent, OptionRef, StatusEvent, Trade, Wanted
 from alphatrader.contract.modules import Module
 from alphatrader.contract.settings.system import Address
+from alphatrader.runtime.audit_file import Kind, read
 from alphatrader.runtime.calendar import nyse
 from alphatrader.runtime.clock import Clock
 from alphatrader.runtime.context import Context
@@ -107,6 +109,7 @@ async def ingestion(
         finally:
             module.stopping.set()
             await asyncio.wait_for(task, 3)
+            await module.shut()
             await reader.close()
             await module.store.close()
 
@@ -509,3 +512,43 @@ def test_numbering_goes_on_after_a_restart(servers: Servers, tmp_path: Path) -> 
         assert numbers == list(range(1, len(numbers) + 1))
 
     asyncio.run(story())
+
+
+def test_every_message_of_the_connection_is_in_the_audit_log_both_ways(servers: Servers, tmp_path: Path) -> None:
+    async def story() -> list[dict[str, Any]]:
+        async with ingestion(servers, tmp_path, market="ticking", log_all_frames=True) as s:
+            await s.seen(lambda: s.get(k.MARKET_BOOK, symbol="SPY"))
+
+            async def indexed() -> Any:
+                entry = await s.get(k.AUDIT_INDEX)
+                return entry if entry is not None and entry.messages > 20 else None
+
+            entry = await s.seen(indexed)
+            dashboard = servers.store(Module.DASHBOARD)
+            left = dashboard.ttl_ms(k.AUDIT_INDEX.at())
+            dashboard.close()
+            assert left is not None and 290_000 < left <= 300_000
+            assert entry.file == "ibkr-2026-11-18-0001.audit" and entry.dropped == 0
+            assert entry.ts_ns > new_york_ns("2026-11-18 10:00:00")
+            # given what the gateway has said and heard until now, and a later block on disk
+            wire = s.running.wire()
+
+            async def later() -> bool:
+                newest = await s.get(k.AUDIT_INDEX)
+                return newest is not None and newest.offset > entry.offset
+
+            await s.seen(later)
+            s.running.gateway.inject("drop")
+            await until(lambda: s.module._connection.connections == 2, limit=5)
+            return wire
+
+    wire = asyncio.run(story())
+    # then the log has the same messages, and the reconnect
+    records = list(read(tmp_path / "audit" / "ibkr-2026-11-18-0001.audit"))
+    assert [record.kind for record in records].count(Kind.OPENED) == 2 and records[0].data.endswith(b"client 11")
+    not_in_the_gateways_log = ("v157..176", "71", "4")  # of the handshake; errors stand there as frames
+    passed = [message for message in messages(records) if message.fields[0] not in not_in_the_gateways_log]
+    for direction, theirs in (("sent", "in"), ("received", "out")):
+        said = [line["fields"] for line in wire if line["kind"] == "raw" and line["dir"] == theirs]
+        logged = [list(message.fields) for message in passed if message.direction == direction]
+        assert len(said) > 20 and said == logged[: len(said)]

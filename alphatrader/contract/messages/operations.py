@@ -64,5 +64,10 @@ class AuditEntry(Message, frozen=True):
 
     file: str
     offset: int
+    """Of the newest block in it."""
     messages: int
+    """Records in the file up to now: one for each read and each write of the socket."""
     ts_ns: int
+    """Market time of the newest record."""
+    dropped: int = 0
+    """Records that the queue or the disk did not take, since the module started."""

@@ -80,3 +80,6 @@ class Watchdog(Section, frozen=True):
 class Log(Section, frozen=True):
     level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="Least level that is written.")] = "info"
     format: Annotated[Literal["console", "json"], Meta(description="What the terminal shows; files are always JSON.")] = "console"
+    audit_most_bytes: Annotated[
+        int, Meta(ge=0, description="Disk for raw messages of the broker's data connection; the oldest go first. 0: none kept.")
+    ] = 2_000_000_000

@@ -2,7 +2,8 @@
 
 Reads the data connection to IB Gateway and `wanted:{module}`. Writes `market:{symbol}:*` and `events:market:{symbol}` for every
 instrument of the settings, `quotes:{con_id}` and `contracts:options` for wanted contracts, and history for warm-up. The keys are
-renewed while their feed lives and left to expire otherwise. Started by the Procfile line `ibkr`.
+renewed while their feed lives and left to expire otherwise. Every raw message goes to the audit log, and to `audit:index` where
+the newest stand. Started by the Procfile line `ibkr`.
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ from alphatrader.clients.ibkr import subscriptions as broker
 from alphatrader.clients.ibkr.connection import BrokerConnection
 from alphatrader.clients.ibkr.option_names import OptionNames
 from alphatrader.clients.ibkr.subscriptions import Subscriptions
+from alphatrader.clients.ibkr.wiretap import tap
 from alphatrader.contract import keys as k
 from alphatrader.contract.messages.market import OptionRef
 from alphatrader.contract.modules import Module
 from alphatrader.core.market.contracts import Instrument, NoContractError, front_month, instruments, option_spec
 from alphatrader.core.market.feed import SymbolFeed
 from alphatrader.core.market.slots import RETRY_SECONDS
+from alphatrader.runtime.audit import AuditLog
 from alphatrader.runtime.context import Context
 from alphatrader.runtime.module import StreamModule
 from alphatrader.streams.ibkr.history import History
@@ -33,6 +36,7 @@ from alphatrader.streams.ibkr.publishing import TURN_SECONDS, Publisher
 
 WANTED_SECONDS: Final = 0.25
 UPKEEP_SECONDS: Final = 0.5
+INDEX_SECONDS: Final = 1.0
 FARM_SECONDS: Final = 5.0
 """A data farm must be down this long to be told: it flaps."""
 HELD: Final = (Module.POSITIONS, Module.EXECUTION)
@@ -62,6 +66,8 @@ class IBKRIngestion(StreamModule):
         self._qualified_on: date | None = None
         self._woken = asyncio.Event()
         self._frames_refused = 0
+        most_bytes = self.settings.log.audit_most_bytes
+        self._audit = AuditLog(self.data_dir / "audit", str(self.name), self.clock, most_bytes) if most_bytes else None
         self._connection = BrokerConnection(
             wire.gateways,
             wire.data_client_id,
@@ -73,6 +79,7 @@ class IBKRIngestion(StreamModule):
             backoff_most_seconds=wire.backoff_most_seconds,
             log=self.log,
             random=Random(self.clock.machine_ns()),  # noqa: S311 - spreads reconnects, protects nothing
+            prepare=self._record,
         )
 
     def _feed(self, instrument: Instrument) -> SymbolFeed:
@@ -107,6 +114,8 @@ class IBKRIngestion(StreamModule):
             await self.store.commit(batch)
 
     async def run(self) -> None:
+        if self._audit is not None:
+            self._audit.start()
         try:
             await _together(
                 self._connection.run(self.stopping, self._on_connected, self._on_lost),
@@ -114,12 +123,21 @@ class IBKRIngestion(StreamModule):
                 self._follow_wanted(),
                 self._keep_up(),
                 self._history.run(),
+                self._index_audit(),
             )
         finally:
             self._on_lost("the module stopped or lost its server")
             self._names.stop()
 
+    async def shut(self) -> None:
+        if self._audit is not None:
+            await asyncio.to_thread(self._audit.close)
+
     # -- the connection --------------------------------------------------------------------------------------------------
+
+    def _record(self, ib: Any) -> None:
+        if self._audit is not None:
+            tap(ib, self._audit)
 
     async def _on_connected(self, ib: Any) -> None:
         self._ib = ib
@@ -260,6 +278,23 @@ class IBKRIngestion(StreamModule):
                         await self._qualify(list(self._instruments.values()) if new_day else missing)
             self._tell(now)
 
+    async def _index_audit(self) -> None:
+        """Where the newest raw messages stand on disk, and what is missing there."""
+        if self._audit is None:
+            return
+        told, dropped = self._audit.entry, self._audit.dropped
+        while not self.stopping.is_set():
+            await self.pause(INDEX_SECONDS)
+            if (entry := self._audit.entry) is not None and entry is not told:
+                told = entry
+                batch = self.store.batch()
+                batch.put(k.AUDIT_INDEX.at(), entry)
+                await self.store.commit(batch)
+            if self._audit.dropped > dropped:
+                reason = self._audit.problem or "queue full"
+                self.log.warning("audit_dropped", records=self._audit.dropped - dropped, reason=reason)
+                dropped = self._audit.dropped
+
     def _tell(self, now: float) -> None:
         feeds = self._feeds.items()
         self.health.fact("age_seconds", {s: None if f.heard is None else round(now - f.heard, 1) for s, f in feeds})
@@ -269,6 +304,7 @@ class IBKRIngestion(StreamModule):
         self.health.fact("refused_frames", self._frames_refused + self._connection.decode_errors)
         self.health.fact("refused_values", sum(sum(f.refused.values()) for _, f in feeds))
         self.health.fact("last_refused_values", [f.last_refusal for _, f in feeds if f.last_refusal])
+        self.health.fact("audit_dropped", self._audit.dropped if self._audit else None)
         self.health.fact("gaps", sum(f.gaps for _, f in feeds))
         missing = [symbol for symbol in self._instruments if symbol not in self._contracts]
         down = [farm for farm, since in self._broken_farms.items() if now - since > FARM_SECONDS]
@@ -278,6 +314,8 @@ class IBKRIngestion(StreamModule):
             self.health.waiting("the gateway has lost its link to the broker")
         elif missing or down:
             self.health.degraded(f"no contract for {', '.join(missing)}" if missing else f"farms down: {', '.join(down)}")
+        elif self._audit is not None and self._audit.problem:
+            self.health.degraded(f"audit log: {self._audit.problem}")
         else:
             self.health.ready()
 

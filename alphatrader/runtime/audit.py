@@ -1,0 +1,211 @@
+"""The audit log: every raw byte of a broker connection, both ways, in `data/<mode>/audit/{name}-{date}-{part}.audit`.
+
+The event loop appends to a bounded queue and never waits; a thread packs what came into blocks of about a second or 64 KB and
+writes each with one call. What the queue or the disk could not take is counted, and the log itself says where it is missing.
+Files are rotated by New York date of market time; the oldest go when all outgrow `log.audit_most_bytes`. Each start begins a new
+part, so that nothing is ever appended to a torn end. `ibkr` writes one; `audit_file.py` knows the format and reads it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from alphatrader.contract.messages.operations import AuditEntry
+from alphatrader.runtime.audit_file import CLOSED, DROPPED, MAGIC, OPENED, RECEIVED, SENT, SUFFIX, Raw, block
+from alphatrader.runtime.clock import SECOND, Clock, exchange_datetime
+
+BLOCK_BYTES: Final = 64 * 1024
+BLOCK_NS: Final = SECOND
+QUEUE_BYTES: Final = 16_000_000
+"""More than this waiting for the disk is dropped and counted: memory is bounded, the loop is not held up."""
+RECORD_COST: Final = 200
+"""Memory of a waiting record beside its data."""
+WAKE_SECONDS: Final = 0.25
+CLOSE_SECONDS: Final = 1.5
+PARTS: Final = 8
+"""A file ends at this share of the bound, so that dropping the oldest drops little."""
+
+
+class AuditLog:
+    """`opened`, `received`, `sent` and `closed` belong to the event loop's thread; all else is the writing thread's."""
+
+    def __init__(self, folder: Path, name: str, clock: Clock, most_bytes: int, *, queue_bytes: int = QUEUE_BYTES) -> None:
+        self.entry: AuditEntry | None = None
+        """Where the newest block stands; None before the first."""
+        self.problem: str | None = None
+        """Why the disk does not take it; None while it does."""
+        self.received: Callable[[bytes], None] = partial(self._add, RECEIVED)
+        self.sent: Callable[[bytes], None] = partial(self._add, SENT)
+        self._folder, self._name, self._clock = folder, name, clock
+        self._now = clock.machine_ns
+        self._most_bytes, self._queue_bytes = most_bytes, queue_bytes
+        self._queue: deque[Raw] = deque()
+        self._put = self._taken = 0
+        """Bytes ever queued and taken: each has one writer, so no lock is needed."""
+        self._refused = self._unsaid = 0
+        self._failed = self._unsaid_failed = 0
+        self._pending: list[Raw] = []
+        self._pending_bytes = 0
+        self._file: int | None = None
+        self._path = folder
+        self._date = ""
+        self._offset = self._number = self._records = self._others_bytes = 0
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def dropped(self) -> int:
+        """Records the queue or the disk did not take."""
+        return self._refused + self._failed
+
+    # -- the event loop's side -------------------------------------------------------------------------------------------
+
+    def opened(self, peer: str) -> None:
+        self._add(OPENED, peer.encode())
+
+    def closed(self, reason: str) -> None:
+        self._add(CLOSED, reason.encode())
+
+    def _add(self, kind: int, data: bytes) -> None:
+        put = self._put + len(data) + RECORD_COST
+        if put - self._taken > self._queue_bytes:
+            self._refused += 1
+            self._unsaid += 1
+            return
+        now = self._now()
+        if self._unsaid:
+            missing = b"%d" % self._unsaid
+            self._queue.append((DROPPED, now, missing))
+            put += len(missing) + RECORD_COST
+            self._unsaid = 0
+        self._queue.append((kind, now, data))
+        self._put = put
+
+    def start(self) -> None:
+        """Begins writing, if it has not."""
+        if self._thread is None:
+            self._stop.clear()
+            self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
+            self._thread.start()
+
+    def close(self) -> None:
+        """Everything queued is written when this returns, unless the disk takes longer than a moment."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            self._stop.set()
+            thread.join(CLOSE_SECONDS)
+
+    # -- the thread's side -----------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        stopping = False
+        while not stopping:
+            stopping = self._stop.wait(WAKE_SECONDS)
+            self._drain(whole=stopping)
+        self._end_file()
+
+    def _drain(self, *, whole: bool) -> None:
+        """Writes the blocks that are full or old enough; the rest too when `whole`."""
+        queue, pending, size = self._queue, self._pending, self._pending_bytes
+        for _ in range(len(queue)):
+            record = queue.popleft()
+            pending.append(record)
+            size += len(record[2])
+            if size >= BLOCK_BYTES:
+                self._write(pending, size)
+                pending, size = [], 0
+        if pending and (whole or self._now() - pending[0][1] >= BLOCK_NS):
+            self._write(pending, size)
+            pending, size = [], 0
+        self._pending, self._pending_bytes = pending, size
+
+    def _write(self, records: list[Raw], size: int) -> None:
+        self._taken += size + RECORD_COST * len(records)
+        if self._unsaid_failed:
+            records.insert(0, (DROPPED, records[0][1], b"%d" % self._unsaid_failed))
+        first_ns, last_ns = self._market_at(records[0][1]), self._market_at(records[-1][1])
+        try:
+            self._rotate(first_ns)
+            content = block(self._number, records, first_ns, self._clock.speed)
+            self._put_on_disk(content)
+        except OSError as error:
+            self.problem = str(error)
+            self._failed += sum(kind != DROPPED for kind, _, _ in records)
+            self._unsaid_failed = sum(int(data) if kind == DROPPED else 1 for kind, _, data in records)
+            return
+        self.problem, self._unsaid_failed = None, 0
+        self._records += len(records)
+        self.entry = AuditEntry(self._path.name, self._offset, self._records, last_ns, self.dropped)
+        self._offset += len(content)
+        self._number += 1
+
+    def _market_at(self, machine_ns: int) -> int:
+        """Market time then: it runs along with the machine's."""
+        return self._clock.market_ns() - int((self._now() - machine_ns) * self._clock.speed)
+
+    def _put_on_disk(self, content: bytes) -> None:
+        """Raises OSError, with the file cut back to its last whole block, or ended where that fails too."""
+        if self._file is None:
+            raise OSError(f"{self._path.name} is not open")
+        try:
+            if os.write(self._file, content) != len(content):
+                raise OSError(f"{self._path.name}: the disk took only a part of a block")
+        except OSError:
+            try:
+                os.ftruncate(self._file, self._offset)
+                os.lseek(self._file, self._offset, os.SEEK_SET)
+            except OSError:
+                self._end_file()
+            raise
+
+    def _rotate(self, market_ns: int) -> None:
+        """The file that a block of this instant belongs to, open; the folder within its bound."""
+        date = f"{exchange_datetime(market_ns):%Y-%m-%d}"
+        if self._file is None or date != self._date or self._offset >= self._most_bytes // PARTS:
+            self._end_file()
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            part = 1 + max((_part(path) for path in self._folder.glob(f"{self._name}-{date}-*{SUFFIX}")), default=0)
+            self._path = self._folder / f"{self._name}-{date}-{part:04d}{SUFFIX}"
+            self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            self._date, self._offset, self._number, self._records = date, 0, 0, 0
+            try:
+                self._put_on_disk(MAGIC)
+            except OSError:
+                self._end_file()
+                self._path.unlink(missing_ok=True)
+                raise
+            self._offset = len(MAGIC)
+            self._others_bytes = sum(size for _, size, _ in self._others())
+        if self._others_bytes + self._offset > self._most_bytes:
+            self._forget_oldest()
+
+    def _others(self) -> list[tuple[int, int, Path]]:
+        """(changed, bytes, path) of this log's other files, oldest first."""
+        paths = [path for path in self._folder.glob(f"{self._name}-*{SUFFIX}") if path != self._path]
+        return sorted((stat.st_mtime_ns, stat.st_size, path) for path in paths for stat in (path.stat(),))
+
+    def _forget_oldest(self) -> None:
+        others = self._others()
+        left = sum(size for _, size, _ in others)
+        for _, size, path in others:
+            if left + self._offset <= self._most_bytes:
+                break
+            path.unlink(missing_ok=True)
+            left -= size
+        self._others_bytes = left
+
+    def _end_file(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+def _part(path: Path) -> int:
+    number = path.stem.rpartition("-")[2]
+    return int(number) if number.isdecimal() else 0
