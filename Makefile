@@ -14,7 +14,7 @@ start: $(VENV)/.installed ## The whole system in sandbox mode: environment, then
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/alphatrader start
 
 test: $(VENV)/.installed-dev ## All tests, under 10 minutes
-	$(BIN)/python -m pytest -m "not soak" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "not soak" -n 3 --dist loadfile
 
 soak: $(VENV)/.installed-dev ## The kill matrix and what else takes long, under 45 minutes
 	$(BIN)/python -m pytest -m soak -s -o addopts=
