@@ -46,3 +46,4 @@ def print_json(value: Any) -> None:
 
 def say(text: str) -> None:
     sys.stdout.write(text + "\n")
+    sys.stdout.flush()
