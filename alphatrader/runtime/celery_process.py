@@ -41,6 +41,7 @@ def _work(line: Line) -> None:
 
     app.worker_main(
         [
+            "--quiet",
             "worker",
             f"--queues={line.module}",
             f"--pool={pool}",

@@ -201,7 +201,7 @@ class TelegramBot(StreamModule):
 
     async def _tier(self, user_id: int) -> Tier:
         held = await self.store.get(k.TELEGRAM_TIER.at(id=user_id))
-        return held.tier if held is not None else "free"
+        return held.held_at(self.clock.machine_ns()) if held is not None else "free"
 
     # -- the operator's commands
 

@@ -149,7 +149,7 @@ class Courier:
             if not user.isdigit():
                 self._health.count("refused telegram user ids")
             elif held is not None:
-                users[user] = held.tier
+                users[user] = held.held_at(self._clock.machine_ns())
         return users
 
     def _was_told(self, delivery_id: str, recipient: str) -> bool:

@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 from msgspec.structs import replace
 
-from alphatrader.contract.messages.distribution import Delivery
+from alphatrader.contract.messages.distribution import Delivery, TelegramTier
 from alphatrader.contract.messages.positions import PositionEvent
 from alphatrader.contract.settings.people import Distribution, Vendors
 from alphatrader.core.distribution import ledger, standing, tiers, wording
@@ -186,6 +186,13 @@ def test_a_claim_is_waited_for_a_minute_then_its_worker_is_dead():
 
 def told(delivery: Delivery, users: dict, already: set = frozenset(), waiting: tuple = ()) -> list[str]:
     return telegram_recipients(delivery, VENDORS, users, lambda one, who: (one, who) in already, waiting)
+
+
+def test_a_tier_ends_on_its_second_whoever_has_recorded_it():
+    held = TelegramTier("premium", "telegram-1", 0, until_s=1_000)
+    assert held.held_at(1_000 * NS - 1) == "premium"
+    assert held.held_at(1_000 * NS) == "free"
+    assert TelegramTier("basic", None, 0).held_at(10**20) == "basic"
 
 
 def test_each_tier_tells_its_channel_and_its_users_free_only_the_channel():

@@ -71,6 +71,11 @@ class TelegramTier(Message, frozen=True):
     until_s: int | None = None
     """As the subscriber's: at that instant pages makes the tier free."""
 
+    def held_at(self, machine_ns: int) -> Tier:
+        """The tier as it counts at this instant: an end holds although pages has not recorded it yet."""
+        ended = self.until_s is not None and machine_ns >= self.until_s * 1_000_000_000
+        return "free" if ended else self.tier
+
 
 class Tweet(Message, frozen=True):
     id: str
