@@ -233,7 +233,7 @@ def test_held_contracts_come_first_when_lines_are_short(servers: Servers, tmp_pa
             con_id = s.running.market.option(610.0, "P").con_id
             await s.seen(lambda: s.get(k.QUOTES, con_id=con_id))
             assert s.subscribed()["lines"] == 5
-            assert await s.get(k.MARKET_LAST, symbol="SPY")
+            await s.seen(lambda: s.get(k.MARKET_LAST, symbol="SPY"))
 
     asyncio.run(story())
 
