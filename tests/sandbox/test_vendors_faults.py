@@ -222,7 +222,7 @@ def wait_for_line(vendors: Running) -> None:
     wait_until(lambda: (vendors.data_dir / "vendors.jsonl").exists() and bool(vendors.wire(vendor="discord")))
 
 
-def wait_until(holds, seconds: float = 5.0) -> None:
+def wait_until(holds, seconds: float = 20.0) -> None:
     limit = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < limit, "not in time"

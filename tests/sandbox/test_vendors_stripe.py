@@ -345,7 +345,7 @@ def test_subscriptions_outlive_a_restart(tmp_path):
         assert len(client.v1.prices.list().data) == 2
 
 
-def wait_until(holds, seconds: float = 5.0) -> None:
+def wait_until(holds, seconds: float = 20.0) -> None:
     limit = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < limit, "not in time"

@@ -128,7 +128,7 @@ def test_a_halt_cancels_the_working_entry_and_nothing_opens_after_it(servers: Se
             else:
                 on.leased = False
             # then the entry and its children end, confirmed by the broker
-            await until(lambda: on.state("i-1") == "CANCELLED", limit=5.0, what="entry cancelled")
+            await until(lambda: on.state("i-1") == "CANCELLED", limit=20.0, what="entry cancelled")
             await until(lambda: on.broker_orders() == {}, what="nothing works")
             # and an approval that comes now is refused
             on.approve("i-2")
@@ -159,7 +159,7 @@ def test_killed_between_intent_and_send_the_intent_expires(
         # when another starts on the same ledger
         async with on.execution():
             # then the broker is asked, the intent ends, and nothing was sent
-            await until(lambda: on.state("i-1") == "EXPIRED", limit=8.0, what="expired intent")
+            await until(lambda: on.state("i-1") == "EXPIRED", limit=20.0, what="expired intent")
             assert on.placed() == []
 
     play(servers, tmp_path, story)
@@ -207,7 +207,7 @@ def test_killed_between_the_legs_nothing_is_naked(servers: Servers, tmp_path: Pa
                     kill(first)
         async with on.execution():
             await until(
-                lambda: {on.state("i-1"), on.state("i-1/stop"), on.state("i-1/target")} == {"EXPIRED"}, limit=8.0, what="ended"
+                lambda: {on.state("i-1"), on.state("i-1/stop"), on.state("i-1/target")} == {"EXPIRED"}, limit=20.0, what="ended"
             )
             assert on.broker_orders() == {} and on.held() == 0
             assert len(on.placed()) == 1
@@ -375,7 +375,7 @@ def test_what_cannot_be_stopped_is_closed(servers: Servers, tmp_path: Path) -> N
             stop = on.broker_orders()["i-1/stop"]
             on.gateway.gateway.engine.end(stop, "Cancelled", "by the broker", on.gateway.clock())
             # then the position is closed instead, once
-            await until(lambda: on.held() == 0, limit=5.0, what="closed")
+            await until(lambda: on.held() == 0, limit=20.0, what="closed")
             await until(lambda: on.broker_orders() == {}, what="nothing works")
             await until(
                 lambda: sum(fill.quantity for fill in on.fills().values() if fill.side == "SELL") == 2, what="booked once"

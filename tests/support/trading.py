@@ -41,7 +41,7 @@ from tests.support.gateway import Clock as GatewayClock
 from tests.support.servers import Servers
 
 
-async def until(condition: Callable[[], Any], limit: float = 5.0, what: str = "") -> Any:
+async def until(condition: Callable[[], Any], limit: float = 20.0, what: str = "") -> Any:
     """The condition's value once it is true; AssertionError after `limit` seconds."""
     deadline = time.monotonic() + limit
     while not (value := condition()):

@@ -103,7 +103,7 @@ class Receiver:
     statuses: list[int] = field(default_factory=list)
     arrived: threading.Condition = field(default_factory=threading.Condition)
 
-    def wait_for(self, holds: Callable[[list[tuple[dict[str, str], bytes]]], bool], seconds: float = 5.0) -> None:
+    def wait_for(self, holds: Callable[[list[tuple[dict[str, str], bytes]]], bool], seconds: float = 20.0) -> None:
         with self.arrived:
             assert self.arrived.wait_for(lambda: holds(self.posts), seconds), f"only {[self.type_of(p) for p in self.posts]}"
 

@@ -30,7 +30,7 @@ from tests.support.vendors import CREDENTIALS, HandClock, Running, running_vendo
 from tests.web.desk_market import epoch
 
 
-def wait_for(what: str, holds: Callable[[], Any], seconds: float = 10.0) -> Any:
+def wait_for(what: str, holds: Callable[[], Any], seconds: float = 20.0) -> Any:
     until = time.monotonic() + seconds
     while True:
         found = holds()
@@ -128,7 +128,7 @@ class Pages:
     def record(self, user: int) -> Subscriber | None:
         return self.store.field(k.SUBSCRIBERS.at(), f"telegram-{user}")
 
-    def wait_tier(self, user: int, tier: str, seconds: float = 10.0) -> None:
+    def wait_tier(self, user: int, tier: str, seconds: float = 20.0) -> None:
         def there() -> bool:
             held = self.tier(user)
             return held is not None and held.tier == tier

@@ -39,7 +39,7 @@ class Page:
             self.times.append(time.monotonic())
             self._news.notify_all()
 
-    def wait(self, holds: Callable[[dict[str, Any]], Any], seconds: float = 5.0) -> None:
+    def wait(self, holds: Callable[[dict[str, Any]], Any], seconds: float = 20.0) -> None:
         with self._news:
             assert self._news.wait_for(lambda: holds(self.values), seconds), sorted(self.values)
 

@@ -40,7 +40,7 @@ def test_the_page_draws_the_day_and_halts_in_one_click(day: Desk, link: Callable
     def text(name: str) -> str:
         return str(browser.execute_script("return document.getElementById(arguments[0]).textContent", name))
 
-    def wait(name: str, wanted: str, seconds: float = 8.0) -> None:
+    def wait(name: str, wanted: str, seconds: float = 20.0) -> None:
         until = time.monotonic() + seconds
         while wanted not in text(name):
             assert time.monotonic() < until, f"{name}: {text(name)}"
