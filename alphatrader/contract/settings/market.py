@@ -69,7 +69,7 @@ class Discovery(Section, frozen=True):
 
 
 class Analytics(Section, frozen=True):
-    shards: Annotated[int, Meta(ge=1, le=16, description="Processes that share the symbols.")] = 1
+    shards: Annotated[int, Meta(ge=1, le=1, description="Processes that share the symbols; more than one is not there yet.")] = 1
     publish_seconds: Annotated[float, Meta(ge=0.02, le=1, description="Least time between two metrics events of a symbol.")] = 0.1
     vpin_buckets: Annotated[int, Meta(ge=5, le=500, description="Full buckets in a VPIN.")] = 50
     book_levels: Annotated[int, Meta(ge=1, le=10, description="Levels a side in the book imbalance.")] = 10
