@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import chain
 from typing import Any, Final, Generic, TypeVar, cast
 
 import msgspec
@@ -31,7 +32,7 @@ from alphatrader.contract.modules import Module
 from alphatrader.contract.settings import Settings
 from alphatrader.runtime.batch import Batch
 from alphatrader.runtime.clock import monotonic
-from alphatrader.runtime.hot_writer import HotWriter
+from alphatrader.runtime.hot_connection import HotConnection
 
 T = TypeVar("T")
 
@@ -153,6 +154,8 @@ class _Base:
 
 
 def _stream_payload(fields: Any) -> bytes | None:
+    if isinstance(fields, list) and len(fields) == 2 and fields[0] == _STREAM_FIELD:
+        return cast(bytes, fields[1])
     if isinstance(fields, Mapping):
         return fields.get(_STREAM_FIELD)
     return dict(zip(fields[::2], fields[1::2], strict=True)).get(_STREAM_FIELD)
@@ -288,7 +291,9 @@ class AsyncStore(_Base):
             for server, at in addresses.items()
         }
         self._addresses, self._password = addresses, password
-        self._writers: dict[Server, HotWriter] = {}
+        self._writers: dict[Server, HotConnection] = {}
+        self._readers: defaultdict[Server, list[HotConnection]] = defaultdict(list)
+        """Connections that nobody reads from now."""
 
     async def check_servers(self) -> None:
         for server, key in _STAMPS.items():
@@ -319,12 +324,22 @@ class AsyncStore(_Base):
         return [event for event in events if event is not None]
 
     async def read(self, cursor: Cursor, *, block_seconds: float | None = BLOCK_SECONDS, count: int = 500) -> list[Entry[Any]]:
-        client = self._clients[next(iter(cursor.keys.values())).key.server]
-        for name, position in cursor.positions.items():
-            if position == "$":
-                last = await client.execute_command("XREVRANGE", name, "+", "-", "COUNT", 1)
-                cursor.positions[name] = last[0][0].decode() if last else "0"
-        reply = await client.execute_command(*_read_command(cursor, block_seconds, count))
+        server = next(iter(cursor.keys.values())).key.server
+        idle = self._readers[server] = [reader for reader in self._readers[server] if reader.alive]
+        hot = idle.pop() if idle else await self._connect(server)
+        try:
+            for name, position in cursor.positions.items():
+                if position == "$":
+                    last = await hot.ask("XREVRANGE", name, "+", "-", "COUNT", 1)
+                    cursor.positions[name] = last[0][0].decode() if last else "0"
+            reply = await hot.ask(*_read_command(cursor, block_seconds, count), block_seconds=block_seconds or 0.0)
+        except (ConnectionError, TimeoutError) as error:
+            hot.close()
+            raise RedisConnectionError(str(error)) from error
+        except BaseException:
+            hot.close()  # a reply may still be on its way, which the next reader must not take for its own
+            raise
+        idle.append(hot)
         return self._entries(reply, cursor)
 
     async def saved_cursor(self, streams: Iterable[BoundKey[Any]]) -> Cursor:
@@ -355,18 +370,23 @@ class AsyncStore(_Base):
 
     async def post(self, batch: Batch) -> None:
         """Sends a batch without a MULTI and without waiting for its replies: market data and metrics, which are replaced within
-        a second. What came of an earlier post is raised by a later one: StoreLost, or RefusedWriteError."""
+        a second. What came of an earlier post is raised by a later one: StoreLost, or RefusedCommandError."""
         if batch.server is None:
             return
         try:
             if (writer := self._writers.get(batch.server)) is None:
-                at = self._addresses[batch.server]
-                writer = await HotWriter.connect(at.host, at.port, str(self.module), self._password, monotonic, _SOCKET_TIMEOUT)
-                self._writers[batch.server] = writer
+                writer = self._writers[batch.server] = await self._connect(batch.server)
             await writer.write(batch.commands)
         except (ConnectionError, TimeoutError) as error:
             if (dead := self._writers.pop(batch.server, None)) is not None:
                 dead.close()
+            raise RedisConnectionError(str(error)) from error
+
+    async def _connect(self, server: Server) -> HotConnection:
+        at = self._addresses[server]
+        try:
+            return await HotConnection.connect(at.host, at.port, str(self.module), self._password, monotonic, _SOCKET_TIMEOUT)
+        except (ConnectionError, TimeoutError) as error:
             raise RedisConnectionError(str(error)) from error
 
     async def close(self) -> None:
@@ -374,7 +394,10 @@ class AsyncStore(_Base):
             with contextlib.suppress(ConnectionError, TimeoutError):
                 await writer.settled()
             writer.close()
+        for reader in chain.from_iterable(self._readers.values()):
+            reader.close()
         self._writers.clear()
+        self._readers.clear()
         for client in self._clients.values():
             await client.aclose()
 

@@ -1,4 +1,4 @@
-"""The hot path's writer: what is posted is there, and nothing that went wrong is passed over."""
+"""The hot path's connections: what is posted is there, what is asked is answered, and nothing that went wrong is passed over."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from alphatrader.contract import keys as k
 from alphatrader.contract.key import Server
 from alphatrader.contract.messages.market import Last, Trade
 from alphatrader.contract.modules import Module
-from alphatrader.runtime import hot_writer
-from alphatrader.runtime.hot_writer import HotWriter, RefusedWriteError
-from alphatrader.runtime.store import AsyncStore, Store, StoreLost
+from alphatrader.runtime import hot_connection
+from alphatrader.runtime.hot_connection import HotConnection, RefusedCommandError
+from alphatrader.runtime.store import AsyncStore, Cursor, Store, StoreLost
 from tests.support.servers import Servers
 
 LAST = k.MARKET_LAST.at(symbol="SPY")
@@ -52,7 +52,7 @@ def test_what_is_posted_is_there_in_order_once_the_store_is_closed(servers: Serv
 
 
 def test_the_writer_waits_for_a_server_that_is_far_behind(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hot_writer, "MOST_UNANSWERED", 20)
+    monkeypatch.setattr(hot_connection, "MOST_UNANSWERED", 20)
 
     async def story() -> None:
         store = servers.async_store(Module.IBKR)
@@ -70,13 +70,13 @@ def test_a_write_the_server_refuses_is_raised_by_the_next(servers: Servers) -> N
         # given a user that may not write this key, past the store's own check
         at = servers.settings.servers.data
         password = servers.vault.redis_password(Module.SIGNALS)
-        writer = await HotWriter.connect(at.host, at.port, str(Module.SIGNALS), password, time.monotonic, 5.0)
+        writer = await HotConnection.connect(at.host, at.port, str(Module.SIGNALS), password, time.monotonic, 5.0)
         await writer.write([("SET", LAST.name, b"{}")])
-        with pytest.raises(RefusedWriteError, match="NOPERM"):
+        with pytest.raises(RefusedCommandError, match="NOPERM"):
             await writer.settled()
         writer.close()
-        with pytest.raises(RefusedWriteError, match="WRONGPASS"):
-            await HotWriter.connect(at.host, at.port, str(Module.SIGNALS), "wrong", time.monotonic, 5.0)
+        with pytest.raises(RefusedCommandError, match="WRONGPASS"):
+            await HotConnection.connect(at.host, at.port, str(Module.SIGNALS), "wrong", time.monotonic, 5.0)
 
     asyncio.run(story())
 
@@ -109,8 +109,55 @@ def test_a_server_that_does_not_answer_is_a_time_out() -> None:
         with socket.create_server(("127.0.0.1", 0)) as silent:
             port = silent.getsockname()[1]
             with pytest.raises(TimeoutError, match=r"no answer in 0\.2 s, 2 owed"):
-                await HotWriter.connect("127.0.0.1", port, "ibkr", "secret", time.monotonic, 0.2)
+                await HotConnection.connect("127.0.0.1", port, "ibkr", "secret", time.monotonic, 0.2)
         with pytest.raises(ConnectionError):  # nobody listens there any more
-            await HotWriter.connect("127.0.0.1", port, "ibkr", "secret", time.monotonic, 0.2)
+            await HotConnection.connect("127.0.0.1", port, "ibkr", "secret", time.monotonic, 0.2)
 
     asyncio.run(story())
+
+
+def test_readers_that_wait_at_once_do_not_wait_for_one_another(servers: Servers) -> None:
+    async def story() -> None:
+        store, writer = servers.async_store(Module.SIGNALS), servers.async_store(Module.IBKR)
+        # given a reader that waits for a stream on which nothing comes
+        quiet = asyncio.create_task(store.read(Cursor.at_start([k.EVENTS_MARKET.at(symbol="QQQ")]), block_seconds=3.0))
+        await asyncio.sleep(0)
+        # when another asks for one on which something stands, then it has it while the first still waits
+        await post(writer, 1)
+        entries = await store.read(Cursor.at_start([EVENTS]), block_seconds=3.0)
+        assert [entry.event.seq for entry in entries] == [1] and not quiet.done()
+        # and a reader that was cancelled leaves nothing that the next would take for its own
+        quiet.cancel()
+        await asyncio.wait({quiet})
+        again = await store.read(Cursor.at_start([EVENTS]), block_seconds=3.0)
+        assert [entry.event.seq for entry in again] == [1]
+        await writer.close()
+        await store.close()
+
+    asyncio.run(story())
+
+
+def test_a_read_the_server_refuses_or_drops_is_told_apart(servers: Servers) -> None:
+    async def story() -> None:
+        store = servers.async_store(Module.TELEGRAM)
+        with pytest.raises(RefusedCommandError, match="NOPERM"):  # not one of its streams
+            await store.read(Cursor.at_start([EVENTS]))
+        reader = servers.async_store(Module.SIGNALS)
+        waiting = asyncio.create_task(reader.read(Cursor.at_start([EVENTS]), block_seconds=3.0))
+        await until_blocked(servers)
+        servers.store(Module.REDIS).raw(Server.DATA, "CLIENT", "KILL", "USER", str(Module.SIGNALS))
+        with pytest.raises(StoreLost):
+            await waiting
+        # then the next read finds a store that works
+        assert await reader.read(Cursor.at_start([EVENTS]), block_seconds=None) == []
+        await store.close()
+        await reader.close()
+
+    asyncio.run(story())
+
+
+async def until_blocked(servers: Servers) -> None:
+    """A client waits at the data server."""
+    door = servers.store(Module.REDIS)
+    while int(door.raw(Server.DATA, "INFO", "clients")["blocked_clients"]) == 0:
+        await asyncio.sleep(0.01)

@@ -1,13 +1,16 @@
-"""The thin writer of the hot path: one socket, one write a turn, replies read as they come and not waited for.
+"""The thin connection of the hot path: one socket, one write a turn, replies read as they come.
 
-For market data and metrics, which are replaced within a second and need no MULTI: `AsyncStore.post` sends them through this.
-An error reply is not passed over: the next `write` raises it. A lost or silent server is a ConnectionError or a TimeoutError
-there. What was sent and not answered by then is lost, as with any write whose reply did not come.
+`AsyncStore.post` writes market data and metrics through one, which are replaced within a second and need no MULTI: replies are
+not waited for. `AsyncStore.read` asks streams through another: a blocking read must not stand before a write.
+An error reply to a write is not passed over: the next `write` raises it; one to `ask` is raised there. A lost or silent server
+is a ConnectionError or a TimeoutError. What was sent and not answered by then is lost, as with any write whose reply did not
+come.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final, cast
 
@@ -18,11 +21,11 @@ MOST_UNANSWERED: Final = 50_000
 HALF: Final = 0.5
 
 
-class RefusedWriteError(RuntimeError):
+class RefusedCommandError(RuntimeError):
     """The server refused a command: no permission, no memory, a wrong type."""
 
 
-class HotWriter(asyncio.Protocol):
+class HotConnection(asyncio.Protocol):
     """Made by `connect`. All methods belong to the event loop it was made in."""
 
     def __init__(self, monotonic: Callable[[], float], timeout_seconds: float) -> None:
@@ -31,8 +34,10 @@ class HotWriter(asyncio.Protocol):
         self._reader = hiredis.Reader()
         self._transport: asyncio.Transport | None = None
         self._lost: ConnectionError | None = None
-        self._refused: RefusedWriteError | None = None
+        self._refused: RefusedCommandError | None = None
         self._sent = self._answered = 0
+        self._asked: deque[tuple[int, asyncio.Future[Any]]] = deque()
+        """Who waits for which reply, by its number."""
         self._heard = 0.0
         """When the server last answered, or was asked for something while nothing was owed."""
         self._paused = False
@@ -42,21 +47,26 @@ class HotWriter(asyncio.Protocol):
     @classmethod
     async def connect(
         cls, host: str, port: int, user: str, password: str, monotonic: Callable[[], float], timeout_seconds: float
-    ) -> HotWriter:
-        """A writer that the server has let in. Raises ConnectionError, TimeoutError or RefusedWriteError."""
+    ) -> HotConnection:
+        """A connection that the server has let in. Raises ConnectionError, TimeoutError or RefusedCommandError."""
         loop = asyncio.get_running_loop()
-        writer = cls(monotonic, timeout_seconds)
+        connection = cls(monotonic, timeout_seconds)
         try:
-            await asyncio.wait_for(loop.create_connection(lambda: writer, host, port), timeout_seconds)
+            await asyncio.wait_for(loop.create_connection(lambda: connection, host, port), timeout_seconds)
         except (OSError, TimeoutError) as error:
             raise ConnectionError(f"{host}:{port}: {error or 'no answer'}") from error
         try:
-            await writer.write([("AUTH", user, password), ("CLIENT", "SETNAME", f"{user}-hot")])
-            await writer.settled()
+            await connection.write([("AUTH", user, password), ("CLIENT", "SETNAME", f"{user}-hot")])
+            await connection.settled()
         except BaseException:
-            writer.close()
+            connection.close()
             raise
-        return writer
+        return connection
+
+    @property
+    def alive(self) -> bool:
+        """Whether nothing is known against it: a server that went away without a word is noticed at the next use."""
+        return self._lost is None
 
     @property
     def unanswered(self) -> int:
@@ -67,12 +77,24 @@ class HotWriter(asyncio.Protocol):
         self._check()
         if not commands or self._transport is None:
             return
-        if self._sent == self._answered:
-            self._heard = self._monotonic()
-        self._sent += len(commands)
-        self._transport.write(b"".join(map(hiredis.pack_command, commands)))
+        self._send(self._transport, commands)
         if self._paused or self.unanswered > MOST_UNANSWERED:
             await self._until(lambda: not self._paused and self.unanswered <= MOST_UNANSWERED * HALF)
+
+    async def ask(self, *command: Any, block_seconds: float = 0.0) -> Any:
+        """The reply to one command, which may itself wait `block_seconds` at the server. Raises RefusedCommandError."""
+        self._check()
+        loop = asyncio.get_running_loop()
+        if self._transport is None:
+            raise ConnectionError("not connected")
+        answer: asyncio.Future[Any] = loop.create_future()
+        self._send(self._transport, (command,))
+        self._asked.append((self._sent, answer))
+        limit = loop.call_later(block_seconds + self._timeout, self._give_up, answer, block_seconds + self._timeout)
+        try:
+            return await answer
+        finally:
+            limit.cancel()
 
     async def settled(self) -> None:
         """Returns when everything sent was answered."""
@@ -81,6 +103,17 @@ class HotWriter(asyncio.Protocol):
     def close(self) -> None:
         if self._transport is not None:
             self._transport.close()
+
+    def _send(self, transport: asyncio.Transport, commands: Sequence[tuple[Any, ...]]) -> None:
+        if self._sent == self._answered:
+            self._heard = self._monotonic()
+        self._sent += len(commands)
+        transport.write(b"".join(map(hiredis.pack_command, commands)))
+
+    @staticmethod
+    def _give_up(answer: asyncio.Future[Any], seconds: float) -> None:
+        if not answer.done():
+            answer.set_exception(TimeoutError(f"no answer in {seconds:g} s"))
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         while not condition():
@@ -98,7 +131,7 @@ class HotWriter(asyncio.Protocol):
             raise refused
         if self._lost is not None:
             raise self._lost
-        if self._sent != self._answered and self._monotonic() - self._heard > self._timeout:
+        if self._sent != self._answered and not self._asked and self._monotonic() - self._heard > self._timeout:
             raise TimeoutError(f"no answer in {self._timeout:g} s, {self.unanswered} owed")
 
     # -- asyncio
@@ -109,9 +142,12 @@ class HotWriter(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)
         self._heard = self._monotonic()
+        asked = self._asked
         while (reply := self._reader.gets()) is not False:
             self._answered += 1
-            if isinstance(reply, hiredis.ReplyError):
+            if asked and asked[0][0] == self._answered:
+                _give(asked.popleft()[1], reply)
+            elif isinstance(reply, hiredis.ReplyError):
                 self._take_error(str(reply))
         self._room.set()
 
@@ -119,7 +155,7 @@ class HotWriter(asyncio.Protocol):
         if text.startswith("LOADING"):
             self._lost = self._lost or ConnectionError(text)  # a server that has just started: it will be there
         else:
-            self._refused = self._refused or RefusedWriteError(text)
+            self._refused = self._refused or RefusedCommandError(text)
 
     def pause_writing(self) -> None:
         self._paused = True
@@ -132,4 +168,23 @@ class HotWriter(asyncio.Protocol):
         self._lost = self._lost or ConnectionError(f"connection closed with {self.unanswered} commands unanswered")
         if exc is not None:
             self._lost.__cause__ = exc
+        while self._asked:
+            _fail(self._asked.popleft()[1], self._lost)
         self._room.set()
+
+
+def _give(answer: asyncio.Future[Any], reply: Any) -> None:
+    """To whom still waits for it."""
+    if answer.done():
+        return
+    if not isinstance(reply, hiredis.ReplyError):
+        answer.set_result(reply)
+    elif str(reply).startswith("LOADING"):
+        answer.set_exception(ConnectionError(str(reply)))
+    else:
+        answer.set_exception(RefusedCommandError(str(reply)))
+
+
+def _fail(answer: asyncio.Future[Any], error: Exception) -> None:
+    if not answer.done():
+        answer.set_exception(error)
