@@ -15,6 +15,7 @@ import QuantLib
 from interleaved import Times, in_turn, title, verdict
 
 from alphatrader.core.options import greeks as bs
+from alphatrader.core.options.implied_vol import implied_vol
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
@@ -39,7 +40,14 @@ def quantlib(strike: float, years: float, vol: float, call: bool) -> tuple[float
     payoff = QuantLib.PlainVanillaPayoff(QuantLib.Option.Call if call else QuantLib.Option.Put, strike)
     forward = SPOT * np.exp((RATE - DIVIDEND) * years)
     one = QuantLib.BlackCalculator(payoff, forward, vol * np.sqrt(years), np.exp(-RATE * years))
-    return one.value(), one.delta(SPOT), one.gamma(SPOT), one.theta(SPOT, years) / 365.0, one.vega(years) / 100.0
+    return (
+        one.value(),
+        one.delta(SPOT),
+        one.gamma(SPOT),
+        one.theta(SPOT, years) / 365.0,
+        one.vega(years) / 100.0,
+        one.rho(years) / 100.0,
+    )
 
 
 def per_second(times: Times, counts: dict[str, int], product: str) -> None:
@@ -68,7 +76,7 @@ def compare_greeks() -> None:
         },
         ROUNDS,
     )
-    print("   -- price, delta, gamma, theta, vega")
+    print("   -- price, delta, gamma, theta, vega, rho")
     per_second(times, {"product (arrays)": MANY, "QuantLib (loop)": FEW}, "product (arrays)")
     grid = [
         (SPOT * m, t, v, c)
@@ -95,9 +103,9 @@ def compare_implied() -> None:
             found.append(lets_be_rational(p * np.exp(RATE * t), forward, k, t, 1 if c else -1))
         return found
 
-    ours = bs.implied_vol(price, SPOT, strike, years, call, RATE, DIVIDEND)
+    ours = implied_vol(price, SPOT, strike, years, call, RATE, DIVIDEND)
     contestants = {
-        "product (arrays)": lambda: bs.implied_vol(price, SPOT, strike, years, call, RATE, DIVIDEND),
+        "product (arrays)": lambda: implied_vol(price, SPOT, strike, years, call, RATE, DIVIDEND),
         "py_vollib": with_vollib,
         "py_lets_be_rational": with_rational,
     }

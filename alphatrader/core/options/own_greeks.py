@@ -12,6 +12,7 @@ import numpy as np
 
 from alphatrader.core.options import greeks as bs
 from alphatrader.core.options.columns import Columns, Floats
+from alphatrader.core.options.implied_vol import implied_vol
 
 LAST_DAY_YEARS: Final = 1.0 / 365.0
 _DIGITS: Final = 8
@@ -28,7 +29,7 @@ class OwnGreeks(NamedTuple):
 
 
 def own_greeks(columns: Columns, spot: float, rate: float) -> OwnGreeks:
-    solved = bs.implied_vol(
+    solved = implied_vol(
         np.where(np.isnan(columns.bid), np.nan, columns.mid), spot, columns.strike, columns.years, columns.call, rate
     )
     spare = np.where(columns.years >= LAST_DAY_YEARS, columns.implied_vol, np.nan)

@@ -15,7 +15,8 @@ import numpy as np
 from alphatrader.contract.messages.market import OptionRef
 from alphatrader.contract.messages.options import Chain, OptionRow
 from alphatrader.contract.settings.trading import Signals
-from alphatrader.core.options.greeks import Floats, delta, implied_vol, years_to_expiry
+from alphatrader.core.options.greeks import Floats, delta, years_to_expiry
+from alphatrader.core.options.implied_vol import implied_vol
 
 INCUMBENT_DELTA = 0.05
 """A candidate that is already quoted is kept until another stands this much nearer the target: subscriptions cost."""
