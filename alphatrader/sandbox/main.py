@@ -16,10 +16,17 @@ from typing import Any, cast
 from flask import Blueprint, Flask, jsonify, request
 
 from alphatrader.contract.modules import Module
+from alphatrader.contract.settings.system import Sandbox
+from alphatrader.runtime.audit_file import SUFFIX
 from alphatrader.runtime.context import Context, process_context
 from alphatrader.runtime.secrets import Secrets
+from alphatrader.runtime.settings import ROOT
 from alphatrader.sandbox.gateway.gateway import Gateway
 from alphatrader.sandbox.gateway.limits import Limits
+from alphatrader.sandbox.gateway.replay import lobster
+from alphatrader.sandbox.gateway.replay.audit import Recording, log_files
+from alphatrader.sandbox.gateway.replay.pace import Pace
+from alphatrader.sandbox.gateway.replay.replayed import ReplayedMarket
 from alphatrader.sandbox.market import SimulatedMarket, TruthLog
 from alphatrader.sandbox.market.types import Market
 from alphatrader.sandbox.shared import SharedMarket
@@ -74,6 +81,21 @@ def _fault_door(gateway: Gateway, loop: asyncio.AbstractEventLoop) -> Blueprint:
     return door
 
 
+def _replay(sandbox: Sandbox, market: Market, start_ns: int) -> tuple[Recording | None, Market, Pace | None]:
+    """What `sandbox.replay` names: an audit log beside the market, or a LOBSTER file as one symbol of it."""
+    if not sandbox.replay:
+        return None, market, None
+    path = ROOT / sandbox.replay
+    if path.is_dir() or path.suffix == SUFFIX:
+        recording = Recording(log_files(path), start_ns=start_ns, speed=sandbox.replay_speed)
+        return recording, market, recording.pace
+    found = market.contracts(symbol=sandbox.replay_symbol, sec_type="STK")
+    if not found:
+        raise ValueError(f"sandbox.replay_symbol: the market has no stock {sandbox.replay_symbol!r}")
+    replayed = ReplayedMarket(market, found[0].con_id, lobster.read(path), start_ns=start_ns, speed=sandbox.replay_speed)
+    return None, replayed, replayed.pace
+
+
 async def _live(context: Context) -> None:
     sandbox = context.settings.sandbox
     clock = context.clock
@@ -87,7 +109,8 @@ async def _live(context: Context) -> None:
         sessions=[(session.day, session.open_ns, session.close_ns) for session in context.calendar.sessions],
         truth=TruthLog(context.data_dir / "truth.jsonl"),
     )
-    shared = SharedMarket(market)
+    recording, shown, pace = _replay(sandbox, market, clock.market_ns())
+    shared = SharedMarket(shown)
     gateway = Gateway(
         cast(Market, shared),
         host="127.0.0.1",
@@ -102,7 +125,12 @@ async def _live(context: Context) -> None:
             depth=sandbox.depth_subscriptions,
             tick_by_tick=sandbox.tick_subscriptions,
         ),
+        depth_mode=sandbox.depth_style,
+        depth_modes=sandbox.depth_style_by_symbol,
         log_all_frames=sandbox.wire_log == "all",
+        scenario=ROOT / sandbox.scenario if sandbox.scenario else None,
+        recording=recording,
+        pace=pace,
     )
     world = VendorWorld(
         market=cast(Market, shared),

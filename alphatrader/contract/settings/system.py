@@ -9,6 +9,7 @@ from msgspec import Meta
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+DepthStyle = Literal["shift", "restate"]
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -47,6 +48,23 @@ class Sandbox(Section, frozen=True):
     wire_log: Annotated[Literal["orders", "all"], Meta(description="What wire.jsonl records: order traffic, or every frame.")] = (
         "orders"
     )
+    depth_style: Annotated[
+        DepthStyle,
+        Meta(description="Depth rows are pushed down and pulled up, or restated in place."),
+    ] = "shift"
+    depth_style_by_symbol: Annotated[dict[str, DepthStyle], Meta(description="Exceptions to `sandbox.depth_style`.")] = {}
+    scenario: Annotated[
+        str,
+        Meta(description="File of faults at given market instants (docs/scenarios.md); empty: none."),
+    ] = ""
+    replay: Annotated[
+        str,
+        Meta(description="Recording to play (docs/replay.md): LOBSTER message file, or audit log; empty: none."),
+    ] = ""
+    replay_symbol: Annotated[str, Meta(description="Stock that a LOBSTER recording is played as.")] = "AAPL"
+    replay_speed: Annotated[
+        float, Meta(ge=0, description="A recording's own pace times this in market time; 0: step by step, as it is asked.")
+    ] = 1.0
 
 
 class Broker(Section, frozen=True):

@@ -6,7 +6,7 @@ prints, depth and bars are sent as they happen. Each turn reads one Step of the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from alphatrader.sandbox.gateway.depth import DepthLine, Mode
 from alphatrader.sandbox.gateway.limits import Limits
 from alphatrader.sandbox.gateway.lines import Line
 from alphatrader.sandbox.gateway.quotes import Quotes
+from alphatrader.sandbox.gateway.replay.audit import BARS, DEPTH, LINE, TICKS, Recording
 from alphatrader.sandbox.gateway.session import Session
 from alphatrader.sandbox.gateway.wire import Fields
 from alphatrader.sandbox.market.types import Auction, Market, Print, Quote, Step
@@ -48,19 +49,22 @@ class MarketData:
         limits: Limits,
         machine_ns: Callable[[], int],
         depth_mode: Mode,
+        depth_modes: Mapping[str, Mode],
     ) -> None:
         self._market = market
         self._quotes = quotes
         self._contracts = contracts
         self._limits = limits
         self._machine_ns = machine_ns
-        self._depth_mode = depth_mode
+        self._depth_mode, self._depth_modes = depth_mode, depth_modes
         self._lines: dict[tuple[int, int], Line] = {}
         self._depth: dict[tuple[int, int], DepthLine] = {}
         self._ticks: dict[tuple[int, int], TickLine] = {}
         self._bars: dict[tuple[int, int], BarLine] = {}
         self._last_auction: dict[int, Auction] = {}
         self._silent = False
+        self._muted: set[int] = set()  # con_ids of which nothing is told, injected
+        self._recording: Recording | None = None
 
     def handlers(self) -> dict[str, Callable[[Session, dict[str, Any]], None]]:
         return {
@@ -85,14 +89,49 @@ class MarketData:
         for table in (self._lines, self._depth, self._ticks, self._bars):
             table.clear()
 
-    def silence(self, silent: bool) -> None:
-        """Injected: data stop while the socket lives. Afterwards every line shows what is now."""
-        self._silent = silent
+    def silence(self, silent: bool, con_ids: Collection[int] | None = None) -> None:
+        """Injected: data stop, all or some instruments', while the socket lives. Afterwards every line shows what is now."""
+        if con_ids is not None:
+            self._muted = self._muted | set(con_ids) if silent else self._muted - set(con_ids)
+        else:
+            self._silent = silent
+            self._muted = self._muted if silent else set()
         if silent:
             return
         for line in self._lines.values():
             line.pending = True
         self._push_depth({line.con_id for line in self._depth.values()})
+
+    def _hushed(self, con_id: int) -> bool:
+        return self._silent or con_id in self._muted
+
+    # --- a recording played again
+
+    def play(self, recording: Recording) -> None:
+        """From now on the recording's lines are told as it tells them, and nothing of the market's own."""
+        self._recording = recording
+
+    def _replayed(self, kind: str, con_id: int) -> bool:
+        return self._recording is not None and (kind, con_id) in self._recording.keys
+
+    def _tell_standing(self, kind: str, line: Line | DepthLine) -> None:
+        if self._recording is not None:
+            for told in self._recording.standing((kind, line.con_id)):
+                line.session.send(told.to(line.req_id))
+
+    def turn_recording(self, now_ns: int) -> None:
+        if self._recording is None:
+            return
+        tables: dict[str, dict[tuple[int, int], Any]] = {
+            LINE: self._lines, DEPTH: self._depth, TICKS: self._ticks, BARS: self._bars
+        }  # fmt: skip
+        for told in self._recording.due(now_ns):
+            kind, con_id = told.key
+            if self._hushed(con_id):
+                continue
+            for line in tables[kind].values():
+                if line.con_id == con_id and (kind != TICKS or told.fields[2] == str(line.kind)):
+                    line.session.send(told.to(line.req_id))
 
     def counts(self) -> dict[str, int]:
         return {
@@ -122,11 +161,14 @@ class MarketData:
             raise Refusal(101, "Max number of tickers has been reached")
         generic = frozenset(part.split(":")[0] for part in values["genericTickList"].split(",") if part)
         line = Line(session, values["reqId"], contract, generic)
-        session.send(layouts.tick_req_params(line.req_id, contract.min_tick, BBO_EXCHANGE))
-        session.send(layouts.market_data_type(line.req_id, 1))
         quote = self._quotes.get(contract.con_id)
-        if quote is not None and not self._silent:
-            line.show(quote)
+        if self._replayed(LINE, contract.con_id):
+            self._tell_standing(LINE, line)
+        else:
+            session.send(layouts.tick_req_params(line.req_id, contract.min_tick, BBO_EXCHANGE))
+            session.send(layouts.market_data_type(line.req_id, 1))
+            if quote is not None and not self._hushed(contract.con_id):
+                line.show(quote)
             self._underlying_extras(line)
             if contract.con_id in self._last_auction:
                 line.auction(self._last_auction[contract.con_id])
@@ -178,13 +220,16 @@ class MarketData:
             smart=smart,
             level_two=smart or contract.sec_type == "STK",
             venue=values["exchange"] if direct else "",
+            mode=self._depth_modes.get(contract.symbol, self._depth_mode),
         )
         self._depth[key] = line
         if smart:
             venues = sorted({row.venue for row in book.bids + book.asks})
             session.error(line.req_id, 2152, f"Exchanges - Depth: {'; '.join(venues)}; Top: ; ")
-        if not self._silent:
-            line.update(book, self._depth_mode)
+        if self._replayed(DEPTH, line.con_id):
+            self._tell_standing(DEPTH, line)
+        elif not self._hushed(line.con_id):
+            line.update(book)
 
     def _cancel_depth(self, session: Session, values: dict[str, Any]) -> None:
         key = (id(session), values["reqId"])
@@ -231,7 +276,7 @@ class MarketData:
         if self._bars and step.bars:
             for con_id, bar in step.bars:
                 for line in self._bars.values():
-                    if line.con_id == con_id:
+                    if line.con_id == con_id and con_id not in self._muted and not self._replayed(BARS, con_id):
                         line.session.send(layouts.realtime_bar(line.req_id, bar))
 
     def _push_lines(self, step: Step) -> None:
@@ -245,6 +290,8 @@ class MarketData:
         for line in self._lines.values():
             contract = line.contract
             con_id = contract.con_id
+            if con_id in self._muted or self._replayed(LINE, con_id):
+                continue
             if con_id in changed or (contract.sec_type == "OPT" and contract.symbol in repriced):
                 line.pending = True
             if con_id in prints and line.generic:
@@ -262,10 +309,10 @@ class MarketData:
 
     def _push_depth(self, changed: set[int]) -> None:
         for line in self._depth.values():
-            if line.con_id in changed:
+            if line.con_id in changed and line.con_id not in self._muted and not self._replayed(DEPTH, line.con_id):
                 book = self._market.book(line.con_id)
                 if book is not None:
-                    line.update(book, self._depth_mode)
+                    line.update(book)
 
     def reset_depth(self) -> None:
         """317 to every depth subscriber, then the book anew."""
@@ -278,11 +325,13 @@ class MarketData:
             line.reset()
             book = self._market.book(line.con_id)
             if book is not None:
-                line.update(book, self._depth_mode)
+                line.update(book)
 
     def _push_ticks(self, step: Step) -> None:
         changed = set(step.quotes)
         for line in self._ticks.values():
+            if line.con_id in self._muted or self._replayed(TICKS, line.con_id):
+                continue
             if line.kind <= 2:
                 for print_ in step.prints:
                     if print_.con_id == line.con_id and (line.kind == 2 or not print_.unreported):

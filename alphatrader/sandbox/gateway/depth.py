@@ -77,15 +77,16 @@ class DepthLine:
     smart: bool
     level_two: bool  # message 13 with the maker or venue, else 12
     venue: str  # "" for all venues
+    mode: Mode = "shift"
     sides: dict[int, tuple[Row, ...]] = field(default_factory=lambda: {ASK: (), BID: ()})
 
-    def update(self, book: Book, mode: Mode) -> None:
+    def update(self, book: Book) -> None:
         for side, rows in ((BID, book.bids), (ASK, book.asks)):
             new = tuple(self._shown(rows))
             old = self.sides[side]
             if new == old:
                 continue
-            for operation, position, row in (shift if mode == "shift" else restate)(old, new):
+            for operation, position, row in (shift if self.mode == "shift" else restate)(old, new):
                 self._send(operation, position, side, row)
             self.sides[side] = new
 

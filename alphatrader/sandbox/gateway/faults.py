@@ -22,6 +22,7 @@
 | depth_reset | | 317 and the book anew |
 | garbage | client_id, what: text, length or cut | bytes that are no frame |
 | next_valid_id | order_id | nextValidId goes back |
+| replay | events | the next events of a recording that runs step by step (not a fault; nothing else moves it) |
 """
 
 from __future__ import annotations
@@ -72,6 +73,7 @@ class Faults:
             "depth_reset": lambda: gateway.data.reset_depth(),
             "garbage": self._garbage,
             "next_valid_id": self._next_valid_id,
+            "replay": self._replay,
         }
 
     def inject(self, kind: str, **args: Any) -> None:
@@ -143,6 +145,12 @@ class Faults:
         }
         for session in self._ready(client_id):
             session.send_bytes(pieces[what])
+
+    def _replay(self, events: int = 1) -> None:
+        if self._gateway.pace is None:
+            raise ValueError("replay: this gateway plays no recording")
+        self._gateway.pace.ask(events)
+        self._gateway.turn()
 
     def _next_valid_id(self, order_id: int = 1) -> None:
         for session in self._ready():

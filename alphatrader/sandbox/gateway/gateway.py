@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -28,11 +28,13 @@ from alphatrader.sandbox.gateway.limits import HistoryMeter, Limits
 from alphatrader.sandbox.gateway.matching import Engine, commission
 from alphatrader.sandbox.gateway.orders import Orders
 from alphatrader.sandbox.gateway.quotes import Quotes
+from alphatrader.sandbox.gateway.replay.audit import Recording
+from alphatrader.sandbox.gateway.replay.pace import Pace
 from alphatrader.sandbox.gateway.reports import Reporter
 from alphatrader.sandbox.gateway.requests import Request
 from alphatrader.sandbox.gateway.session import MIN_VERSION, Session
 from alphatrader.sandbox.gateway.wirelog import WireLog
-from alphatrader.sandbox.market.types import Contract, Market
+from alphatrader.sandbox.market.types import Contract, Market, Step
 
 log = logging.getLogger(__name__)
 
@@ -62,10 +64,14 @@ class Gateway:
         limits: Limits | None = None,
         max_server_version: int = MAX_SERVER_VERSION,
         depth_mode: Mode = "shift",
+        depth_modes: Mapping[str, Mode] | None = None,
         master_client_id: int | None = None,
         log_all_frames: bool = False,
         scenario: Path | None = None,
+        recording: Recording | None = None,
+        pace: Pace | None = None,
     ) -> None:
+        """`recording` is an audit log to play again; `pace` that of a market which is itself a recording."""
         if not MIN_VERSION <= max_server_version <= MAX_SERVER_VERSION:
             raise ValueError(f"max_server_version {max_server_version} is outside {MIN_VERSION}..{MAX_SERVER_VERSION}")
         self.market = market
@@ -85,7 +91,10 @@ class Gateway:
         self.engine = Engine(self.ledger, self.quotes, self.reporter)
         self.contracts = Contracts(market, self.ledger.contracts, now_ns)
         self.orders = Orders(self.ledger, self.contracts, self.account, self.engine, self.reporter, now_ns)
-        self.data = MarketData(market, self.quotes, self.contracts, self.limits, machine_ns, depth_mode)
+        self.data = MarketData(market, self.quotes, self.contracts, self.limits, machine_ns, depth_mode, depth_modes or {})
+        if recording is not None:
+            self.data.play(recording)
+        self.pace = pace if recording is None else recording.pace
         self.history = History(market, self.contracts, HistoryMeter(self.limits, machine_ns), now_ns)
         self.account_feed = AccountFeed(self.ledger, self.account, now_ns, machine_ns)
         self.faults = Faults(self)
@@ -160,14 +169,24 @@ class Gateway:
     def turn(self) -> None:
         """One turn at the present market time."""
         now = self.now_ns()
-        step = self.market.step(now)
-        self.quotes.refresh()
+        step = self._step(now)
         self._roll_day(now)
         self.faults.turn(now)
         self._expire_options(now)
         self.engine.turn(now)
         self.data.turn(step)
+        self.data.turn_recording(now)
         self.settle()
+
+    def _step(self, now: int) -> Step:
+        """The market's last step to `now`. A recording stops short at each of its events, so that none is conflated."""
+        step = self.market.step(now)
+        self.quotes.refresh()
+        while step.ts_ns < now:
+            self.data.turn(step)
+            step = self.market.step(now)
+            self.quotes.refresh()
+        return step
 
     def settle(self) -> None:
         """Tell account subscribers what changed, make the ledger durable, then let the frames out."""

@@ -33,6 +33,10 @@ class Line:
     pending: bool = False
 
     @property
+    def con_id(self) -> int:
+        return self.contract.con_id
+
+    @property
     def interval_ns(self) -> int:
         return OPTION_SAMPLE_NS if self.contract.sec_type == "OPT" else SAMPLE_NS
 

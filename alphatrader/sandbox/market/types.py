@@ -146,7 +146,9 @@ class Market(Protocol):
     """The simulated market. Everything is a function of the seed and of market time."""
 
     def step(self, now_ns: int) -> Step:
-        """Advance to `now_ns` (never back). Cheap for a short time; when far behind it conflates quotes, never prints."""
+        """Advance to `now_ns` (never back). Cheap for a short time; when far behind it conflates quotes, never prints.
+
+        A step whose `ts_ns` is before `now_ns` stopped short, and there is more: a recording does so at each of its events."""
 
     def contract(self, con_id: int) -> Contract | None: ...
 
