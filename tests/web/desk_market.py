@@ -11,8 +11,9 @@ from typing import Any
 
 from alphatrader.contract import keys as k
 from alphatrader.contract.messages import market as m
-from alphatrader.contract.messages.metrics import Metric
+from alphatrader.contract.messages.metrics import Metric, MetricsEvent
 from alphatrader.contract.modules import Module
+from alphatrader.core.market.checksum import checksum
 from alphatrader.runtime.batch import Batch
 from alphatrader.runtime.clock import SECOND, Clock, Epoch, exchange_instant
 from tests.support.servers import Servers
@@ -151,7 +152,20 @@ class MarketDesk:
             (k.METRICS_OBI, metric("obi", 0.27, "-1 to 1", 10, volume=0.31, pressure=0.22, slope=0.11, ofi=0.4)),
             (
                 k.METRICS_GEX,
-                metric("gex", 2.41e9, "USD per 1 %", 3120, call_wall=662.5, put_wall=660.5, flip=661.1, zero_dte=9.1e8),
+                metric(
+                    "gex",
+                    2.41e9,
+                    "USD per 1 %",
+                    3120,
+                    call_wall=662.5,
+                    put_wall=660.5,
+                    flip=661.1,
+                    zero_dte=9.1e8,
+                    spot=661.42,
+                    strikes=[660.0 + i / 2 for i in range(60)],
+                    call_by_strike=[1e7 * i for i in range(60)],
+                    put_by_strike=[-2e7] * 60,
+                ),
             ),
             (k.METRICS_DEX, metric("dex", -8.2e9, "USD", 3120, call=2.1e10, put=-2.92e10)),
             (k.METRICS_SWEEP, metric("sweep", 3.0, "sweeps", 3, buy=2, sell=1, notional_usd=812_000)),
@@ -167,3 +181,14 @@ class MarketDesk:
                 batch.put(key.at(symbol=symbol), message)
 
         self.write(Module.ANALYTICS, put)
+
+    def moment_of_metrics(self, seq: int, vpin: float | None, symbol: str = "SPY") -> None:
+        event = MetricsEvent(seq, symbol, self.clock.market_ns(), seq, 0, {"vpin": vpin, "obi": 0.25})
+        self.write(Module.ANALYTICS, lambda b: b.append(k.EVENTS_METRICS.at(), event))
+
+    def book(self, symbol: str = "SPY", reason: str | None = None) -> None:
+        base = PRICES[symbol]
+        sides = [tuple(m.Level(round(base + way * i / 100, 2), 100.0 * i, "ARCA", "") for i in range(1, 11)) for way in (-1, 1)]
+        bids, asks = sides if reason is None else ((), ())
+        message = m.Book(symbol, self.clock.market_ns(), 1, reason is None, reason, "depth", bids, asks, checksum(bids, asks))
+        self.write(Module.IBKR, lambda b: b.put(k.MARKET_BOOK.at(symbol=symbol), message))

@@ -152,3 +152,30 @@ def test_candles_are_history_and_the_minutes_since(day: Desk, dashboard: Dashboa
     assert starts == sorted(set(starts)) and len(starts) >= 240
     assert operator.get(f"{dashboard.url}/api/candles/YM", timeout=5).json()["candles"] == []
     assert operator.get(f"{dashboard.url}/api/candles/NOPE", timeout=5).status_code == 404
+
+
+def test_the_microstructure_of_the_chosen_symbol_is_told(
+    day: Desk, page: Page, operator: requests.Session, dashboard: Dashboard
+) -> None:
+    day.metrics()
+    day.book()
+    page.wait(lambda v: v.get("@SPY.profile", {}).get("ready") and v.get("@SPY.depth", {}).get("ready"))
+    profile, depth = page.values["@SPY.profile"], page.values["@SPY.depth"]
+    # then the strikes nearest the spot, lowest first, and each beside its own numbers
+    strikes = [row[0] for row in profile["rows"]]
+    assert strikes == sorted(strikes) and len(strikes) == 40 and strikes[0] == 660.0
+    assert profile["rows"][3] == [661.5, 3e7, -2e7]
+    assert depth["bids"][0] == [661.41, 100.0] and depth["asks"][0] == [661.43, 100.0]
+    # and a book that is not ready is no book, with its reason
+    day.book(reason="317: reset")
+    page.wait(lambda v: v["@SPY.depth"]["reason"] == "317: reset" and v["@SPY.depth"]["bids"] == [])
+
+    # the strip's past is kept by the dashboard; what was not ready is a hole
+    day.moment_of_metrics(1, 0.4)
+    day.moment_of_metrics(2, None)
+    until = time.monotonic() + 20
+    while not (trail := operator.get(f"{dashboard.url}/api/trail/SPY", timeout=5).json()["trail"]) or trail[-1][1] is not None:
+        assert time.monotonic() < until, trail
+        time.sleep(0.05)
+    assert trail[-1][2] == 0.25
+    assert operator.get(f"{dashboard.url}/api/trail/XYZ", timeout=5).status_code == 404

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,25 +10,22 @@ import pytest
 
 from alphatrader.contract import keys as k
 from alphatrader.contract.modules import Module
+from tests.support.chromium import chromium
 from tests.web.desk import Desk
 from tests.web.test_dashboard_access import requests_written
 
 
 @pytest.fixture
 def browser() -> Iterator[Any]:
-    if not (shutil.which("chromium") and shutil.which("chromedriver")):
-        pytest.skip("needs chromium and chromedriver")
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
+    with chromium() as driver:
+        yield driver
 
-    options = webdriver.ChromeOptions()
-    options.binary_location = shutil.which("chromium") or ""
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1440,900"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
-    yield driver
-    driver.quit()
+
+def inked(browser: Any, name: str) -> bool:
+    """Whether anything is drawn on a canvas."""
+    script = """const c = document.getElementById(arguments[0]);
+        return c.getContext("2d").getImageData(0, 0, c.width, c.height).data.some(value => value !== 0)"""
+    return bool(browser.execute_script(script, name))
 
 
 def test_the_page_draws_the_day_and_halts_in_one_click(day: Desk, link: Callable[[], str], browser: Any) -> None:
@@ -56,6 +52,11 @@ def test_the_page_draws_the_day_and_halts_in_one_click(day: Desk, link: Callable
     wait("modules", "watchdog")
     wait("note", "Futures firm")
     assert browser.execute_script("return document.querySelectorAll('#chart canvas').length") > 0
+    day.metrics()
+    day.book()
+    wait("profile-note", "USD per 1 %")
+    wait("heat-note", "resting size")
+    assert inked(browser, "profile") and inked(browser, "heat")
 
     before = len(requests_written(day))
     browser.find_element("id", "halt").click()

@@ -137,6 +137,14 @@ def _page(context: Context, board: Board, readers: Readers, instruments: tuple[s
             abort(404)
         return jsonify(symbol=symbol, candles=readers.market.candles(symbol))
 
+    @routes.get("/api/trail/<symbol>")
+    @login_required
+    def trail(symbol: str) -> ResponseReturnValue:
+        """VPIN and OBI of a symbol, oldest first: [market seconds, vpin, obi]; null where not ready."""
+        if symbol not in instruments:
+            abort(404)
+        return jsonify(symbol=symbol, trail=readers.market.trail(symbol))
+
     @routes.get("/healthz")
     def healthz() -> ResponseReturnValue:
         try:

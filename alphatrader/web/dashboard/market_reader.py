@@ -1,4 +1,4 @@
-"""Data server -> board: quotes of all instruments, and of the chosen symbols metrics and the open minute.
+"""Data server -> board: quotes of all instruments, and of the chosen symbols metrics, gamma profile, book and the open minute.
 
 Woken by `events:metrics`; state keys are read with MGET every 250 ms, which is as often as a client is told.
 """
@@ -11,10 +11,12 @@ from typing import Final
 
 from alphatrader.contract import keys as k
 from alphatrader.contract.key import Key, Server
+from alphatrader.contract.messages.market import Book
 from alphatrader.contract.messages.metrics import Metric
 from alphatrader.runtime.context import Context
 from alphatrader.runtime.store import Cursor, Store
 from alphatrader.web.dashboard.board import Board, of_symbol
+from alphatrader.web.dashboard.trails import Point, Trails
 from alphatrader.web.dashboard.views import market as view
 
 POLL_SECONDS: Final = 0.25
@@ -44,6 +46,7 @@ class MarketReader:
         self._board = board
         self._chosen = chosen
         self._instruments = instruments
+        self._trails = Trails()
         self._pause = threading.Event()
         self._cursor = Cursor.at_end([k.EVENTS_METRICS.at()])
         self._last = 0.0
@@ -53,7 +56,8 @@ class MarketReader:
         self._quotes()
 
     def step(self) -> None:
-        self._store.read(self._cursor, block_seconds=POLL_SECONDS)
+        for entry in self._store.read(self._cursor, block_seconds=POLL_SECONDS):
+            self._trails.add(entry.event)
         self._pause.wait(max(0.0, _LEAST_SECONDS - (self._clock.monotonic() - self._last)))
         self._last = self._clock.monotonic()
         self._tick()
@@ -64,12 +68,16 @@ class MarketReader:
     def lost(self) -> None:
         self._board.put_group("quote.", {name: view.quote(None, None, None) for name in self._instruments})
         for symbol in self._chosen():
-            self._board.put_group(of_symbol(symbol, "metric."), {name: view.metric(None) for name in METRICS})
+            self._show(symbol, dict.fromkeys(METRICS), None)
 
     def candles(self, symbol: str) -> list[list[float]]:
         """Of the last two sessions, as far as they are known."""
         history = self._store.get(k.MARKET_HISTORY.at(symbol=symbol))
         return view.candles(history, self._store.get(k.MARKET_BARS.at(symbol=symbol)))
+
+    def trail(self, symbol: str) -> list[Point]:
+        """VPIN and OBI of the last quarter of an hour, as far as this process has seen it."""
+        return self._trails.of(symbol)
 
     def _tick(self) -> None:
         """Both clocks, so that the page's own clock and ages run true between updates."""
@@ -90,8 +98,11 @@ class MarketReader:
 
     def _symbol(self, symbol: str) -> None:
         messages = self._store.get_many([key.at(symbol=symbol) for key in METRICS.values()])
-        self._board.put_group(
-            of_symbol(symbol, "metric."), {name: view.metric(m) for name, m in zip(METRICS, messages, strict=True)}
-        )
+        self._show(symbol, dict(zip(METRICS, messages, strict=True)), self._store.get(k.MARKET_BOOK.at(symbol=symbol)))
         recent = self._store.get(k.MARKET_BARS.at(symbol=symbol))
         self._board.put(of_symbol(symbol, "minutes"), view.candles(None, recent)[-_OPEN_MINUTES:])
+
+    def _show(self, symbol: str, metrics: dict[str, Metric | None], book: Book | None) -> None:
+        self._board.put_group(of_symbol(symbol, "metric."), {name: view.metric(metric) for name, metric in metrics.items()})
+        self._board.put(of_symbol(symbol, "profile"), view.profile(metrics["gex"]))
+        self._board.put(of_symbol(symbol, "depth"), view.depth(book))

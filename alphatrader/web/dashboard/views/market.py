@@ -1,15 +1,18 @@
-"""Quotes, metrics, candles."""
+"""Quotes, metrics, candles, and what the microstructure panels draw: gamma by strike and the book."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-from alphatrader.contract.messages.market import Bar, Bars, Last, Status, Timestamps
+from alphatrader.contract.messages.market import Bar, Bars, Book, Last, Level, Status, Timestamps
 from alphatrader.contract.messages.metrics import Metric
 from alphatrader.core.market.bars import MINUTE_NS, joined
 from alphatrader.runtime.clock import SECOND
 
 _SHOWN_PARTS: Final = 30
+PROFILE_STRIKES: Final = 40
+"""Of the gamma profile: those nearest the spot."""
+BOOK_LEVELS: Final = 10
 
 
 def ms(ts_ns: int | None) -> int | None:
@@ -71,3 +74,26 @@ def candles(history: Bars | None, recent: Bars | None) -> list[list[float]]:
             groups.setdefault(start, []).append(bar)
     minutes += [joined(group, start) for start, group in groups.items()]
     return [[bar.ts_ns // SECOND, bar.open, bar.high, bar.low, bar.close, bar.volume] for bar in minutes]
+
+
+def profile(gex: Metric | None) -> dict[str, Any]:
+    """Gamma exposure by strike around the spot: [strike, calls, puts] in USD of delta per 1 % move, lowest strike first."""
+    if gex is None or not gex.ready:
+        return {"ready": False, "reason": gex.reason if gex else "no word from analytics", "rows": []}
+    parts = gex.components
+    spot = parts.get("spot")
+    columns = (parts.get("strikes") or [], parts.get("call_by_strike") or [], parts.get("put_by_strike") or [])
+    rows = sorted(zip(*columns, strict=True), key=lambda row: abs(row[0] - (spot or 0.0)))[:PROFILE_STRIKES]
+    marks = {name: parts.get(name) for name in ("spot", "flip", "call_wall", "put_wall")}
+    return {"ready": True, "reason": None, "rows": [list(row) for row in sorted(rows)], **marks}
+
+
+def depth(book: Book | None) -> dict[str, Any]:
+    """The best levels of a book as [price, size], best first; empty with the reason where it is not ready."""
+    if book is None or not book.ready:
+        return {"ready": False, "reason": book.reason if book else "no book: its feed is silent", "bids": [], "asks": []}
+
+    def rows(levels: tuple[Level, ...]) -> list[list[float]]:
+        return [[level.price, level.size] for level in levels[:BOOK_LEVELS]]
+
+    return {"ready": True, "reason": None, "source": book.source, "bids": rows(book.bids), "asks": rows(book.asks)}

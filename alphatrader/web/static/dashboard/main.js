@@ -5,14 +5,16 @@ import { Chart } from "./chart.js";
 import { bindControls } from "./control.js";
 import { headerPanels } from "./header.js";
 import { marketPanels } from "./market.js";
+import { Microstructure } from "./microstructure.js";
 import { operationPanels } from "./operations.js";
 import { tradingPanels } from "./trading.js";
 
 const board = new Board();
 const chart = new Chart(document.getElementById("chart"), board);
+const micro = new Microstructure(board);
 const select = document.getElementById("symbol");
 
-const panels = [...headerPanels(board), ...marketPanels(board, choose), ...tradingPanels(board), ...operationPanels(board)];
+const panels = [...headerPanels(board), ...marketPanels(board, choose), ...micro.panels(), ...tradingPanels(board), ...operationPanels(board)];
 
 function draw(changed) {
   for (const panel of panels) {
@@ -27,6 +29,7 @@ function choose(symbol) {
   for (const node of document.querySelectorAll("[data-symbol]")) node.textContent = symbol;
   board.choose(symbol);
   chart.load(symbol);
+  micro.load(symbol);
 }
 
 board.onchange = draw;

@@ -1,0 +1,208 @@
+// The chosen symbol from near: gamma by strike, the book as a heat map, and the strip of VPIN and OBI.
+
+import { price, time } from "./format.js";
+
+const get = (id) => document.getElementById(id);
+const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const HEAT_COLUMNS = 240; // one an update, at most four a second: the last minute or more
+
+export class Microstructure {
+  constructor(board) {
+    this.board = board;
+    this.columns = [];
+    this.strip = new Strip(get("strip-chart"));
+    const redraw = () => { this.profile(); this.heat(); };
+    window.addEventListener("themechange", () => { redraw(); this.strip.theme(); });
+    new ResizeObserver(redraw).observe(get("profile").parentNode);
+  }
+
+  panels() {
+    const own = (part) => [`@${this.board.symbol}.${part}`];
+    return [
+      { get needs() { return own("profile"); }, draw: () => this.profile() },
+      { get needs() { return own("depth"); }, draw: () => this.depth() },
+      { get needs() { return own("metric.vpin"); }, draw: () => this.strip.add(this.board) },
+    ];
+  }
+
+  load(symbol) {
+    this.columns = [];
+    this.strip.load(symbol);
+  }
+
+  profile() {
+    const found = this.board.own("profile");
+    get("profile-note").textContent = !found ? "waiting" : found.ready ? "USD per 1 %: calls right, puts left" : found.reason;
+    const { pen, width, height } = canvas("profile");
+    if (!found || !found.rows.length) return;
+    const rows = found.rows;
+    const most = Math.max(...rows.map(([, call, put]) => Math.max(Math.abs(call), Math.abs(put)))) || 1;
+    const label = 46;
+    const middle = label + (width - label) / 2;
+    const step = height / rows.length;
+    const at = (strike) => {
+      let i = rows.findIndex(([s]) => s >= strike);
+      if (i < 0) i = rows.length - 1;
+      const [low, high] = [rows[Math.max(0, i - 1)][0], rows[i][0]];
+      const share = high > low ? (strike - low) / (high - low) : 1;
+      return height - (Math.max(0, i - 1) + Math.min(1, Math.max(0, share)) * (i > 0 ? 1 : 0) + 0.5) * step;
+    };
+    rows.forEach(([strike, call, put], i) => {
+      const y = height - (i + 1) * step;
+      const reach = (value) => (Math.abs(value) / most) * (width - label) * 0.48;
+      pen.fillStyle = css("--up");
+      pen.fillRect(middle, y + step * 0.15, reach(call), step * 0.7);
+      pen.fillStyle = css("--down");
+      pen.fillRect(middle - reach(put), y + step * 0.15, reach(put), step * 0.7);
+      if (i % Math.ceil(13 / step) === 0) text(pen, String(strike), 0, y + step / 2, css("--muted"));
+    });
+    for (const [name, colour] of [["spot", "--text"], ["flip", "--accent"], ["call_wall", "--up"], ["put_wall", "--down"]]) {
+      const value = found[name];
+      if (typeof value !== "number" || value < rows[0][0] || value > rows[rows.length - 1][0]) continue;
+      const y = at(value);
+      line(pen, label, y, width, css(colour), name === "spot" ? [] : [4, 3]);
+      const title = `${name.replace("_", " ")} ${price(value)}`;
+      text(pen, title, name === "flip" || name === "put_wall" ? label + 4 : width - pen.measureText(title).width - 2, y - 7, css(colour));
+    }
+  }
+
+  depth() {
+    const found = this.board.own("depth");
+    if (!found) return;
+    get("heat-note").textContent = !found.ready ? found.reason : found.source === "depth" ? "resting size by price, newest at the right" : "best quote only: no depth line for this symbol now";
+    this.columns.push(found.ready ? found : null); // a book that is not ready is a hole
+    if (this.columns.length > HEAT_COLUMNS) this.columns.shift();
+    this.heat();
+  }
+
+  heat() {
+    const { pen, width, height } = canvas("heat");
+    const books = this.columns.filter(Boolean);
+    if (!books.length) return;
+    const prices = books.flatMap((book) => [...book.bids, ...book.asks].map(([p]) => p));
+    const [low, high] = [Math.min(...prices), Math.max(...prices)];
+    const sizes = books.flatMap((book) => [...book.bids, ...book.asks].map(([, size]) => size)).sort((a, b) => a - b);
+    const full = sizes[Math.floor(sizes.length * 0.95)] || 1;
+    const ticks = [...new Set(prices)].sort((a, b) => a - b);
+    const tick = ticks.slice(1).reduce((least, p, i) => Math.min(least, p - ticks[i]), Infinity);
+    const rows = Number.isFinite(tick) ? Math.min(400, Math.round((high - low) / tick) + 1) : 1;
+    const label = 58;
+    const [cell, row] = [(width - label) / HEAT_COLUMNS, height / rows];
+    const y = (p) => height - ((p - low) / (high - low || 1)) * (height - row) - row;
+    this.columns.forEach((book, i) => {
+      if (!book) return;
+      const x = width - label - (this.columns.length - i) * cell;
+      for (const [side, colour] of [[book.bids, css("--up")], [book.asks, css("--down")]]) {
+        pen.fillStyle = colour;
+        for (const [p, size] of side) {
+          pen.globalAlpha = 0.12 + 0.88 * Math.min(1, size / full);
+          pen.fillRect(x, y(p), cell + 0.5, Math.max(1, row));
+        }
+      }
+    });
+    pen.globalAlpha = 1;
+    const newest = books[books.length - 1];
+    for (const [side, colour] of [[newest.asks, "--down"], [newest.bids, "--up"]]) {
+      if (side.length) text(pen, price(side[0][0]), width - label + 4, y(side[0][0]) + (side === newest.asks ? -3 : row + 3), css(colour));
+    }
+    text(pen, price(high), width - label + 4, 6, css("--muted"));
+    text(pen, price(low), width - label + 4, height - 6, css("--muted"));
+  }
+}
+
+class Strip {
+  constructor(place) {
+    this.chart = LightweightCharts.createChart(place, {
+      autoSize: true,
+      layout: { attributionLogo: false, fontFamily: getComputedStyle(document.documentElement).fontFamily, fontSize: 10 },
+      timeScale: { timeVisible: true, secondsVisible: false, tickMarkFormatter: (s) => time(s * 1000).slice(0, 5) },
+      localization: { timeFormatter: (s) => time(s * 1000) + " ET" },
+      leftPriceScale: { visible: true },
+      handleScroll: false,
+      handleScale: false,
+    });
+    this.vpin = this.chart.addSeries(LightweightCharts.LineSeries, { lineWidth: 2, priceLineVisible: false, title: "VPIN" });
+    this.obi = this.chart.addSeries(LightweightCharts.LineSeries, { lineWidth: 1, priceLineVisible: false, priceScaleId: "left", title: "OBI" });
+    this.newest = 0;
+    this.theme();
+  }
+
+  theme() {
+    this.chart.applyOptions({
+      layout: { background: { type: "solid", color: css("--panel") }, textColor: css("--muted") },
+      grid: { vertLines: { visible: false }, horzLines: { color: css("--line") } },
+      rightPriceScale: { borderColor: css("--line") },
+      leftPriceScale: { borderColor: css("--line") },
+      timeScale: { borderColor: css("--line") },
+    });
+    this.vpin.applyOptions({ color: css("--accent") });
+    this.obi.applyOptions({ color: css("--muted") });
+  }
+
+  async load(symbol) {
+    this.symbol = symbol;
+    this.newest = 0;
+    this.vpin.setData([]);
+    this.obi.setData([]);
+    const note = get("strip-note");
+    note.textContent = "loading";
+    const answer = await fetch(`/api/trail/${encodeURIComponent(symbol)}`, { headers: { Accept: "application/json" } }).catch(() => null);
+    if (symbol !== this.symbol) return;
+    if (!answer || !answer.ok) {
+      note.textContent = "cannot be read now; drawn from here on";
+      return;
+    }
+    const { trail } = await answer.json();
+    if (symbol !== this.symbol) return;
+    note.textContent = "last quarter of an hour: VPIN right, OBI left";
+    this.vpin.setData(trail.map(([t, vpin]) => point(t, vpin)));
+    this.obi.setData(trail.map(([t, , obi]) => point(t, obi)));
+    this.newest = trail.length ? trail[trail.length - 1][0] : 0;
+    this.chart.timeScale().fitContent();
+  }
+
+  add(board) {
+    const vpin = board.own("metric.vpin");
+    const obi = board.own("metric.obi");
+    if (!vpin || !vpin.known || board.symbol !== this.symbol) return;
+    const at = Math.floor(vpin.at_ms / 2000) * 2;
+    if (at < this.newest) return;
+    this.newest = at;
+    this.vpin.update(point(at, vpin.value));
+    this.obi.update(point(at, obi && obi.known ? obi.value : null));
+  }
+}
+
+const point = (t, value) => (typeof value === "number" ? { time: t, value } : { time: t });
+
+// A canvas made ready at the screen's own resolution and emptied.
+function canvas(id) {
+  const node = get(id);
+  const scale = window.devicePixelRatio || 1;
+  const [width, height] = [node.clientWidth, node.clientHeight];
+  if (node.width !== Math.round(width * scale) || node.height !== Math.round(height * scale)) {
+    node.width = Math.round(width * scale);
+    node.height = Math.round(height * scale);
+  }
+  const pen = node.getContext("2d");
+  pen.setTransform(scale, 0, 0, scale, 0, 0);
+  pen.clearRect(0, 0, width, height);
+  pen.font = `10px ${getComputedStyle(document.documentElement).fontFamily}`;
+  pen.textBaseline = "middle";
+  return { pen, width, height };
+}
+
+function text(pen, words, x, y, colour) {
+  pen.fillStyle = colour;
+  pen.fillText(words, x, y);
+}
+
+function line(pen, x, y, to, colour, dash) {
+  pen.strokeStyle = colour;
+  pen.setLineDash(dash);
+  pen.beginPath();
+  pen.moveTo(x, y);
+  pen.lineTo(to, y);
+  pen.stroke();
+  pen.setLineDash([]);
+}
