@@ -56,7 +56,7 @@ class SignalDistributor(StreamModule):
         self._cursor = await self.store.saved_cursor(STREAMS)
         self._kept = {}
         self._count = await self.store.get(k.DISTRIBUTION_COUNT.at()) or SignalCount("", 0)
-        self._signals = {}
+        self._signals, self._told = {}, {}  # what was marked as told in a turn that was not booked is still to be told
         await self._remember_latest()
         self.log.info("recovered", signals=len(self._signals), session=self._count.session, distributed=self._count.count)
 

@@ -11,9 +11,10 @@ import pytest
 from kombu.exceptions import OperationalError
 
 from alphatrader.contract import keys as k
+from alphatrader.contract.key import Server
 from alphatrader.contract.messages.signals import SignalEvent
 from alphatrader.contract.modules import Module
-from alphatrader.runtime.store import Store
+from alphatrader.runtime.store import Store, StoreLost
 from alphatrader.streams.distribution import SignalDistributor
 from tests.support.people import MONDAY_TEN_NS, NS, a_signal, a_verdict, closed, context_of, made, market_clock, opened
 
@@ -215,3 +216,35 @@ def test_a_verdict_on_an_unknown_signal_is_counted_and_nothing_is_made_up(stage)
 
     asyncio.run(story())
     assert stage.queued(TIERS["premium"]) == [] and stage.count() is None
+
+
+def test_a_signal_whose_booking_was_lost_with_the_server_is_told_after_recovery(stage):
+    signal = a_signal()
+    door = stage.servers.store(Module.STATE)
+
+    async def story() -> None:
+        context = context_of(Module.DISTRIBUTION, stage.servers, stage.servers.settings, stage.clock, stage.folder)
+        module = Distributor(context)
+        await module.recover()
+        await module._turn(await module.store.read(module._cursor, block_seconds=None))
+        stage.make(signal)
+        stage.judge(signal)
+        entries = await module.store.read(module._cursor)
+        # given a server that goes away between the request to book and its answer
+        door.raw(Server.STATE, "CLIENT", "PAUSE", "60000", "WRITE")
+        booking = asyncio.create_task(module._turn(entries))
+        await until(lambda: int(door.raw(Server.STATE, "INFO", "clients")["blocked_clients"]) > 0)
+        door.raw(Server.STATE, "CLIENT", "KILL", "USER", str(Module.DISTRIBUTION))
+        door.raw(Server.STATE, "CLIENT", "UNPAUSE")
+        with pytest.raises(StoreLost):
+            await booking
+        assert stage.queued(TIERS["premium"]) == []
+        # then the same process recovers and tells it, once
+        await module.recover()
+        for _ in range(2):
+            await module._turn(await module.store.read(module._cursor, block_seconds=None))
+        await module.store.close()
+
+    asyncio.run(story())
+    assert stage.queued(TIERS["premium"]) == [f"{signal.id}:premium"]
+    assert stage.count().count == 1
