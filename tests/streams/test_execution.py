@@ -16,9 +16,8 @@ from alphatrader.contract.messages.orders import Fill
 from alphatrader.contract.modules import Module
 from alphatrader.runtime.journal import Journal
 from alphatrader.runtime.store import StoreLost
-from alphatrader.streams.execution.desk import Desk
 from tests.support.servers import Servers, running_servers
-from tests.support.trading import Stage, filled, kill, play, until
+from tests.support.trading import Stage, filled, play, until
 
 
 def test_an_approval_becomes_a_bracket_and_its_fill_is_booked(servers: Servers, tmp_path: Path) -> None:
@@ -134,83 +133,6 @@ def test_a_halt_cancels_the_working_entry_and_nothing_opens_after_it(servers: Se
             on.approve("i-2")
             await until(lambda: on.state("i-2") == "REJECTED", what="refusal")
             assert len(on.placed(opening=True)) == 1
-
-    play(servers, tmp_path, story)
-
-
-def test_killed_between_intent_and_send_the_intent_expires(
-    servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def story(on: Stage) -> None:
-        class Killed(Exception):
-            pass
-
-        def die(self: Desk, ref: str, **_: Any) -> None:
-            raise Killed
-
-        # given an executor that dies after the intent is durable and before a byte has left
-        with pytest.raises(Killed):  # noqa: PT012 the whole life of the first executor
-            async with on.execution() as first:
-                with monkeypatch.context() as patch:
-                    patch.setattr(Desk, "send", die)
-                    on.approve("i-1")
-                    await until(lambda: on.state("i-1") == "INTENT", what="intent")
-                    kill(first)
-        # when another starts on the same ledger
-        async with on.execution():
-            # then the broker is asked, the intent ends, and nothing was sent
-            await until(lambda: on.state("i-1") == "EXPIRED", limit=20.0, what="expired intent")
-            assert on.placed() == []
-
-    play(servers, tmp_path, story)
-
-
-def test_killed_after_the_send_the_order_is_found_and_not_sent_again(servers: Servers, tmp_path: Path) -> None:
-    async def story(on: Stage) -> None:
-        # given a bracket at the broker and an executor that dies before it hears the fill
-        async with on.execution() as first:
-            on.approve("i-1", limit_price=Decimal("3.90"))
-            await until(lambda: on.state("i-1") == "WORKING", what="working entry")
-            kill(first)
-        # when it fills while nobody is there
-        on.quote(3.80, 3.90)
-        await until(lambda: on.held() == 2, what="fill at the broker")
-        # then the next executor books it once, and sends nothing
-        sent = len(on.placed())
-        async with on.execution():
-            await until(lambda: on.state("i-1") == "FILLED", what="fill booked")
-            await until(lambda: on.state("i-1/stop") == "WORKING", what="stop")
-            assert sum(fill.quantity for fill in on.fills().values()) == 2
-            assert len(on.placed()) == sent
-
-    play(servers, tmp_path, story)
-
-
-def test_killed_between_the_legs_nothing_is_naked(servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def story(on: Stage) -> None:
-        class Killed(Exception):
-            pass
-
-        send = Desk.send
-
-        def die_after_parent(self: Desk, ref: str, **options: Any) -> None:
-            if ref.endswith("/stop"):
-                raise Killed
-            send(self, ref, **options)
-
-        with pytest.raises(Killed):  # noqa: PT012 the whole life of the first executor
-            async with on.execution() as first:
-                with monkeypatch.context() as patch:
-                    patch.setattr(Desk, "send", die_after_parent)
-                    on.approve("i-1")
-                    await until(lambda: len(on.placed()) == 1, what="first leg")
-                    kill(first)
-        async with on.execution():
-            await until(
-                lambda: {on.state("i-1"), on.state("i-1/stop"), on.state("i-1/target")} == {"EXPIRED"}, limit=20.0, what="ended"
-            )
-            assert on.broker_orders() == {} and on.held() == 0
-            assert len(on.placed()) == 1
 
     play(servers, tmp_path, story)
 

@@ -280,15 +280,6 @@ def refs_of(frames: list[dict[str, Any]]) -> list[str]:
     return [frame["fields"]["orderRef"] for frame in frames]
 
 
-def kill(module: ExecutionManager) -> None:
-    """As SIGKILL: nothing more leaves this process, not even a cancel."""
-    assert module.desk is not None
-    module.desk.cancel_openings = lambda reason: None  # type: ignore[method-assign]
-    transport = module.connection.ib.client.conn.transport
-    if transport is not None:
-        transport.abort()
-
-
 @asynccontextmanager
 async def stage(servers: Servers, tmp_path: Path) -> AsyncIterator[Stage]:
     async with running_gateway(tmp_path / "gateway", clock=GatewayClock(running=True)) as gateway:
@@ -299,8 +290,8 @@ async def stage(servers: Servers, tmp_path: Path) -> AsyncIterator[Stage]:
         clock = Clock(MONDAY_TEN, time.time_ns(), 1.0)
         option = gateway.market.option()
         contract = OptionRef("SPY", option.expiry, option.strike, "C", option.con_id)
-        folder = tmp_path / "data"
-        folder.mkdir()
+        folder = tmp_path / "data" / settings.mode
+        folder.mkdir(parents=True)
         on = Stage(servers, gateway, settings, clock, folder, contract)
         on.halt(False)
         on.renew()

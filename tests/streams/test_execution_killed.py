@@ -1,0 +1,151 @@
+"""Execution's own process, killed with SIGKILL at the worst instants: nothing naked, nothing twice, nothing late (faults.md §3)."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+from tests.support.executor import START_SECONDS, executor, health, until_settled
+from tests.support.proxy import chunks, proxy, tws_frames
+from tests.support.servers import Servers
+from tests.support.trading import Stage, play, refs_of, until
+
+PLACE_ORDER = b"3\0"
+
+
+def is_order(frame: bytes) -> bool:
+    return frame[4:].startswith(PLACE_ORDER)
+
+
+def test_killed_between_intent_and_send_the_intent_expires(servers: Servers, tmp_path: Path) -> None:
+    async def story(on: Stage) -> None:
+        # given an executor whose last look at the quote, between the durable intent and the send, gets no answer
+        quote = f"quotes:{on.contract.con_id}".encode()
+        async with proxy(on.settings.servers.data.port, chunks) as to_data:
+            async with executor(on, data_port=to_data.port) as first:
+                await until_settled(on, first)
+                second_look = to_data.hold(lambda content: quote in content, number=2)
+                on.approve("i-1")
+                await until(second_look.is_set, what="second look at the quote")
+                assert on.state("i-1") == "INTENT"
+                # when it is killed there
+                first.kill()
+            to_data.release()
+        # then the next one asks the broker, the intent ends, and nothing was sent
+        async with executor(on):
+            await until(lambda: on.state("i-1") == "EXPIRED", limit=START_SECONDS, what="expired intent")
+            assert on.placed() == []
+
+    play(servers, tmp_path, story)
+
+
+def test_killed_between_the_legs_nothing_is_naked(servers: Servers, tmp_path: Path) -> None:
+    async def story(on: Stage) -> None:
+        # given an executor that dies when the parent has left and its stop and target have not
+        async with proxy(on.gateway.port, tws_frames) as to_gateway:
+            async with executor(on, gateway_port=to_gateway.port) as first:
+                await until_settled(on, first)
+                stop_leg = to_gateway.hold(is_order, number=2)
+                on.approve("i-1")
+                await until(stop_leg.is_set, what="stop on its way")
+                await until(lambda: refs_of(on.placed()) == ["i-1"], what="the parent alone")
+                first.kill()
+            await to_gateway.close()
+        async with executor(on):
+            family = ("i-1", "i-1/stop", "i-1/target")
+            await until(lambda: {on.state(ref) for ref in family} == {"EXPIRED"}, limit=START_SECONDS, what="ended")
+            assert on.broker_orders() == {} and on.held() == 0
+            assert refs_of(on.placed()) == ["i-1"]
+
+    play(servers, tmp_path, story)
+
+
+def test_killed_after_the_send_the_order_is_found_and_not_sent_again(servers: Servers, tmp_path: Path) -> None:
+    async def story(on: Stage) -> None:
+        # given a bracket at the broker and an executor that dies before it hears the fill
+        async with executor(on) as first:
+            await until_settled(on, first)
+            on.approve("i-1", limit_price=Decimal("3.90"))
+            await until(lambda: on.state("i-1") == "WORKING", what="working entry")
+            first.kill()
+        # when it fills while nobody is there
+        on.quote(3.80, 3.90)
+        await until(lambda: on.held() == 2, what="fill at the broker")
+        # then the next executor books it once, and sends nothing
+        sent = len(on.placed())
+        async with executor(on):
+            await until(lambda: on.state("i-1") == "FILLED", limit=START_SECONDS, what="fill booked")
+            await until(lambda: on.state("i-1/stop") == "WORKING", what="stop")
+            assert sum(fill.quantity for fill in on.fills().values()) == 2
+            assert len(on.placed()) == sent
+
+    play(servers, tmp_path, story)
+
+
+def test_with_every_process_dead_the_stop_closes_and_is_booked_once_later(servers: Servers, tmp_path: Path) -> None:
+    async def story(on: Stage) -> None:
+        async with executor(on) as first:
+            await until_settled(on, first)
+            on.approve("i-1")
+            await until(lambda: on.state("i-1/stop") == "WORKING", what="protected")
+            first.kill()
+        # given nobody here, when the market falls through the stop
+        on.quote(2.90, 3.00)
+        # then the broker sells, and its target goes with it
+        await until(lambda: on.held() == 0 and on.broker_orders() == {}, what="closed at the broker")
+        async with executor(on):
+            await until(lambda: on.state("i-1/stop") == "FILLED", limit=START_SECONDS, what="booked")
+            await until(lambda: on.state("i-1/target") == "CANCELLED", what="target's end")
+            assert sorted((fill.side, fill.quantity) for fill in on.fills().values()) == [("BUY", 2), ("SELL", 2)]
+            assert len(on.placed()) == 3
+
+    play(servers, tmp_path, story)
+
+
+def test_a_second_executor_waits_and_takes_over_after_the_first_is_killed(servers: Servers, tmp_path: Path) -> None:
+    async def story(on: Stage) -> None:
+        async with executor(on) as first:
+            await until_settled(on, first)
+            async with executor(on) as second:
+                # given two executors, then one holds the lock, the other says so and is not heard of
+                log = on.folder.parent / "executor.log"
+                await until(lambda: "another_instance_runs" in log.read_text(), limit=START_SECONDS, what="refused")
+                on.approve("i-1")
+                await until(lambda: on.state("i-1") == "FILLED", what="traded once")
+                now = health(on)
+                assert now is not None and now.pid == first.pid
+                assert refs_of(on.placed()) == ["i-1", "i-1/stop", "i-1/target"]
+                # when the first is killed, the second recovers from the same ledgers with a larger fence
+                fence = on.orders()["i-1"].fence
+                first.kill()
+                await until_settled(on, second)
+                on.approve("i-2")
+                await until(lambda: on.state("i-2") == "FILLED", what="the second trades")
+                assert on.orders()["i-2"].fence > fence
+                assert refs_of(on.placed(opening=True)) == ["i-1", "i-2"]
+
+    play(servers, tmp_path, story)
+
+
+def test_killed_after_its_words_were_held_nothing_arrives_late(servers: Servers, tmp_path: Path) -> None:
+    async def story(on: Stage) -> None:
+        # given a network that holds the whole bracket, and an executor that dies while it is under way
+        async with proxy(on.gateway.port, tws_frames) as to_gateway:
+            async with executor(on, gateway_port=to_gateway.port) as first:
+                await until_settled(on, first)
+                parent = to_gateway.hold(is_order)
+                on.approve("i-1")
+                await until(parent.is_set, what="parent on its way")
+                await until(lambda: on.state("i-1/target") == "SENT", what="sent as far as we know")
+                first.kill()
+            await to_gateway.close()
+        # then the next one learns that the broker knows no such order
+        async with executor(on) as second:
+            await until_settled(on, second)
+            await until(lambda: on.state("i-1") == "EXPIRED", what="gone")
+            assert on.placed() == []
+            # and nothing of it is in the way of the next
+            on.approve("i-2")
+            await until(lambda: on.state("i-2") == "FILLED", what="opens again")
+
+    play(servers, tmp_path, story)

@@ -1,0 +1,106 @@
+"""Execution as its own process on a `Stage`, so that it can be killed with SIGKILL.
+
+    async with executor(on, gateway_port=to_gateway.port) as process:      # started; settled when `until_settled` returns
+        await until_settled(on, process)
+        process.kill()
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from alphatrader.contract import keys as k
+from alphatrader.contract.messages.operations import Health
+from alphatrader.contract.modules import Module
+from alphatrader.runtime.settings import ROOT
+from tests.support.trading import Stage, until
+
+START_SECONDS = 60.0
+"""A process starts, imports and settles within this on a machine that others use too."""
+
+
+class Executor:
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        return self._process.poll() is None
+
+    def kill(self) -> None:
+        """SIGKILL: nothing more leaves this process, not even a cancel."""
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait()
+
+
+def health(on: Stage) -> Health | None:
+    found: Health | None = on.store(Module.OPERATOR).get(k.HEALTH.at(module=Module.EXECUTION))
+    return found
+
+
+async def until_settled(on: Stage, process: Executor) -> None:
+    def settled() -> bool:
+        assert process.running, (on.folder.parent / "executor.log").read_text()
+        now = health(on)
+        return now is not None and now.pid == process.pid and now.state == "ready"
+
+    await until(settled, limit=START_SECONDS, what="the executor's process is ready")
+
+
+async def _keep_stamping(on: Stage) -> None:
+    """As the sandbox line's parent does: the process takes its market time from the file."""
+    while True:
+        clock = on.clock
+        stamp = {"market_start_ns": clock.market_start_ns, "machine_start_ns": clock.machine_start_ns, "speed": clock.speed}
+        beside = on.folder / "clock.new"
+        beside.write_text(json.dumps(stamp | {"last_market_ns": clock.market_ns(), "stamp_ns": time.time_ns(), "stopped": False}))
+        beside.replace(on.folder / "clock.json")
+        await asyncio.sleep(0.5)
+
+
+@asynccontextmanager
+async def executor(
+    on: Stage, *, gateway_port: int | None = None, data_port: int | None = None, state_port: int | None = None
+) -> AsyncIterator[Executor]:
+    """The process as its parent starts it; the ports are those of a proxy, where one stands between."""
+    gateway = {"host": "127.0.0.1", "port": gateway_port or on.gateway.port}
+    environment = {
+        **os.environ,
+        **on.servers.environment,
+        **on.servers.vault.environment_for(Module.EXECUTION),
+        "ALPHATRADER_DATA_DIR": str(on.folder.parent),
+        "ALPHATRADER_LOG_DIR": str(on.folder.parent / "logs"),
+        "ALPHATRADER_BROKER__GATEWAYS": json.dumps([gateway]),
+        "ALPHATRADER_BROKER__BACKOFF_FIRST_SECONDS": "0.05",
+        "ALPHATRADER_BROKER__BACKOFF_MOST_SECONDS": "0.2",
+    }
+    for name, port in (("DATA", data_port), ("STATE", state_port)):
+        if port is not None:
+            environment[f"ALPHATRADER_SERVERS__{name}__PORT"] = str(port)
+    stamping = asyncio.create_task(_keep_stamping(on))
+    with (on.folder.parent / "executor.log").open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "alphatrader.runtime.child", "execution"], cwd=ROOT, env=environment, stdout=output, stderr=output
+        )
+    try:
+        yield Executor(process)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        stamping.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await stamping
