@@ -1,4 +1,4 @@
-"""Execution's own process, killed with SIGKILL at the worst instants: nothing naked, nothing twice, nothing late (faults.md §3)."""
+"""Execution as its own process, killed with SIGKILL at the worst instants: nothing naked, twice or late (faults.md §3)."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Execution as its own process on a `Stage`, so that it can be killed with SIGKILL.
 
-    async with executor(on, gateway_port=to_gateway.port) as process:      # started; settled when `until_settled` returns
-        await until_settled(on, process)
-        process.kill()
+async with executor(on, gateway_port=to_gateway.port) as process:      # started; settled when `until_settled` returns
+    await until_settled(on, process)
+    process.kill()
 """
 
 from __future__ import annotations
@@ -93,7 +93,11 @@ async def executor(
     stamping = asyncio.create_task(_keep_stamping(on))
     with (on.folder.parent / "executor.log").open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "alphatrader.runtime.child", "execution"], cwd=ROOT, env=environment, stdout=output, stderr=output
+            [sys.executable, "-m", "alphatrader.runtime.child", "execution"],
+            cwd=ROOT,
+            env=environment,
+            stdout=output,
+            stderr=output,
         )
     try:
         yield Executor(process)
