@@ -162,7 +162,7 @@ def _gateway(host: str, port: int) -> Check:
 
 def _readings(access: Access) -> Iterator[Check]:
     """What the modules have learnt: the account, the chains, the watchdog."""
-    for name, read in (("account", _account), ("option chains", _chains), ("watchdog", _watchdog)):
+    for name, read in (("account", _account), ("Alpha Vantage", _vendor), ("option chains", _chains), ("watchdog", _watchdog)):
         try:
             yield read(access)
         except StoreError:
@@ -182,6 +182,19 @@ def _account(access: Access) -> Check:
         return Check("account", "no-go", str(error))
     fresh = age <= access.settings.risk.max_account_age_seconds
     return _judge("account", fresh, f"allowed in this mode, heard {age:.0f} s ago", f"last heard {age:.0f} s ago")
+
+
+def _vendor(access: Access) -> Check:
+    """The circuit breaker and the back-off of the pulls, and why answers were not taken."""
+    state = access.store.get(k.AV_STATE.at())
+    if state is None:
+        return Check("Alpha Vantage", "note", "not asked yet")
+    failures = access.store.fields(k.AV_PAUSE.at()).get("failures", 0)
+    refused = ", ".join(f"{reason} {n}" for reason, n in sorted(state["refused"].items())) or "none"
+    good = state["breaker"] == "closed" and not failures
+    paused = f", all calls pause after {failures} failures in a row" if failures else ""
+    detail = f"breaker {state['breaker']}{paused}; answers not taken since the start: {refused}"
+    return _judge("Alpha Vantage", good, detail, detail)
 
 
 def _chains(access: Access) -> Check:

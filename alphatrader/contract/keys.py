@@ -167,6 +167,15 @@ EVENTS_OPTIONS = _key(
     maxlen=2_000,
 )
 AV_BUDGET = _key("budget:alphavantage", LOG, str, M.PULLS, (M.WATCHDOG,), "Calls granted in the last 60 s", server=STATE)
+AV_PAUSE = _key(
+    "budget:alphavantage:pause",
+    HASH,
+    int,
+    M.PULLS,
+    (M.WATCHDOG,),
+    "Back-off of all processes: failures in a row, until when, who tries",
+    server=STATE,
+)
 AV_STATE = _key(
     "budget:alphavantage:state",
     VALUE,
@@ -246,7 +255,7 @@ SIGNALS_PENDING = _key(
     VALUE,
     s.SignalMap,
     M.SIGNALS,
-    _TOLD,
+    (*_TOLD, M.PULLS),
     "Signals that wait for risk's verdict",
     server=STATE,
     ttl=60.0,
@@ -257,7 +266,7 @@ SIGNALS_ACTIVE = _key(
     VALUE,
     s.SignalMap,
     M.SIGNALS,
-    _TOLD,
+    (*_TOLD, M.PULLS),
     "Signals that risk approved",
     server=STATE,
     ttl=60.0,
@@ -376,7 +385,14 @@ POSITIONS = _key(
     "positions:{symbol}:{id}", VALUE, p.Position, M.POSITIONS, (*_HELD, M.DELIVERY), "One position", server=STATE, plan=True
 )
 POSITIONS_SUMMARY = _key(
-    "positions:summary", VALUE, p.PositionsSummary, M.POSITIONS, _HELD, "All positions in one line", server=STATE, plan=True
+    "positions:summary",
+    VALUE,
+    p.PositionsSummary,
+    M.POSITIONS,
+    (*_HELD, M.PULLS),
+    "All positions in one line",
+    server=STATE,
+    plan=True,
 )
 POSITIONS_COUNT = _key("global:positions:count", VALUE, p.Count, M.POSITIONS, _HELD, "Open positions", server=STATE, plan=True)
 PNL_REALIZED = _key("global:pnl:realized", VALUE, p.Pnl, M.POSITIONS, _HELD, "Realized today, USD", server=STATE, plan=True)

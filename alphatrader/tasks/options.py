@@ -1,10 +1,12 @@
 """Option chains of the twelve underlyings: `AlphaVantageIngestion`, ticked by beat on the pulls worker.
 
-Reads Alpha Vantage and `market:{symbol}:last`; writes `options:{symbol}:chain`, `:greeks`, `:flow`, `:unusual`, `events:options`
-and `budget:alphavantage:state`. A tick asks for every chain that is due, each in a thread of its own, and waits a little: what
-has no answer by then, or is refused, is written again from the last good answer, marked stale with the reason and its age. So the
-keys never lapse in a session while anything good is known, and one slow symbol holds nobody. A tick that comes too early (a
-worker that was away finds many) does nothing, by our own stamps.
+Reads Alpha Vantage, `market:{symbol}:last`, and for its order `positions:summary`, `signals:{symbol}:pending` and `:active`;
+writes `options:{symbol}:chain`, `:greeks`, `:flow`, `:unusual`, `events:options`
+and `budget:alphavantage:state`. A tick asks for every chain that is due, each in a thread of its own, symbols with an open
+position or a signal first, and waits a little: what has no answer by then, or is refused, is written again from the last good
+answer, marked stale with the reason and its age. So the keys never lapse in a session while anything good is known, and one slow
+symbol holds nobody. A tick that comes too early (a worker that was away finds many) does nothing, by our own stamps; nothing
+queues up behind a symbol that is being asked for.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from typing import Any, Final
 import msgspec
 from celery.signals import worker_ready
 
-from alphatrader.clients.alphavantage import AlphaVantage, AlphaVantageError, BadAnswerError
+from alphatrader.clients.alphavantage import AlphaVantage, AlphaVantageError, BadAnswerError, ChainAnswer, LimitedError
 from alphatrader.contract import keys as k
 from alphatrader.contract.messages.options import OptionsEvent
 from alphatrader.contract.modules import Module
@@ -29,10 +31,12 @@ from alphatrader.runtime.budget import CallBudget
 from alphatrader.runtime.calendar import NORMAL_CLOSE, Calendar, CalendarError
 from alphatrader.runtime.celery_app import app, context, heartbeat, store
 from alphatrader.runtime.clock import SECOND, Clock, exchange_instant
-from alphatrader.runtime.store import Store
+from alphatrader.runtime.store import Store, StoreError
 
 PATIENCE_SECONDS: Final = 2.5
 """How long a tick waits for its answers before it writes stale chains; with the tick itself well under the keys' 10 s."""
+PAUSE_SECONDS: Final = 1.5
+PAUSE_STEP_SECONDS: Final = 0.1
 CLOSED_SECONDS: Final = 60.0
 """Outside sessions chains are asked for this rarely, and their keys may lapse."""
 
@@ -65,10 +69,10 @@ class AlphaVantageIngestion:
         self._begin = threading.Lock()
 
     def pull_all(self) -> None:
-        """One tick over all symbols, the oldest chain first."""
+        """One tick over all symbols, the most urgent first."""
         failures: list[Exception] = []
         with self._begin:
-            due = [symbol for symbol in self._by_age() if self._due(symbol)]
+            due = [symbol for symbol in self._by_urgency() if self._due(symbol)]
             asking = {symbol: threading.Thread(target=self._ask, args=(symbol, failures), daemon=True) for symbol in due}
             for thread in asking.values():
                 thread.start()
@@ -93,6 +97,9 @@ class AlphaVantageIngestion:
         except AlphaVantageError as error:
             self._note(symbol, error.reason, str(error))
             self._write_stale(symbol, str(error))
+        except StoreError as error:  # no budget, no call
+            self._note(symbol, "no_server", repr(error))
+            self._write_stale(symbol, f"no call without the shared budget: {error}")
         else:
             self._note(symbol, "", "")
             with state.lock:
@@ -103,7 +110,7 @@ class AlphaVantageIngestion:
         return True
 
     def _fetch(self, symbol: str) -> Assessed:
-        answer = self._client.chain(symbol)
+        answer = self._answer(symbol)
         ts_ns = self._clock.market_ns()
         session = self._calendar.at(ts_ns)
         if session is not None and answer.as_of < session.day:
@@ -119,6 +126,17 @@ class AlphaVantageIngestion:
             settings=self._options,
             fund=symbol in self._settings.market.etfs,
         )
+
+    def _answer(self, symbol: str) -> ChainAnswer:
+        """The vendor's; while all processes pause it is asked again for a moment, until the one call that tries was answered."""
+        until = self._clock.monotonic() + PAUSE_SECONDS
+        while True:
+            try:
+                return self._client.chain(symbol)
+            except LimitedError as error:
+                if error.reason != "own_pause" or self._clock.monotonic() >= until:
+                    raise
+            threading.Event().wait(PAUSE_STEP_SECONDS)
 
     def _ask(self, symbol: str, failures: list[Exception]) -> None:
         try:
@@ -140,8 +158,19 @@ class AlphaVantageIngestion:
         left_ms = self._store.ttl_ms(key)
         return left_ms is None or (key.key.ttl_seconds or 0.0) - left_ms / 1000 >= tick / 2
 
-    def _by_age(self) -> list[str]:
-        return sorted(self._settings.market.equities, key=lambda symbol: self._symbols[symbol].tried_ns)
+    def _by_urgency(self) -> list[str]:
+        """What is held first, then what has a signal, then the oldest; where that cannot be read, the oldest."""
+        symbols = self._settings.market.equities
+        rank = dict.fromkeys(symbols, 2)
+        try:
+            summary = self._store.get(k.POSITIONS_SUMMARY.at())
+            for key in (k.SIGNALS_PENDING, k.SIGNALS_ACTIVE):
+                signals = self._store.get_many([key.at(symbol=symbol) for symbol in symbols])
+                rank |= {symbol: 1 for symbol, found in zip(symbols, signals, strict=True) if found and found.by_strategy}
+            rank |= {symbol: 0 for symbol, held in (summary.by_symbol if summary else {}).items() if held}
+        except StoreError as error:
+            self._log.warning("urgency_unknown", error=repr(error))
+        return sorted(symbols, key=lambda symbol: (rank[symbol], self._symbols[symbol].tried_ns))
 
     def _spot(self, symbol: str) -> float | None:
         """Halfway between bid and ask, else the last trade; None while its feed is stale."""
@@ -214,6 +243,11 @@ class AlphaVantageIngestion:
         """The symbols without a fresh chain, with the reason."""
         return {symbol: state.refusal for symbol, state in self._symbols.items() if state.refusal}
 
+    def vendor(self) -> str:
+        """The breaker and the back-off in words, for the dashboard and `alphatrader status`."""
+        failures = self._store.fields(k.AV_PAUSE.at()).get("failures", 0)
+        return f"breaker {self._client.breaker.state}" + (f", backing off after {failures} failures" if failures else "")
+
     def _tell_state(self) -> None:
         now_ns = self._clock.machine_ns()
         ages = {
@@ -226,6 +260,7 @@ class AlphaVantageIngestion:
             {
                 "machine_ns": now_ns,
                 "breaker": self._client.breaker.state,
+                "pause": self._store.fields(k.AV_PAUSE.at()),
                 "refused": dict(self._client.refused),
                 "age_seconds": ages,
                 "refusing": self.refusing(),
@@ -243,12 +278,12 @@ def ingestion() -> AlphaVantageIngestion:
     with _making:
         if not _made:
             here = context()
-            budget = CallBudget(store(), k.AV_BUDGET.at(), here.settings.options.calls_per_minute)
+            budget = CallBudget(store(), k.AV_BUDGET.at(), k.AV_PAUSE.at(), here.settings.options.calls_per_minute)
             client = AlphaVantage(
                 here.settings.options,
                 here.settings.vendors,
                 here.secrets.require("alphavantage_key"),
-                take=budget.take,
+                budget=budget,
                 clock=here.clock,
                 rng=random.Random(here.clock.machine_ns()),  # noqa: S311 spreads retries
             )
@@ -261,16 +296,11 @@ def pull_all() -> None:
     """Beat's tick, every `options.refresh_seconds`."""
     ingestion().pull_all()
     refusing = ingestion().refusing()
+    heartbeat().fact("Alpha Vantage", ingestion().vendor())
     if refusing:
         heartbeat().degraded(f"no fresh chain of {', '.join(refusing)}: {', '.join(sorted(set(refusing.values())))}")
     else:
         heartbeat().ready()
-
-
-@app.task(name="options.refresh")  # type: ignore[untyped-decorator]
-def refresh(symbol: str) -> None:
-    """One chain, now."""
-    ingestion().refresh(symbol)
 
 
 @worker_ready.connect

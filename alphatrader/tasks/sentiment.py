@@ -65,12 +65,12 @@ class SentimentIngestion:
 def ingestion() -> SentimentIngestion:
     """This process's one. Its client and breaker are its own, the budget is everyone's."""
     here = context()
-    budget = CallBudget(store(), k.AV_BUDGET.at(), here.settings.options.calls_per_minute)
+    budget = CallBudget(store(), k.AV_BUDGET.at(), k.AV_PAUSE.at(), here.settings.options.calls_per_minute)
     client = AlphaVantage(
         here.settings.options,
         here.settings.vendors,
         here.secrets.require("alphavantage_key"),
-        take=budget.take,
+        budget=budget,
         clock=here.clock,
         rng=random.Random(here.clock.machine_ns()),  # noqa: S311 spreads retries
     )

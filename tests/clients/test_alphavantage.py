@@ -8,8 +8,10 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import pytest
@@ -55,9 +57,34 @@ ROW = {
 }
 
 
-def client(url: str, key: str = KEY, *, vendors: Vendors | None = None, take: Any = lambda: 0, **options: Any) -> AlphaVantage:
+class Granted(NamedTuple):
+    wait_ms: int = 0
+    failures: int = 0
+
+
+@dataclass
+class Purse:
+    """A budget that grants what it is told to, and remembers what it heard."""
+
+    grant: Granted = field(default_factory=Granted)
+    heard: list[str] = field(default_factory=list)
+
+    def take(self) -> Granted:
+        return self.grant
+
+    def failed(self, stretch: float) -> None:
+        assert 0.5 < stretch < 1.5
+        self.heard.append("failed")
+
+    def answered(self) -> None:
+        self.heard.append("answered")
+
+
+def client(
+    url: str, key: str = KEY, *, vendors: Vendors | None = None, purse: Purse | None = None, **options: Any
+) -> AlphaVantage:
     settings = Options(base_url=url, **options)
-    return AlphaVantage(settings, vendors or Vendors(), key, take=take, clock=Clock(), rng=random.Random(7))
+    return AlphaVantage(settings, vendors or Vendors(), key, budget=purse or Purse(), clock=Clock(), rng=random.Random(7))
 
 
 def envelope(*rows: dict[str, Any], **changes: Any) -> bytes:
@@ -134,7 +161,7 @@ def test_a_wrong_key_is_refused_and_never_repeated_in_the_error(vendors: Running
         ("status", {"status": 503}, OutageError, "http_5xx", 2),
         ("status", {"status": 429}, LimitedError, "vendor_limit", 1),
         ("html", {"status": 502}, OutageError, "http_5xx", 2),
-        ("html", {"status": 200}, BadAnswerError, "html", 1),
+        ("html", {"status": 200}, OutageError, "html", 1),
         ("truncate", {}, OutageError, "truncated", 2),
         ("drop_after_accept", {}, OutageError, "connection", 2),
         ("garbage", {}, BadAnswerError, "not_json", 1),
@@ -308,12 +335,79 @@ def test_the_samples_of_the_vendor_are_refused_as_it_means_them(server: Answers)
 
 
 def test_without_budget_no_call_is_made(server: Answers) -> None:
-    asked = client(server.url, take=lambda: 1500)
+    purse = Purse(Granted(wait_ms=1500))
+    asked = client(server.url, purse=purse)
     with pytest.raises(LimitedError) as refused:
         asked.chain("SPY")
     assert (refused.value.reason, refused.value.wait_seconds) == ("own_budget", 1.5)
-    assert server.asked == []
-    assert asked.breaker.state == "closed"
+    assert (server.asked, purse.heard, asked.breaker.state) == ([], [], "closed")
+    # and while all pause, the reason says so
+    purse.grant = Granted(wait_ms=700, failures=3)
+    with pytest.raises(LimitedError, match=r"own_pause: after 3 failures") as refused:
+        asked.chain("SPY")
+    assert refused.value.wait_seconds == 0.7
+    assert (server.asked, purse.heard, asked.breaker.state) == ([], [], "closed")
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "content_type", "heard"),
+    [
+        (b'{"Note": "Our standard API call frequency is 5 calls per minute."}', 200, "application/json", ["failed"]),
+        (b'{"Information": "our standard API rate limit is 25 requests per day."}', 200, "application/json", ["failed"]),
+        (b'{"Information": "This is a premium endpoint."}', 200, "application/json", ["failed"]),
+        (b"", 429, "application/json", ["failed"]),
+        (b"", 503, "application/json", ["failed"]),
+        (b"<html><title>502</title></html>", 200, "text/html; charset=utf-8", ["failed"]),
+        (b"<html><title>502</title></html>", 200, "application/json", ["failed"]),
+        (b'{"Error Message": "Invalid API call."}', 200, "application/json", ["answered"]),
+        (envelope(), 200, "application/json", ["answered"]),
+        (envelope(ROW), 200, "application/json", ["answered"]),
+    ],
+)
+def test_what_makes_all_processes_back_off_and_what_ends_it(
+    server: Answers, body: bytes, status: int, content_type: str, heard: list[str]
+) -> None:
+    # given a pause that is over: this call is the one that tries
+    purse = Purse(Granted(failures=2))
+    server.answer = lambda handler: send(handler, body, status, content_type)
+    with suppress(AlphaVantageError):
+        client(server.url, purse=purse).chain("SPY")
+    # then it is one call, and what came of it is told
+    assert (purse.heard, len(server.asked)) == (heard, 1)
+
+
+def test_a_time_out_and_a_broken_connection_back_off_too(server: Answers) -> None:
+    for asked in (client("http://127.0.0.1:1", purse=(purse := Purse())), client(server.url, purse=purse, timeout_seconds=0.2)):
+        server.answer = lambda handler: time.sleep(0.6)
+        with pytest.raises(OutageError):
+            asked.chain("SPY")
+    assert purse.heard == ["failed", "failed"]
+
+
+def test_an_answer_without_a_pause_before_it_tells_nobody(server: Answers) -> None:
+    purse = Purse()
+    server.answer = lambda handler: send(handler, envelope(ROW))
+    client(server.url, purse=purse).chain("SPY")
+    assert purse.heard == []
+
+
+def test_a_budget_that_cannot_be_asked_means_no_call_and_says_nothing_of_the_vendor(server: Answers) -> None:
+    class Lost(Purse):
+        def take(self) -> Granted:
+            raise ConnectionError("the state server is away")
+
+    asked = client(server.url, purse=Lost(), vendors=msgspec.structs.replace(Vendors(), breaker_failures=1))
+    for _ in range(3):
+        with pytest.raises(ConnectionError):
+            asked.chain("SPY")
+    assert (server.asked, asked.breaker.state) == ([], "closed")
+
+
+@pytest.mark.parametrize("content_type", ["text/csv", "image/png", "application/octet-stream", "multipart/form-data"])
+def test_another_content_type_is_refused_unread(server: Answers, content_type: str) -> None:
+    server.answer = lambda handler: send(handler, envelope(ROW), content_type=content_type)
+    with pytest.raises(BadAnswerError, match=f"content_type .*{content_type}"):
+        client(server.url).chain("SPY")
 
 
 def test_the_last_guard_holds_in_the_process(server: Answers) -> None:

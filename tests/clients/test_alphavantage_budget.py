@@ -1,4 +1,4 @@
-"""The budget of calls: one sliding window over all processes, on the state server's time."""
+"""The budget of calls and the back-off: one sliding window and one pause over all processes, on the state server's time."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ import pytest
 from alphatrader.contract import keys as k
 from alphatrader.contract.key import Server
 from alphatrader.contract.modules import Module
+from alphatrader.runtime import servers as server_lines
 from alphatrader.runtime.budget import CallBudget
-from tests.support.servers import Servers
+from alphatrader.runtime.store import Store, StoreError
+from tests.support.servers import Servers, running_servers
 
 ROOT = Path(__file__).resolve().parents[2]
 CALLS, WINDOW = 25, 0.8
@@ -25,11 +27,11 @@ from alphatrader.runtime.budget import CallBudget
 from alphatrader.runtime.settings import load
 from alphatrader.runtime.store import Store
 password, calls, window, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4])
-budget = CallBudget(Store(Module.PULLS, load(), password), k.AV_BUDGET.at(), calls, window)
+budget = CallBudget(Store(Module.PULLS, load(), password), k.AV_BUDGET.at(), k.AV_PAUSE.at(), calls, window)
 end = time.monotonic() + seconds
 while time.monotonic() < end:
     before = time.monotonic_ns()
-    if budget.take() == 0:
+    if budget.take().wait_ms == 0:
         print(before, time.monotonic_ns())
     else:
         time.sleep(0.001)
@@ -37,7 +39,7 @@ while time.monotonic() < end:
 
 
 def budget(servers: Servers, calls: int, window: float) -> CallBudget:
-    return CallBudget(servers.store(Module.PULLS), k.AV_BUDGET.at(), calls, window)
+    return CallBudget(servers.store(Module.PULLS), k.AV_BUDGET.at(), k.AV_PAUSE.at(), calls, window)
 
 
 def test_three_processes_never_exceed_the_budget_in_any_window(servers: Servers) -> None:
@@ -66,20 +68,20 @@ def test_three_processes_never_exceed_the_budget_in_any_window(servers: Servers)
 
 def test_the_wait_it_names_is_enough_and_grants_are_trimmed(servers: Servers) -> None:
     taking = budget(servers, 2, 0.3)
-    assert [taking.take(), taking.take()] == [0, 0]
-    wait_ms = taking.take()
+    assert [taking.take().wait_ms, taking.take().wait_ms] == [0, 0]
+    wait_ms = taking.take().wait_ms
     assert 0 < wait_ms <= 300
     time.sleep(wait_ms / 1000)  # exactly the wait it named, on the server's own clock
-    assert taking.take() == 0
+    assert taking.take().wait_ms == 0
     assert servers.store(Module.PULLS).length(k.AV_BUDGET.at()) <= 2
 
 
 def test_a_restart_and_a_lowered_limit_remember_what_was_granted(servers: Servers) -> None:
     for _ in range(5):
-        assert budget(servers, 5, 60.0).take() == 0
+        assert budget(servers, 5, 60.0).take().wait_ms == 0
     # a new process, and one with a smaller limit, find the window used
-    assert budget(servers, 5, 60.0).take() > 0
-    wait_ms = budget(servers, 2, 60.0).take()
+    assert budget(servers, 5, 60.0).take().wait_ms > 0
+    wait_ms = budget(servers, 2, 60.0).take().wait_ms
     assert 50_000 < wait_ms <= 60_000
 
 
@@ -89,13 +91,70 @@ def test_a_server_clock_that_was_set_back_blocks_for_one_window_at_most(servers:
     ahead = (time.time() + 3600) * 1e6
     store.raw(Server.STATE, "ZADD", k.AV_BUDGET.at().name, ahead, "from the future")
     # then it counts as made now
-    wait_ms = budget(servers, 1, 0.2).take()
+    wait_ms = budget(servers, 1, 0.2).take().wait_ms
     assert 0 < wait_ms <= 200
 
 
 def test_no_other_module_may_spend_it(servers: Servers) -> None:
-    from alphatrader.runtime.store import StoreError
-
-    spending = CallBudget(servers.store(Module.DELIVERY), k.AV_BUDGET.at(), 5)
+    spending = CallBudget(servers.store(Module.DELIVERY), k.AV_BUDGET.at(), k.AV_PAUSE.at(), 5)
     with pytest.raises(StoreError):
         spending.take()
+
+
+def test_failures_pause_everybody_twice_as_long_each_time_and_one_call_tries(servers: Servers) -> None:
+    # given a call that failed in one process
+    one, other = budget(servers, 100, 60.0), budget(servers, 100, 60.0)
+    one.failed(1.0)
+    # then no process may call, and nothing of the budget is used
+    wait = other.take()
+    assert 0 < wait.wait_ms <= 500 and wait.failures == 1
+    assert servers.store(Module.PULLS).length(k.AV_BUDGET.at()) == 0
+    # and what fails meanwhile was sent before the pause and adds nothing
+    one.failed(1.0)
+    assert other.take().failures == 1
+    # when the pause is over, one call tries, and the others wait for it
+    time.sleep(wait.wait_ms / 1000)
+    assert one.take() == (0, 1)
+    assert other.take().wait_ms > 1000
+    # when it fails too, the pause is twice as long
+    one.failed(1.0)
+    wait = other.take()
+    assert 500 < wait.wait_ms <= 1000 and wait.failures == 2
+    # when it is answered, all go on
+    one.answered()
+    assert other.take() == (0, 0)
+
+
+def test_a_pause_is_never_longer_than_its_bound_even_when_the_clock_was_set_back(servers: Servers) -> None:
+    here = budget(servers, 100, 60.0)
+    ahead = (time.time() + 3600) * 1e6
+    servers.store(Module.PULLS).raw(Server.STATE, "HSET", k.AV_PAUSE.at().name, "failures", 40, "until_us", f"{ahead:.0f}")
+    assert here.take() == (0, 40)
+    here.failed(1.25)
+    assert 14_000 < here.take().wait_ms <= 15_000
+
+
+def test_the_grants_outlive_a_killed_server_and_a_lost_one_grants_nothing(tmp_path: Path) -> None:
+    with running_servers(tmp_path) as servers:
+        # given a window that is used up
+        here = budget(servers, 3, 60.0)
+        assert [here.take().wait_ms for _ in range(3)] == [0, 0, 0]
+        store = servers.store(Module.PULLS)
+        until = time.monotonic() + 20
+        while b"aof_pending_bio_fsync:0" not in _persistence(store) and time.monotonic() < until:
+            time.sleep(0.05)
+        # when the server is killed, then nothing is granted
+        servers.processes[Module.STATE].kill()
+        servers.processes[Module.STATE].wait()
+        with pytest.raises(StoreError):
+            here.take()
+        # and when it is back, the window is still used up
+        command = server_lines.command(Module.STATE, servers.settings, servers.folder, servers.vault)
+        servers.processes[Module.STATE] = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        assert server_lines.ServerDoor(Module.STATE, servers.settings, servers.vault).wait_ready(15.0)
+        assert budget(servers, 3, 60.0).take().wait_ms > 30_000
+
+
+def _persistence(store: Store) -> bytes:
+    reply = store.raw(Server.STATE, "INFO", "persistence")
+    return reply if isinstance(reply, bytes) else b"".join(f"{name}:{value}\n".encode() for name, value in reply.items())

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -18,9 +20,11 @@ import pytest
 import requests
 import structlog
 
-from alphatrader.clients.alphavantage import AlphaVantage
+from alphatrader.clients.alphavantage import AlphaVantage, LimitedError
 from alphatrader.contract import keys as k
-from alphatrader.contract.messages.market import Last
+from alphatrader.contract.messages.market import Last, OptionRef
+from alphatrader.contract.messages.positions import PositionsSummary
+from alphatrader.contract.messages.signals import Signal, SignalMap
 from alphatrader.contract.modules import Module
 from alphatrader.contract.settings import Settings
 from alphatrader.runtime.budget import CallBudget
@@ -30,7 +34,7 @@ from alphatrader.tasks.options import PATIENCE_SECONDS, AlphaVantageIngestion
 from alphatrader.tasks.sentiment import SentimentIngestion
 from tests.support.fixed_market import FixedMarket
 from tests.support.http import Answers, running_answers, send
-from tests.support.servers import Servers
+from tests.support.servers import Servers, running_servers
 from tests.support.vendors import MONDAY_TEN_NS, Running, running_vendors
 
 KEYS = (k.OPTIONS_CHAIN, k.OPTIONS_GREEKS, k.OPTIONS_FLOW, k.OPTIONS_UNUSUAL)
@@ -54,12 +58,12 @@ class Desk:
         return Clock(market_ns, time.time_ns(), 1.0)
 
     def client(self) -> AlphaVantage:
-        budget = CallBudget(self.servers.store(Module.PULLS), k.AV_BUDGET.at(), self.settings.options.calls_per_minute)
+        store, calls = self.servers.store(Module.PULLS), self.settings.options.calls_per_minute
         return AlphaVantage(
             self.settings.options,
             self.settings.vendors,
             "AVKEY-SECRET-1",
-            take=budget.take,
+            budget=CallBudget(store, k.AV_BUDGET.at(), k.AV_PAUSE.at(), calls),
             clock=Clock(),
             rng=random.Random(7),
         )
@@ -98,6 +102,32 @@ def vendors(stand_in: Running) -> Running:
 @pytest.fixture
 def desk(servers: Servers, vendors: Running) -> Desk:
     return desk_of(servers, f"{vendors.url}/alphavantage", timeout_seconds=1.0)
+
+
+def a_signal(symbol: str) -> Signal:
+    contract = OptionRef(symbol, "20261218", 600.0, "C")
+    return Signal(
+        id="s1",
+        strategy="0DTE",
+        symbol=symbol,
+        contract=contract,
+        direction="long_call",
+        confidence=70.0,
+        calibrated=False,
+        quantity=1,
+        entry=2.0,
+        stop=1.0,
+        targets=(3.0,),
+        bid=1.9,
+        ask=2.1,
+        under_price=600.0,
+        reasons=(),
+        features={},
+        ts_ns=MONDAY_TEN_NS,
+        machine_ns=1,
+        expires_ns=MONDAY_TEN_NS,
+        fence=1,
+    )
 
 
 def row(symbol: str, strike: int, right: str, day: str = "2026-11-23") -> dict[str, str]:
@@ -281,6 +311,56 @@ def test_a_used_up_budget_leaves_the_chains_stale_and_asks_nobody(servers: Serve
         desk.ingestion().refresh("SPY")  # a process of its own, the same budget
         assert len(answers.asked) == 2
         assert "own_budget" in desk.seen(k.OPTIONS_CHAIN).reason
+
+
+def test_what_is_held_or_near_a_signal_is_asked_for_first(servers: Servers) -> None:
+    # given a position in TSLA, a signal in META, and calls for three symbols only
+    positions, signals = servers.store(Module.POSITIONS), servers.store(Module.SIGNALS)
+    batch = positions.batch()
+    summary = PositionsSummary(MONDAY_TEN_NS, 1, {"TSLA": 1, "SPY": 0}, Decimal(0), None, None, True, ())
+    batch.put(k.POSITIONS_SUMMARY.at(), summary)
+    positions.commit(batch)
+    batch = signals.batch()
+    batch.put(k.SIGNALS_PENDING.at(symbol="META"), SignalMap({"0DTE": a_signal("META")}))
+    batch.put(k.SIGNALS_PENDING.at(symbol="QQQ"), SignalMap({}))
+    signals.commit(batch)
+    # when the order is made, then they come first, and the others by age, as they are listed
+    with vendor_with_every_chain() as (answers, _):
+        desk = desk_of(servers, answers.url)
+        ingestion = desk.ingestion()
+        ingestion.refresh("SPY")
+        first, second, *others = ingestion._by_urgency()
+        assert (first, second, others[-1]) == ("TSLA", "META", "SPY")
+        assert [symbol for symbol in desk.settings.market.equities if symbol not in ("TSLA", "META", "SPY")] == others[:-1]
+
+
+def test_without_the_shared_budget_nobody_is_asked_and_the_chain_stays_as_stale(tmp_path: Path) -> None:
+    with running_servers(tmp_path) as servers, vendor_with_every_chain() as (answers, _):
+        desk = desk_of(servers, answers.url)
+        ingestion = desk.ingestion()
+        ingestion.refresh("SPY")
+        # when the state server is gone
+        servers.processes[Module.STATE].kill()
+        servers.processes[Module.STATE].wait()
+        ingestion.refresh("SPY")
+        # then no call is made, and the last good chain says why it is stale
+        assert len(answers.asked) == 1
+        chain = desk.seen(k.OPTIONS_CHAIN)
+        assert chain.stale and "shared budget" in chain.reason
+
+
+def test_a_refusal_of_the_vendor_makes_every_process_pause_until_one_call_is_answered(desk: Desk, vendors: Running) -> None:
+    vendors.fault("alphavantage", "status", status=429, count=1)
+    with pytest.raises(LimitedError, match="vendor_limit"):
+        desk.client().chain("SPY")
+    asked = len(vendors.wire(vendor="alphavantage"))
+    with pytest.raises(LimitedError, match="own_pause"):
+        desk.client().chain("QQQ")
+    assert len(vendors.wire(vendor="alphavantage")) == asked
+    # and the tick's own call waits for the end of the pause and ends it for all
+    desk.ingestion().refresh("SPY")
+    assert not desk.seen(k.OPTIONS_CHAIN).stale
+    assert desk.client().chain("SPY").rows
 
 
 # -- news ----------------------------------------------------------------------------------------------------------------

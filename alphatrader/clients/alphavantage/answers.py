@@ -169,7 +169,7 @@ def news(body: bytes, symbol: str) -> NewsAnswer:
 def _envelope(body: bytes) -> _Envelope:
     head = body[:64].lstrip().lower()
     if head.startswith(b"<"):
-        raise BadAnswerError("html", "a page instead of JSON")
+        raise OutageError("html", "a page instead of JSON")
     if head.startswith(b"{") and not body[-64:].rstrip().endswith(b"}"):
         raise OutageError("truncated", f"the answer ends in the middle, after {len(body)} bytes", again=True)
     envelope: _Envelope = _decoded(_ENVELOPE, body, "answer")

@@ -13,11 +13,11 @@ from typing import Final
 
 import pybreaker
 
-from alphatrader.clients.alphavantage.errors import BadAnswerError, LimitedError, RefusedError
+from alphatrader.clients.alphavantage.errors import AlphaVantageError, BadAnswerError, LimitedError, RefusedError
 
 
-def _says_nothing_of_the_vendor(error: Exception) -> bool:
-    """An odd answer to one request: the vendor is there."""
+def vendor_is_there(error: Exception) -> bool:
+    """An odd answer to one request is no failure of the vendor."""
     return isinstance(error, BadAnswerError) or (isinstance(error, RefusedError) and error.reason == "bad_call")
 
 
@@ -29,7 +29,7 @@ class Breaker:
         self._breaker: Final = pybreaker.CircuitBreaker(
             fail_max=failures,
             reset_timeout=reset_seconds,
-            exclude=[_says_nothing_of_the_vendor],
+            exclude=[vendor_is_there],
             state_storage=self._storage,
             throw_new_error_on_trip=False,
         )
@@ -72,7 +72,7 @@ class Breaker:
         with self._lock:
             if trial:
                 self._trial = False
-            if isinstance(error, LimitedError) and error.reason.startswith("own_"):
+            if error is not None and (not isinstance(error, AlphaVantageError) or error.own):
                 return  # no call was made
             if trial:
                 self._breaker.half_open()

@@ -19,7 +19,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt
 
 from alphatrader.clients.alphavantage import answers
 from alphatrader.clients.alphavantage.answers import ChainAnswer, NewsAnswer
-from alphatrader.clients.alphavantage.breaker import Breaker
+from alphatrader.clients.alphavantage.breaker import Breaker, vendor_is_there
 from alphatrader.clients.alphavantage.errors import AlphaVantageError, BadAnswerError, LimitedError, OutageError, RefusedError
 from alphatrader.contract.settings.market import Options
 from alphatrader.contract.settings.people import Vendors
@@ -27,6 +27,10 @@ from alphatrader.contract.settings.people import Vendors
 _CHUNK: Final = 65_536
 _ATTEMPTS: Final = 2
 _JITTER_SECONDS: Final = (0.05, 0.3)
+_STRETCH: Final = (0.8, 1.25)
+"""Of a pause, so that several installations behind one key do not come back together."""
+_JSON_TYPES: Final = ("application/json", "text/json", "text/plain", "")
+"""text/plain and none at all are a careless server's; what is inside is judged either way."""
 _NEWS_LIMIT: Final = 200
 
 T = TypeVar("T")
@@ -37,15 +41,26 @@ class Clock(Protocol):
     def monotonic(self) -> float: ...
 
 
-class AlphaVantage:
-    """`take` asks the budget shared by all processes for one call: 0 when granted, else milliseconds to wait."""
+class Grant(Protocol):
+    @property
+    def wait_ms(self) -> int: ...
+    @property
+    def failures(self) -> int: ...
 
-    def __init__(
-        self, options: Options, vendors: Vendors, key: str, *, take: Callable[[], int], clock: Clock, rng: random.Random
-    ) -> None:
+
+class Budget(Protocol):
+    """Shared by all processes: one call is asked for, and what came of it is told (runtime/budget.py)."""
+
+    def take(self) -> Grant: ...
+    def failed(self, stretch: float) -> None: ...
+    def answered(self) -> None: ...
+
+
+class AlphaVantage:
+    def __init__(self, options: Options, vendors: Vendors, key: str, *, budget: Budget, clock: Clock, rng: random.Random) -> None:
         self._options = options
         self._key = key
-        self._take = take
+        self._budget = budget
         self._clock = clock
         self._rng = rng
         self.breaker = Breaker(vendors.breaker_failures, vendors.breaker_reset_seconds, clock.machine_ns)
@@ -78,27 +93,40 @@ class AlphaVantage:
         self._session.close()
 
     def _ask(self, parameters: dict[str, str], read: Callable[[bytes], T]) -> T:
+        grants: list[Grant] = []
         try:
-            return self._attempts()(self._once, parameters, read)
+            found = self._attempts(grants)(self._once, parameters, read, grants)
         except AlphaVantageError as error:
-            self.refused[error.reason] += 1
+            if not error.own:
+                self.refused[error.reason] += 1
+                self._tell(grants, there=vendor_is_there(error))
             raise
+        self._tell(grants, there=True)
+        return found
 
-    def _once(self, parameters: dict[str, str], read: Callable[[bytes], T]) -> T:
+    def _tell(self, grants: list[Grant], *, there: bool) -> None:
+        """What came of a call, to every process: a failure makes all pause, an answer ends the pause."""
+        if not there:
+            self._budget.failed(self._rng.uniform(*_STRETCH))
+        elif grants[-1].failures:
+            self._budget.answered()
+
+    def _once(self, parameters: dict[str, str], read: Callable[[bytes], T], grants: list[Grant]) -> T:
         with self.breaker.guard():
+            grants.append(self._spend())
             return read(self._get(parameters))
 
-    def _attempts(self) -> Retrying:
-        """One more try, at once, where a connection broke; a time-out has already used up the chain's freshness."""
+    def _attempts(self, grants: list[Grant]) -> Retrying:
+        """One more try, at once, where a connection broke; a time-out has already used up the chain's freshness, and while all
+        pause the one call that is let through to try is one call."""
         return Retrying(
             stop=stop_after_attempt(_ATTEMPTS),
             wait=lambda _: self._rng.uniform(*_JITTER_SECONDS),
-            retry=retry_if_exception(lambda error: isinstance(error, OutageError) and error.again),
+            retry=retry_if_exception(lambda error: isinstance(error, OutageError) and error.again and not grants[-1].failures),
             reraise=True,
         )
 
     def _get(self, parameters: dict[str, str]) -> bytes:
-        self._spend()
         deadline = self._clock.monotonic() + self._options.timeout_seconds
         # Errors of requests hold the URL, and the URL holds the key: none of their text goes on, nor they as a cause.
         try:
@@ -120,21 +148,30 @@ class AlphaVantage:
             raise OutageError(broken, type(error).__name__, again=True) from None
         return body.replace(self._key.encode(), b"[key]")  # some refusals repeat the key
 
-    def _spend(self) -> None:
+    def _spend(self) -> Grant:
+        grant = self._budget.take()
+        if grant.wait_ms > 0:
+            wait_seconds = grant.wait_ms / 1000
+            if grant.failures:
+                raise LimitedError("own_pause", f"after {grant.failures} failures in a row", wait_seconds=wait_seconds)
+            raise LimitedError(
+                "own_budget", f"{self._options.calls_per_minute} calls in 60 s are used", wait_seconds=wait_seconds
+            )
         try:
             self._last_guard()
         except RateLimitException as error:
             raise LimitedError("own_limit", "this process's last guard", wait_seconds=error.period_remaining) from None
-        wait_ms = self._take()
-        if wait_ms > 0:
-            raise LimitedError(
-                "own_budget", f"{self._options.calls_per_minute} calls in 60 s are used", wait_seconds=wait_ms / 1000
-            )
+        return grant
 
     @staticmethod
     def _check_status(response: requests.Response) -> None:
         status = response.status_code
         if status == 200:
+            kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+            if kind == "text/html":
+                raise OutageError("html", "a page instead of JSON")
+            if kind not in _JSON_TYPES:
+                raise BadAnswerError("content_type", f"{kind[:80]!r} instead of JSON", field="Content-Type")
             return
         if status == 429:
             raise LimitedError("vendor_limit", "HTTP 429")

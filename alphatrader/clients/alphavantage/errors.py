@@ -12,17 +12,26 @@ class AlphaVantageError(Exception):
         self.detail = detail
         super().__init__(f"Alpha Vantage: {reason}{f' ({field})' if field else ''}: {detail}")
 
+    @property
+    def own(self) -> bool:
+        """Whether we refused the call ourselves: the vendor was not asked."""
+        return False
+
 
 class LimitedError(AlphaVantageError):
-    """Back off: the vendor's limit, our own budget, or an open circuit breaker."""
+    """Back off: the vendor's limit, our own budget or pause, or an open circuit breaker."""
 
     def __init__(self, reason: str, detail: str, *, wait_seconds: float | None = None) -> None:
         super().__init__(reason, detail)
         self.wait_seconds = wait_seconds
 
+    @property
+    def own(self) -> bool:
+        return self.reason != "vendor_limit"
+
 
 class OutageError(AlphaVantageError):
-    """The vendor or the way to it failed: timed out, broken off, 5xx, a proxy's page, an answer without an end."""
+    """The vendor or the way to it failed: timed out, broken off, 5xx, a page instead of data, an answer without an end."""
 
     def __init__(self, reason: str, detail: str, *, again: bool = False) -> None:
         super().__init__(reason, detail)
