@@ -59,6 +59,8 @@ class Calendar:
         self.sessions = sessions
         self._days = [session.day for session in sessions]
         self._opens = [session.open_ns for session in sessions]
+        self._latest = (0, 0, sessions[0])
+        """(from, until, session) of the newest answer of `current`."""
 
     def on(self, day: date) -> Session | None:
         """The session of that date, None on a day without one."""
@@ -73,7 +75,13 @@ class Calendar:
 
     def current(self, ts_ns: int) -> Session:
         """The session that values of this instant belong to: today's from midnight on, else the next one."""
-        return self.from_day(exchange_datetime(ts_ns).date())
+        since_ns, until_ns, session = self._latest
+        if since_ns <= ts_ns < until_ns:  # asked at every turn of a loop, about one day
+            return session
+        day = exchange_datetime(ts_ns).date()
+        session = self.from_day(day)
+        self._latest = (exchange_instant(day, "00:00"), exchange_instant(day + timedelta(days=1), "00:00"), session)
+        return session
 
     def from_day(self, day: date) -> Session:
         """The session of that date or the first after it."""

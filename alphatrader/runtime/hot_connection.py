@@ -81,6 +81,13 @@ class HotConnection(asyncio.Protocol):
         if self._paused or self.unanswered > MOST_UNANSWERED:
             await self._until(lambda: not self._paused and self.unanswered <= MOST_UNANSWERED * HALF)
 
+    def write_now(self, commands: Sequence[tuple[Any, ...]]) -> bool:
+        """Sends commands in one write; False, and nothing is sent, where `write` would have to wait or raise."""
+        if self._transport is None or self._paused or self._refused or self._lost or self.unanswered > MOST_UNANSWERED:
+            return False
+        self._send(self._transport, commands)
+        return True
+
     async def ask(self, *command: Any, block_seconds: float = 0.0) -> Any:
         """The reply to one command, which may itself wait `block_seconds` at the server. Raises RefusedCommandError."""
         self._check()

@@ -382,6 +382,13 @@ class AsyncStore(_Base):
                 dead.close()
             raise RedisConnectionError(str(error)) from error
 
+    def post_now(self, batch: Batch) -> bool:
+        """Posts from a place that cannot wait; False, and nothing is sent, where `post` would have to wait or raise."""
+        if batch.server is None:
+            return True
+        writer = self._writers.get(batch.server)
+        return writer is not None and writer.write_now(batch.commands)
+
     async def _connect(self, server: Server) -> HotConnection:
         at = self._addresses[server]
         try:

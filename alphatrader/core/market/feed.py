@@ -76,6 +76,8 @@ class SymbolFeed:
         self._published = (0, 0)
         """(reception, when it was first published)."""
         self._events: list[m.MarketEvent] = []
+        self._spoken_to = False
+        """Whether a message came since the last end of a read."""
         self._book_event_at = self._quote_event_at = float("-inf")
         self._book_dirty = 0
         self._quote_dirty = False
@@ -194,6 +196,9 @@ class SymbolFeed:
 
     def end_of_read(self) -> None:
         """Everything of one network read is in: the quote before the next print is the one that stands now."""
+        if not self._spoken_to:
+            return
+        self._spoken_to = False
         bid, ask = self._book.best() if self._depth_ready() else (None, None)
         self._before = (bid, ask) if bid is not None and ask is not None else (self._quote.bid, self._quote.ask)
 
@@ -233,6 +238,11 @@ class SymbolFeed:
         return self.heard is not None and now - self.heard <= self.quiet_seconds
 
     # -- what the stream takes: `ts_ns` of a state is when its newest message came, however often it is renewed ------------
+
+    @property
+    def stirs(self) -> bool:
+        """Whether there is anything to take, now or when its turn has come."""
+        return bool(self._events or self.changed or self._book_dirty or self._quote_dirty)
 
     def take_events(self, now: float) -> list[m.MarketEvent]:
         """Events since the last call, in order; the newest book and quote among them when their turn has come."""
@@ -307,6 +317,7 @@ class SymbolFeed:
         return None if self._halt_code is None else self._halt_code > 0
 
     def _hear(self) -> None:
+        self._spoken_to = True
         self.heard = self._monotonic()
         self._received_ns = self._market_ns()
 

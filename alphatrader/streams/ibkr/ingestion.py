@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Coroutine
 from datetime import date
 from random import Random
@@ -28,6 +29,7 @@ from alphatrader.core.market.contracts import Instrument, NoContractError, front
 from alphatrader.core.market.feed import SymbolFeed
 from alphatrader.core.market.slots import RETRY_SECONDS
 from alphatrader.runtime.audit import AuditLog
+from alphatrader.runtime.batch import Batch
 from alphatrader.runtime.context import Context
 from alphatrader.runtime.module import StreamModule
 from alphatrader.streams.ibkr.history import History
@@ -65,6 +67,8 @@ class IBKRIngestion(StreamModule):
         self._gap_reason = "started"
         self._qualified_on: date | None = None
         self._woken = asyncio.Event()
+        self._unposted: deque[Batch] = deque()
+        """Turns of the loop that the store could not take at once, in order."""
         self._frames_refused = 0
         most_bytes = self.settings.log.audit_most_bytes
         self._audit = AuditLog(self.data_dir / "audit", str(self.name), self.clock, most_bytes) if most_bytes else None
@@ -101,6 +105,7 @@ class IBKRIngestion(StreamModule):
 
     async def recover(self) -> None:
         """Go on numbering where the streams end, and with the contracts the broker has named."""
+        self._unposted.clear()
         for symbol, feed in self._feeds.items():
             newest = await self.store.latest(k.EVENTS_MARKET.at(symbol=symbol))
             feed.seq = max(feed.seq, newest[0].seq if newest else 0)
@@ -162,9 +167,13 @@ class IBKRIngestion(StreamModule):
         self._lines.lose()
 
     def _on_read(self) -> None:
+        """Everything of one network read is folded: it goes out in the same turn of the loop, in one write."""
         for feed in self._feeds.values():
             feed.end_of_read()
-        self._woken.set()
+        batch = self._turn()
+        if self._unposted or not self.store.post_now(batch):
+            self._unposted.append(batch)
+            self._woken.set()
 
     def _refuse_frame(self, why: str) -> None:
         self.health.count("frames_refused")
@@ -259,9 +268,14 @@ class IBKRIngestion(StreamModule):
                 async with asyncio.timeout(TURN_SECONDS):
                     await self._woken.wait()
             self._woken.clear()
-            batch = self.store.batch()
-            self._publisher.add_to(batch, self.clock.monotonic())
-            await self.store.post(batch)
+            while self._unposted:
+                await self.store.post(self._unposted.popleft())
+            await self.store.post(self._turn())
+
+    def _turn(self) -> Batch:
+        batch = self.store.batch()
+        self._publisher.add_to(batch, self.clock.monotonic())
+        return batch
 
     async def _keep_up(self) -> None:
         asked_at = self.clock.monotonic()

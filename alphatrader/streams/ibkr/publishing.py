@@ -30,7 +30,8 @@ class Publisher:
         if renew:
             self._renewed_at = now
         for feed in self._feeds.values():
-            self._show(batch, feed, now, renew=renew)
+            if renew or feed.stirs:
+                self._show(batch, feed, now, renew=renew)
         for option in self._options.values():
             if (option.dirty or renew) and option.alive(now, self._market.quiet_seconds):
                 option.dirty = False
