@@ -20,22 +20,26 @@ class Story(Protocol):
     @property
     def title(self) -> str: ...
     @property
+    def url(self) -> str: ...
+    @property
     def score(self) -> float: ...
     @property
     def relevance(self) -> float: ...
 
 
 def sentiment(symbol: str, stories: Iterable[Story], ts_ns: int) -> Sentiment:
-    """`score` is None where no story is relevant; `n` counts those that are."""
+    """`score` is None where no story is relevant; `n` counts those that are. One address is one article, its last version."""
+    distinct = {story.url or number: story for number, story in enumerate(stories)}
     items = [
         SentimentItem(
             published_ns=story.published_ns,
             title=story.title,
+            url=story.url,
             score=story.score,
             relevance=story.relevance,
             weight=story.relevance * 0.5 ** (max(ts_ns - story.published_ns, 0) / HALF_LIFE_NS),
         )
-        for story in stories
+        for story in distinct.values()
         if story.relevance >= MIN_RELEVANCE and story.published_ns <= ts_ns + EARLY_NS
     ]
     weight = sum(item.weight for item in items)

@@ -99,7 +99,10 @@ def test_greeks_are_ours_by_the_real_time_to_expiry() -> None:
         ("vol", 0, {"implied_vol": 6.0}, "vol"),
         ("vega", 0, {"vega": -0.1}, "vega"),
         ("call with a put's delta", 40, {"delta": -0.4}, "delta sign"),
-        ("delta far from ours", 30, {"delta": 0.01}, "delta "),
+        ("gamma", 0, {"gamma": -0.01}, "gamma"),
+        ("delta of another volatility", 30, {"delta": 0.01}, "delta recomputed"),
+        ("gamma of another volatility", 38, {"gamma": 0.05}, "gamma recomputed"),
+        ("volatility of another price", 38, {"implied_vol": 0.25}, "vol of another price"),
         ("call over spot", 0, {"bid": 700.0, "ask": 701.0, "mark": 700.5}, "bounds"),
         ("call under intrinsic", 0, {"bid": 1.0, "ask": 1.1, "mark": 1.05}, "bounds"),
         ("call dearer than the lower strike", 24, {"bid": 45.0, "ask": 45.1, "mark": 45.05}, "not monotone"),
@@ -118,6 +121,25 @@ def test_a_chain_of_a_moved_underlying_is_not_good_enough_to_trade() -> None:
     # given a chain whose underlying has moved by three per cent meanwhile
     result = assessed(good_chain(), spot=SPOT * 1.03)
     assert result.chain.quality < SETTINGS.min_quality
+
+
+def test_the_vendors_coarse_volatility_passes_and_its_last_day_is_not_held_against_it() -> None:
+    # given volatilities half a step off, and greeks of the last day by a whole day
+    rows = [replace(r, implied_vol=VOL + 0.0049) for r in good_chain()]
+    rows = [replace(r, gamma=0.001, delta=0.5 if r.right == "C" else -0.5) if r.expiry == f"{DAY:%Y%m%d}" else r for r in rows]
+    assert assessed(rows).chain.quality == 1.0
+
+
+def test_greeks_of_another_volatility_make_a_chain_that_no_signal_uses() -> None:
+    # given a chain whose greeks and volatilities are of twice its prices' volatility
+    def doubled(r: OptionRow) -> OptionRow:
+        years = float(bs.years_to_expiry(NOW, close_of(r.expiry) or 0))
+        found = bs.greeks(SPOT, r.strike, years, 2 * VOL, r.right == "C", RATE)
+        return replace(r, implied_vol=2 * VOL, delta=float(found.delta), gamma=float(found.gamma), vega=float(found.vega_point))
+
+    result = assessed([doubled(r) for r in good_chain()])
+    assert result.chain.quality < SETTINGS.min_quality
+    assert result.chain.reason is not None and "vol of another price" in result.chain.reason
 
 
 def test_dead_contracts_leave_quietly_and_broken_rows_cost_quality() -> None:

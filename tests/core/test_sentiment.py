@@ -17,6 +17,7 @@ class Story:
     score: float
     relevance: float
     title: str = "story"
+    url: str = ""
 
     @property
     def published_ns(self) -> int:
@@ -43,3 +44,11 @@ def test_only_the_weightiest_are_listed_but_all_count() -> None:
     found = sentiment("SPY", [Story(i / 100, 0.1, 0.5) for i in range(MOST_ITEMS + 10)], NOW)
     assert (found.n, len(found.items)) == (MOST_ITEMS + 10, MOST_ITEMS)
     assert found.items[0].weight == max(item.weight for item in found.items)
+
+
+def test_an_article_that_came_twice_counts_once() -> None:
+    # given one article under one address in two versions, and another without an address
+    twice = [Story(0, 0.1, 0.5, url="https://a/1"), Story(0, 0.6, 0.5, title="story (updated)", url="https://a/1")]
+    found = sentiment("SPY", [*twice, Story(0, -0.2, 0.5)], NOW)
+    assert found.n == 2 and found.score == pytest.approx(0.2)
+    assert {item.url for item in found.items} == {"https://a/1", ""}

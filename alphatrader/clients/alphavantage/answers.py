@@ -69,6 +69,7 @@ class _Article(msgspec.Struct):
     title: str
     time_published: str
     ticker_sentiment: list[_Ticker]
+    url: str = ""
 
 
 _ENVELOPE: Final = msgspec.json.Decoder(_Envelope)
@@ -94,7 +95,9 @@ class Story:
     published_ns: int
     title: str
     score: float
+    """Of this symbol. The vendor's labels, which it spells two ways, are not read."""
     relevance: float
+    url: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +163,9 @@ def news(body: bytes, symbol: str) -> NewsAnswer:
         if published is None or ours is None:
             dropped["time_published" if published is None else "ticker"] += 1
             continue
-        stories.append(Story(published, article.title[:300], ours.ticker_sentiment_score, ours.relevance_score))
+        stories.append(
+            Story(published, article.title[:300], ours.ticker_sentiment_score, ours.relevance_score, article.url[:500])
+        )
     if raws and not stories:
         raise BadAnswerError("no_usable_article", f"none of {len(raws)} for {symbol}{_counts(dropped)}", field="feed")
     return NewsAnswer(tuple(stories), dropped)

@@ -95,6 +95,7 @@ class SentimentItem(Event, frozen=True, tag=False):
     score: float
     relevance: float
     weight: float
+    url: str = ""
 
 
 class Sentiment(Message, frozen=True):

@@ -46,14 +46,14 @@ def assess(
     columns, left_out = admit(rows, ts_ns, close_of)
     all_dropped = Counter(dropped) + left_out
     names = [f"{symbol}{row.expiry[2:]}{row.right}{round(row.strike * 1000):08d}" for row in columns.rows]
-    own_delta = np.full(len(names), np.nan)
+    mid_vol = np.full(len(names), np.nan)
     own: dict[str, tuple[float, float, float, float, float]] = {}
     if spot is not None and names:
         found = own_greeks(columns, spot, settings.risk_free_rate)
-        own_delta = found.delta
+        mid_vol = found.mid_vol
         own = by_name(names, found)
     bad = sum(n for name, n in all_dropped.items() if name not in _HARMLESS)
-    checked = quality(columns, spot, settings.risk_free_rate, own_delta, bad)
+    checked = quality(columns, spot, settings.risk_free_rate, mid_vol, bad)
     notes = []
     if all_dropped:
         notes.append("dropped " + _counts(all_dropped))

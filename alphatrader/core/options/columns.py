@@ -40,6 +40,7 @@ class Columns:
     open_interest: Floats
     implied_vol: Floats
     delta: Floats
+    gamma: Floats
     vega: Floats
     years: Floats
     """To the close of the expiry's session; at least a minute."""
@@ -85,6 +86,7 @@ def _columns(rows: tuple[OptionRow, ...], now_ns: int, closes: dict[str, int | N
         open_interest=_floats([row.open_interest for row in rows]),
         implied_vol=_floats([row.implied_vol for row in rows]),
         delta=_floats([row.delta for row in rows]),
+        gamma=_floats([row.gamma for row in rows]),
         vega=_floats([row.vega for row in rows]),
         years=np.asarray(years_to_expiry(now_ns, np.array([closes[row.expiry] or 0 for row in rows], dtype=np.int64))),
     )

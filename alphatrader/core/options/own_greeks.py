@@ -26,6 +26,8 @@ class OwnGreeks(NamedTuple):
     theta_day: Floats
     vega_point: Floats
     vol: Floats
+    mid_vol: Floats
+    """The volatility of the mid alone; NaN where the price gives none."""
 
 
 def own_greeks(columns: Columns, spot: float, rate: float) -> OwnGreeks:
@@ -35,12 +37,12 @@ def own_greeks(columns: Columns, spot: float, rate: float) -> OwnGreeks:
     spare = np.where(columns.years >= LAST_DAY_YEARS, columns.implied_vol, np.nan)
     vol = np.where(np.isnan(solved), spare, solved)
     found = bs.greeks(spot, columns.strike, columns.years, vol, columns.call, rate)
-    return OwnGreeks(found.delta, found.gamma, found.theta_day, found.vega_point, vol)
+    return OwnGreeks(found.delta, found.gamma, found.theta_day, found.vega_point, vol, solved)
 
 
 def by_name(names: list[str], own: OwnGreeks) -> dict[str, tuple[float, float, float, float, float]]:
     """OCC name -> delta, gamma, theta a day, vega a point, vol; without the rows that have none."""
-    table = np.round(np.column_stack(own), _DIGITS)
+    table = np.round(np.column_stack((own.delta, own.gamma, own.theta_day, own.vega_point, own.vol)), _DIGITS)
     good = np.flatnonzero(np.isfinite(table).all(axis=1))
     values: list[list[float]] = table[good].tolist()
     return {names[i]: (row[0], row[1], row[2], row[3], row[4]) for i, row in zip(good, values, strict=True)}

@@ -12,15 +12,21 @@ from typing import Final
 import numpy as np
 
 from alphatrader.core.options.columns import CENT, Bools, Columns, Floats
+from alphatrader.core.options.greeks import greeks
 
 SPOT_SLACK: Final = 0.002
 """Share of spot: the underlying's price and the chain are not of one instant."""
 DIVIDEND_SLACK: Final = 0.05
 """Yearly yield or borrowing cost that parity must allow, since neither is known here."""
 PAIR_DELTA_SLACK: Final = 0.05
-OWN_DELTA_SLACK: Final = 0.1
-OWN_DELTA_YEARS: Final = 7.0 / 365.0
-"""Nearer expiries are not compared: the vendor counts whole days, we count minutes."""
+RECOMPUTED_SLACK: Final = 0.05
+"""Of a greek recomputed from the vendor's own volatility, by the real time to expiry: of delta's range, of the highest gamma."""
+RECOMPUTED_YEARS: Final = 7.0 / 365.0
+"""Nearer expiries are not compared: the vendor counts whole days, we count minutes, and publish our own."""
+GAMMA_DIGIT: Final = 1e-5
+"""The vendor's last digit."""
+VOL_STEP: Final = 0.005
+"""Half a step of the vendor's bisection."""
 IV_LEAST: Final = 0.005
 """0.01 less the step of the vendor's coarse volatilities."""
 IV_MOST: Final = 5.0
@@ -34,8 +40,8 @@ class Quality:
     """Rows that failed, by check."""
 
 
-def quality(columns: Columns, spot: float | None, rate: float, own_delta: Floats, bad: int) -> Quality:
-    """`own_delta` is ours by row, NaN where there is none; `bad` counts rows dropped because something in them was wrong."""
+def quality(columns: Columns, spot: float | None, rate: float, own_vol: Floats, bad: int) -> Quality:
+    """`own_vol` is the mid's by row, NaN where there is none; `bad` counts rows dropped because something in them was wrong."""
     n = len(columns.rows)
     if n + bad == 0:
         return Quality(0.0, {})
@@ -46,19 +52,36 @@ def quality(columns: Columns, spot: float | None, rate: float, own_delta: Floats
             "mark outside": ~np.isnan(columns.bid) & ((columns.mark < columns.bid - CENT) | (columns.mark > columns.ask + CENT)),
             "vol": (columns.implied_vol <= IV_LEAST) | (columns.implied_vol > IV_MOST),
             "vega": columns.vega < 0.0,
+            "gamma": columns.gamma < 0.0,
             "delta sign": np.where(columns.call, columns.delta < 0.0, columns.delta > 0.0),
-            "delta": (np.abs(columns.delta - own_delta) > OWN_DELTA_SLACK) & (columns.years >= OWN_DELTA_YEARS),
             "not monotone": _not_monotone(columns),
             "delta pair": _pairs(columns, _delta_pair_fails(columns)),
         }
         if spot is not None:
             checks["bounds"] = _out_of_bounds(columns, spot, rate)
             checks["parity"] = _pairs(columns, _parity_fails(columns, spot, rate))
+            checks |= _recomputed(columns, spot, rate, own_vol)
     failing = np.zeros(n, dtype=np.bool_)
     for failed in checks.values():
         failing |= failed
     passed = n - int(failing.sum())
     return Quality(passed / (n + bad), {name: int(failed.sum()) for name, failed in checks.items() if failed.any()})
+
+
+def _recomputed(c: Columns, spot: float, rate: float, own_vol: Floats) -> dict[str, Bools]:
+    """The vendor's greeks against Black-Scholes at its own volatility, and that volatility against the one of the mid."""
+    here = greeks(spot, c.strike, c.years, c.implied_vol, c.call, rate)
+    highest = np.exp(-rate * c.years) / (np.sqrt(2.0 * np.pi * c.years) * spot * c.implied_vol)
+    with np.errstate(divide="ignore", over="ignore"):
+        # What half the spread, a tick, and the slack of spot move the volatility by.
+        blur = (c.spread / 2.0 + CENT + SPOT_SLACK * spot * np.abs(here.delta)) / (here.vega_point * 100.0)
+    vol_slack = np.maximum(RECOMPUTED_SLACK * c.implied_vol, VOL_STEP + blur)
+    far = c.years >= RECOMPUTED_YEARS
+    return {
+        "delta recomputed": far & (np.abs(c.delta - here.delta) > RECOMPUTED_SLACK),
+        "gamma recomputed": far & (np.abs(c.gamma - here.gamma) > RECOMPUTED_SLACK * highest + GAMMA_DIGIT),
+        "vol of another price": far & (np.abs(c.implied_vol - own_vol) > vol_slack),
+    }
 
 
 def _out_of_bounds(c: Columns, spot: float, rate: float) -> Bools:
