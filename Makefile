@@ -17,6 +17,7 @@ test: $(VENV)/.installed-dev ## All tests, under 10 minutes
 	$(BIN)/python -m pytest -m "not soak" -n 3 --dist loadfile
 
 soak: $(VENV)/.installed-dev ## The kill matrix and what else takes long, under 45 minutes
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-fuzz.txt || echo "atheris has no wheel for this Python or system: the frame fuzzer will be skipped"
 	$(BIN)/python -m pytest -m soak -s -o addopts=
 
 check: $(VENV)/.installed-dev ## Lint, types, import contracts, fresh generated docs
