@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -16,6 +17,10 @@ from alphatrader.runtime.clock import Clock, last_known_clock
 from alphatrader.runtime.secrets import Vault
 from alphatrader.runtime.settings import data_path, load
 from alphatrader.runtime.store import Store
+
+PIPE_COLUMNS: Final = 400
+Cell = str | tuple[str, str]
+"""A text, or a text and its colour."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,22 @@ def plain(value: Any) -> Any:
 
 def print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(plain(value), indent=2, ensure_ascii=False) + "\n")
+
+
+def show(*columns: str, rows: Iterable[Iterable[Cell]], right: bool = False) -> None:
+    """A table. Nothing in it is cut: what is too long for the terminal goes on below, and a pipe is as wide as it takes.
+    `right` aligns all columns but the first to the right."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None)
+    for number, column in enumerate(columns):
+        justify: Literal["left", "right"] = "right" if right and number else "left"
+        table.add_column(column, overflow="fold", no_wrap=number == 0, justify=justify)
+    for row in rows:
+        table.add_row(*(Text(cell) if isinstance(cell, str) else Text(cell[0], style=cell[1]) for cell in row))
+    Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS).print(table)
 
 
 def say(text: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from alphatrader.commands import DONE
-from alphatrader.commands.access import print_json, say
+from alphatrader.commands.access import print_json, say, show
 from alphatrader.contract import render
 from alphatrader.contract.key import Server
 from alphatrader.contract.modules import Module
@@ -29,15 +29,6 @@ def run(args: argparse.Namespace) -> int:
         for server in Server:
             say(f"{server}: {render.acl_rules(Module(args.acl), server)}")
     else:
-        _table()
+        rows = ((row["pattern"], row["kind"], row["ttl"], row["writer"], row["about"]) for row in render.as_rows())
+        show("Key", "Kind", "TTL", "Writer", "What it is", rows=rows)
     return DONE
-
-
-def _table() -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("Key", "Kind", "TTL", "Writer", "What it is", box=None)
-    for row in render.as_rows():
-        table.add_row(row["pattern"], row["kind"], row["ttl"], row["writer"], row["about"])
-    Console().print(table)

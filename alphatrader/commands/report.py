@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from alphatrader.commands import DONE, WRONG
-from alphatrader.commands.access import Access, open_access, print_json, say
+from alphatrader.commands.access import Access, open_access, print_json, say, show
 from alphatrader.contract import keys as k
 from alphatrader.core.performance import statistics
 from alphatrader.core.performance.paper_gate import PaperGate, paper_gate
@@ -66,25 +66,15 @@ def _sessions(access: Access, names: list[str]) -> list[str]:
 
 
 def _show(access: Access, report: statistics.Report, gate: PaperGate, starting: Decimal) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
     say(f"Closed trades in {access.settings.mode} mode, starting equity ${starting:,.2f}")
     columns = ("Strategy", "Trades", "Win rate", "P&L", "Avg win", "Avg loss", "Profit factor", "Sharpe", "Drawdown", "Slippage")
-    table = Table(*columns, box=None)
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for name, performance in ({"all": report.all} | report.by_strategy).items():
-        table.add_row(name, *_cells(performance))
-    console.print(table)
+    performances = {"all": report.all} | report.by_strategy
+    show(*columns, rows=((name, *_cells(performance)) for name, performance in performances.items()), right=True)
     if report.by_hand or report.unseen_exits:
         say(f"Left out: {report.by_hand} by hand, {report.unseen_exits} whose exit nobody saw")
     say(f"\nPaper gate: {'MET' if gate.met else 'not met'}")
-    conditions = Table("Condition", "Value", "Needed", "", box=None)
-    for condition in gate.conditions:
-        conditions.add_row(condition.name, condition.value, condition.needed, "met" if condition.met else "not met")
-    console.print(conditions)
+    conditions = ((one.name, one.value, one.needed, "met" if one.met else "not met") for one in gate.conditions)
+    show("Condition", "Value", "Needed", "", rows=conditions)
 
 
 def _cells(p: Performance) -> list[str]:

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Final
 
 from alphatrader.commands import DONE, UNREACHABLE, WRONG
-from alphatrader.commands.access import Access, open_access, print_json, say
+from alphatrader.commands.access import Access, Cell, open_access, print_json, say, show
 from alphatrader.contract import keys as k
 from alphatrader.contract.key import BoundKey, Server
 from alphatrader.contract.modules import Module
@@ -22,6 +22,7 @@ from alphatrader.web.dashboard.views import operations, trading
 
 _TIMEOUT_SECONDS: Final = 2.0
 _ILL: Final = ("down", "degraded", "waiting")
+_COLOURS: Final = {"ready": "green", "down": "red", "degraded": "yellow", "waiting": "yellow"}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -162,21 +163,10 @@ def problems_of(found: dict[str, Any]) -> list[str]:
 
 
 def _show(found: dict[str, Any], problems: list[str]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
     session = found["session"]
     hours = f"{session['day']} {session['opens']}-{session['closes']}"
     say(f"{found['mode']} mode, {found['market_time']} New York, session {session['state']} ({hours})")
-    table = Table("Module", "State", "Beat", "What it says", box=None)
-    colours = {"ready": "green", "down": "red", "degraded": "yellow", "waiting": "yellow"}
-    for name, row in found["modules"].items():
-        age = row.get("beat_age_s")
-        counts = ", ".join(f"{n} {v}" for n, v in list(row["counts"].items())[:5])
-        colour = colours.get(row["state"], "dim")
-        table.add_row(name, f"[{colour}]{row['state']}[/]", "-" if age is None else f"{age:.1f} s", row["reason"] or counts)
-    console.print(table)
+    show("Module", "State", "Beat", "What it says", rows=(_module_row(*module) for module in found["modules"].items()))
     _line("Halt", found["halt"], lambda h: f"{'HALTED' if h['halted'] else 'trading allowed'}: {h['reason']}")
     _line("Lease", found["lease"], lambda x: "live" if x["granted"] else f"none: {x['reason']}")
     _line("Positions", found["positions"], lambda p: _positions(p) if p["known"] else "waiting for the positions module")
@@ -193,6 +183,13 @@ def _show(found: dict[str, Any], problems: list[str]) -> None:
             say(f"  - {problem}")
     else:
         say("\nAll is well.")
+
+
+def _module_row(name: str, row: dict[str, Any]) -> tuple[Cell, ...]:
+    age = row.get("beat_age_s")
+    counts = ", ".join(f"{n} {v}" for n, v in list(row["counts"].items())[:5])
+    state = (row["state"], _COLOURS.get(row["state"], "dim"))
+    return name, state, "-" if age is None else f"{age:.1f} s", row["reason"] or counts
 
 
 def _line(name: str, value: Any, said: Callable[[Any], str]) -> None:

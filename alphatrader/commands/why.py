@@ -9,7 +9,7 @@ import argparse
 import sys
 
 from alphatrader.commands import DONE, MISUSED, WRONG
-from alphatrader.commands.access import open_access, print_json, say
+from alphatrader.commands.access import Cell, open_access, print_json, say, show
 from alphatrader.contract import keys as k
 from alphatrader.runtime.clock import exchange_datetime
 
@@ -31,14 +31,11 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(message)
         return DONE
-    from rich.console import Console
-    from rich.table import Table
-
     say(f"{args.symbol} at {exchange_datetime(message.ts_ns):%Y-%m-%d %H:%M:%S} ET")
-    table = Table("Strategy", "", "Gate", "Value", "Needed", box=None)
+    rows: list[tuple[Cell, ...]] = []
     for strategy, gates in message.by_strategy.items():
         for number, gate in enumerate(gates):
-            sign = "[green]pass[/]" if gate.passed else "[red]STOP[/]"
-            table.add_row(strategy if number == 0 else "", sign, gate.name, gate.value, gate.needed)
-    Console().print(table)
+            passed = ("pass", "green") if gate.passed else ("STOP", "red")
+            rows.append((strategy if number == 0 else "", passed, gate.name, gate.value, gate.needed))
+    show("Strategy", "", "Gate", "Value", "Needed", rows=rows)
     return DONE

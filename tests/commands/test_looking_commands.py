@@ -102,3 +102,8 @@ def test_report_judges_the_paper_gate(busy: Desk, run: Command) -> None:
     assert report["all"]["trades"] == 2 and report["all"]["win_rate"] == 0.5 and report["by_strategy"]["1DTE"]["losses"] == 1
     assert answer.json()["paper_gate"]["met"] is False
     assert "not met" in run("report").out
+
+
+def test_the_table_of_keys_cuts_no_name(run: Command) -> None:
+    names = [line.split()[0] for line in run("keys").out.splitlines()[1:]]
+    assert names == [key.pattern for key in k.ALL]
