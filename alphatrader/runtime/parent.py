@@ -1,7 +1,8 @@
 """The small parent behind every Procfile line: `alphatrader run <module>`.
 
 Gives the module only the settings and secrets it declares, starts it in its own session, restarts it with back-off when it dies,
-forwards one SIGTERM to its main process, and leaves only when told to. A server's parent waits until its clients are gone.
+forwards one SIGTERM to its main process, and leaves only when told to. A server's parent waits until its clients, and then the
+other lines, are gone.
 The sandbox line's parent also holds the sandbox's epoch (runtime/clock.py).
 """
 
@@ -24,6 +25,7 @@ from alphatrader.contract.settings import Settings
 from alphatrader.roster import AlphaTrader, Line
 from alphatrader.runtime.calendar import nyse
 from alphatrader.runtime.clock import EXCHANGE, Epoch, ResumeRule, instant, monotonic
+from alphatrader.runtime.presence import Presence
 from alphatrader.runtime.secrets import Vault
 from alphatrader.runtime.settings import PREFIX, ROOT, data_path, load
 
@@ -31,7 +33,7 @@ LEAVE_SECONDS: Final = 3.8
 """How long a module may take to leave. Modules take under 3 s by themselves; a Celery worker may sit in a read of 2 s first, and
 all of them share the machine then. honcho kills after 5 s."""
 CLIENTS_SECONDS: Final = 4.3
-"""How long a server waits for them to be gone."""
+"""How long a server waits for its clients and the other lines to be gone."""
 _BACKOFF_FIRST: Final = 0.5
 _BACKOFF_MOST: Final = 15.0
 _STEADY_SECONDS: Final = 30.0
@@ -87,6 +89,7 @@ class Parent:
         self._told_to_leave = False
         self._child: subprocess.Popen[bytes] | None = None
         self._epoch: Epoch | None = None
+        self._presence = Presence(self._folder)
 
     def say(self, text: str) -> None:
         """A parent's few words; what a module has to say goes through its log."""
@@ -96,6 +99,8 @@ class Parent:
     def run(self) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
+        if self._line.kind != "server":
+            self._presence.stay()
         refusal = live_refused(self._settings)
         if refusal:
             self.say(refusal)
@@ -171,8 +176,11 @@ class Parent:
         if self._line.kind == "server":
             from alphatrader.runtime.servers import ServerDoor
 
+            until = monotonic() + CLIENTS_SECONDS
             if not ServerDoor(self._line.module, self._settings, self._vault).clients_gone(CLIENTS_SECONDS):
                 self.say("stops although clients are still connected")
+            else:
+                self._presence.others_gone(until - monotonic())
         elif self._line.module == Module.SANDBOX:
             # Its clients say goodbye first: the order connections cancel what must not outlive them.
             time.sleep(0.5)
