@@ -29,6 +29,7 @@ COMMANDS: Final = {
     "keys": "The contract: table, JSON, graph or ACL",
     "why": "Which gate stopped each window's signal",
     "report": "Closed trades: win rate, Sharpe, drawdown; the paper gate",
+    "restore": "The money ledgers, from the journals, into an empty state server",
     "login": "A one-time link to the dashboard",
     "docs": "Writes the generated docs; --check only compares",
 }

@@ -1,7 +1,9 @@
-"""The money journal: `data/<mode>/journal.jsonl`, a JSON line for each intent and fill, on the disk before anything follows.
+"""The money journals: `data/<mode>/journal*.jsonl`, a JSON line for each thing booked, on the disk before Redis hears of it.
 
-Redis may lose its last second and the broker returns only today's executions; this file has both. `execution` appends (its only
-writer) and reads the tail at its start; `alphatrader restore` rebuilds the ledgers from all of it.
+Redis may lose its last second, or all, and the broker returns only today's executions; these files have the whole of it. Each
+has one writer: `execution` writes `journal.jsonl` (intents and ends of orders, fills, the approvals it acted on), `positions`
+writes `journal-positions.jsonl` (closed trades, adjustments), `risk` writes `journal-risk.jsonl` (its books). Execution reads
+the tail of its own at a start; `alphatrader restore` reads all of all.
 """
 
 from __future__ import annotations
@@ -14,16 +16,34 @@ from typing import Final, Literal
 import msgspec
 
 from alphatrader.contract.messages.orders import Fill, OrderRecord
+from alphatrader.contract.messages.positions import ClosedTrade
+from alphatrader.contract.messages.risk import Approval, RiskState
+from alphatrader.contract.modules import Module
 
-FILE: Final = "journal.jsonl"
+FILES: Final = {
+    Module.EXECUTION: "journal.jsonl",
+    Module.POSITIONS: "journal-positions.jsonl",
+    Module.RISK: "journal-risk.jsonl",
+}
+"""Writer -> its file."""
 TAIL_BYTES: Final = 4_000_000
+
+Kind = Literal["order", "fill", "approval", "trade", "adjustment", "risk"]
 
 
 class Line(msgspec.Struct, frozen=True, omit_defaults=True):
-    kind: Literal["order", "fill"]
+    """One booking. Of several lines about one thing the last counts; of a fill, the highest revision."""
+
+    kind: Kind
     machine_ns: int
     order: OrderRecord | None = None
     fill: Fill | None = None
+    """A fill, or an adjustment."""
+    approval: Approval | None = None
+    trade: ClosedTrade | None = None
+    risk: RiskState | None = None
+    dropped: str = ""
+    """The trade or adjustment of this name is no longer booked."""
 
 
 _ENCODER: Final = msgspec.json.Encoder()
@@ -31,8 +51,8 @@ _DECODER: Final = msgspec.json.Decoder(Line)
 
 
 class Journal:
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / FILE
+    def __init__(self, folder: Path, writer: Module = Module.EXECUTION) -> None:
+        self._path = folder / FILES[writer]
         self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._torn = not self._ends_whole()
 
@@ -53,7 +73,7 @@ class Journal:
         content = b"\n" + content if self._torn else content
         self._torn = True
         if os.write(self._file, content) != len(content):
-            raise OSError(f"{FILE}: the disk took only a part of a line")
+            raise OSError(f"{self._path.name}: the disk took only a part of a line")
         os.fsync(self._file)
         self._torn = False
 
@@ -64,12 +84,27 @@ class Journal:
             file.seek(max(0, size - TAIL_BYTES))
             content = file.read()
         for raw in content.splitlines():
-            try:
-                line = _DECODER.decode(raw)
-            except (msgspec.DecodeError, msgspec.ValidationError):
-                continue
-            if line.machine_ns >= since_machine_ns:
+            line = _decoded(raw)
+            if line is not None and line.machine_ns >= since_machine_ns:
                 yield line
 
     def close(self) -> None:
         os.close(self._file)
+
+
+def _decoded(raw: bytes) -> Line | None:
+    try:
+        return _DECODER.decode(raw)
+    except (msgspec.DecodeError, msgspec.ValidationError):
+        return None
+
+
+def whole(folder: Path, writer: Module) -> Iterator[Line | None]:
+    """Every line of a journal from its first, None for one that cannot be read; nothing where there is no such file."""
+    path = folder / FILES[writer]
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        for raw in file:
+            if raw.strip():
+                yield _decoded(raw)

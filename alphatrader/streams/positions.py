@@ -2,8 +2,8 @@
 
 Reads `ledger:fills` (the truth, whole at every start), `events:fills`, `events:account`, `ledger:approvals` (the plan of a
 position) and `quotes:{con_id}` of what it holds; writes `positions:*`, `global:positions:count`, `global:pnl:*`,
-`exits:{position}`, `ledger:trades`, `ledger:adjustments`, `wanted:positions` and `events:positions`. It sends nothing to the
-broker: execution makes the wanted exits so. Started by the Procfile line `positions`.
+`exits:{position}`, `ledger:trades` and `ledger:adjustments` (both journalled), `wanted:positions` and `events:positions`. It
+sends nothing to the broker: execution makes the wanted exits so. Started by the Procfile line `positions`.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from alphatrader.core.positions.booking import Booked
 from alphatrader.core.positions.ledger import BadFillError, Ledger
 from alphatrader.runtime.batch import Batch
 from alphatrader.runtime.context import Context
+from alphatrader.runtime.journal import Journal, Line
 from alphatrader.runtime.module import StreamModule
 from alphatrader.runtime.store import Cursor, Entry
 
@@ -47,10 +48,13 @@ class PositionManager(StreamModule):
         self._trailing = exits.Trailing(
             Decimal(str(self.settings.positions.trail_after_r)), Decimal(str(self.settings.positions.trail_share))
         )
+        self._journal = Journal(self.data_dir, self.name)
         self._clear()
 
     def _clear(self) -> None:
         self._ledger = Ledger()
+        self._lines: list[Line] = []
+        """Of this turn, for the journal."""
         self._adjustments: dict[str, Fill] = {}
         self._positions: dict[str, Position] = {}
         self._exits: dict[str, WantedExit] = {}
@@ -152,8 +156,21 @@ class PositionManager(StreamModule):
         self._summarise(batch, books, comparison, now_ns)
         self._want_quotes(batch)
         self._cursor.keep(batch, self.name)
+        self._write_journal()
         await self.store.commit(batch)
         self._say_health(comparison)
+
+    def _write_journal(self) -> None:
+        """Before Redis hears of it. A disk that takes nothing must not stop the watch over positions: it is counted and told."""
+        try:
+            self._journal.append(self._lines)
+            self._lines = []
+        except OSError as error:
+            self.health.count("journal_failed")
+            self.log.error("journal_failed", error=str(error))
+
+    async def shut(self) -> None:
+        self._journal.close()
 
     async def _quotes(self, books: dict[str, Booked]) -> dict[int, ContractQuote]:
         con_ids = sorted({held.con_id for held in books.values() if held.quantity})
@@ -236,6 +253,7 @@ class PositionManager(StreamModule):
             if known is not None:
                 del self._trades[held.id]
                 batch.drop_field(k.LEDGER_TRADES.at(), held.id)
+                self._lines.append(Line("trade", self.clock.machine_ns(), dropped=held.id))
             return
         closed = records.trade(record, held, wanted, self._session)
         if known is not None and known.closed_ns == closed.closed_ns:
@@ -243,6 +261,7 @@ class PositionManager(StreamModule):
         if closed != known:
             self._trades[held.id] = closed
             batch.put_field(k.LEDGER_TRADES.at(), held.id, closed)
+            self._lines.append(Line("trade", self.clock.machine_ns(), trade=closed))
 
     def _drop_closed(self, batch: Batch, now_ns: int) -> None:
         """A closed position stays to be seen until its session ends; `ledger:trades` keeps it for good."""
@@ -269,6 +288,7 @@ class PositionManager(StreamModule):
                 self._ledger.forget(fill)
                 del self._adjustments[fill.key]
                 batch.drop_field(k.LEDGER_ADJUSTMENTS.at(), fill.key)
+                self._lines.append(Line("adjustment", self.clock.machine_ns(), dropped=fill.key))
                 self.log.warning("adjustment_withdrawn", con_id=fill.con_id, why=fill.exec_id)
             if not outdated:
                 self._adjust(batch, difference, now_ns)
@@ -290,6 +310,7 @@ class PositionManager(StreamModule):
             self._adjustments[fill.key] = fill
             self._ledger.hear(fill)
             batch.put_field(k.LEDGER_ADJUSTMENTS.at(), fill.key, fill)
+            self._lines.append(Line("adjustment", self.clock.machine_ns(), fill=fill))
             self.health.count(fill.exec_id)
             self.log.warning("settled_with_broker", con_id=fill.con_id, side=fill.side, quantity=fill.quantity, why=fill.exec_id)
 

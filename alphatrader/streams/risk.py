@@ -26,6 +26,7 @@ from alphatrader.core.risk import places, state, verdict
 from alphatrader.core.risk.picture import Picture
 from alphatrader.runtime.batch import Batch
 from alphatrader.runtime.context import Context
+from alphatrader.runtime.journal import Journal, Line
 from alphatrader.runtime.module import StreamModule
 from alphatrader.runtime.store import Cursor, Entry
 
@@ -40,6 +41,8 @@ STREAMS: Final[tuple[BoundKey[Any], ...]] = (
     *(k.CONTROL.at(module=module) for module in REQUESTERS),
 )
 LEAST_WAIT: Final = 0.01
+PEAK_SECONDS: Final = 60.0
+"""How often a rising peak of equity is journalled."""
 MISCOUNTS: Final = 3
 """Turns in a row that may find another number of positions than we hold before they are read anew."""
 
@@ -50,6 +53,9 @@ class RiskManager(StreamModule):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._limits = self.settings.risk
+        self._journal = Journal(self.data_dir, self.name)
+        self._journalled: tuple[Any, ...] = ()
+        self._peak_due = 0.0
         self._version = verdict.limits_version(self._limits)
         self._clear()
 
@@ -115,6 +121,7 @@ class RiskManager(StreamModule):
 
     async def shut(self) -> None:
         """Takes the permission back at once; without these words it would lapse by itself."""
+        self._journal.close()
         if self.fence:
             batch = self.store.batch()
             batch.put(k.LEASE.at(), self._lease("risk is stopping", None))
@@ -183,9 +190,25 @@ class RiskManager(StreamModule):
         self._state = replace(self._state, limits=limits, ts_ns=picture.ts_ns)
         batch.put(k.RISK_STATE.at(), self._state)
         self._cursor.keep(batch, self.name)
+        self._write_journal(picture.machine_ns)
         await self.store.commit(batch)
         self._say_health(reason, limits)
         await self._recount(picture)
+
+    def _write_journal(self, machine_ns: int) -> None:
+        """What the limits are measured against, when it has changed; a peak that only rises once a minute."""
+        books = self._state
+        marks = (books.session, books.opening_equity, books.starting_equity, books.consecutive_losses, books.latched)
+        now = self.clock.monotonic()
+        if self._journalled == (*marks, books.peak_equity) or (self._journalled[:-1] == marks and now < self._peak_due):
+            return
+        try:
+            self._journal.append([Line("risk", machine_ns, risk=books)])
+        except OSError as error:
+            self.health.count("journal_failed")
+            self.log.error("journal_failed", error=str(error))
+            return
+        self._journalled, self._peak_due = (*marks, books.peak_equity), now + PEAK_SECONDS
 
     async def _look(self) -> Picture:
         """All that is known now, and the day's books brought up to it."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from alphatrader.runtime.journal import FILE, Journal, Line
+from alphatrader.contract.modules import Module
+from alphatrader.runtime.journal import FILES, Journal, Line, whole
 from tests.core.test_orders_book import fill, record
 
 
@@ -13,7 +14,7 @@ def test_a_torn_line_loses_only_itself(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     journal.append([Line("order", 10, order=record("i-1")), Line("fill", 20, fill=fill("1", "i-1", "BUY", 2, 1))])
     journal.close()
-    path = tmp_path / FILE
+    path = tmp_path / FILES[Module.EXECUTION]
     path.write_bytes(path.read_bytes()[:-20])
     # when it is opened and written again
     journal = Journal(tmp_path)
@@ -23,3 +24,9 @@ def test_a_torn_line_loses_only_itself(tmp_path: Path) -> None:
     assert [line.machine_ns for line in journal.tail(15)] == [30]
     assert path.stat().st_mode & 0o077 == 0
     journal.close()
+    # and a reader of all of it is told of the one that is lost
+    assert [line.machine_ns if line else None for line in whole(tmp_path, Module.EXECUTION)] == [10, None, 30]
+
+
+def test_there_is_nothing_in_a_journal_that_was_never_written(tmp_path: Path) -> None:
+    assert list(whole(tmp_path, Module.RISK)) == []

@@ -1,8 +1,8 @@
 """The desk: the order book in memory, what is written of it, and the few ways to send.
 
 Every change of the book is written by `flush`, in one MULTI: `ledger:orders`, the views, `events:orders`, `ledger:fills`,
-`events:fills`. Intents and fills stand in the journal on disk first. Sending happens here and nowhere else, each time after the
-record was written.
+`events:fills`. Intents with their approvals, ends of orders and fills stand in the journal on disk first. Sending happens here
+and nowhere else, each time after the record was written.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from alphatrader.clients.ibkr.orders import BrokerOrders
 from alphatrader.contract import keys as k
 from alphatrader.contract.messages.market import ContractQuote, OptionRef, Wanted
 from alphatrader.contract.messages.orders import Fill, OrderEvent, OrderRecord
-from alphatrader.contract.messages.risk import Halt, Lease
+from alphatrader.contract.messages.risk import Approval, Halt, Lease
 from alphatrader.contract.modules import Module
 from alphatrader.core.orders.book import Booked, Changes, Now, OrderBook
 from alphatrader.core.orders.pricing import Prices
@@ -126,15 +126,17 @@ class Desk:
 
     # -- writing
 
-    async def flush(self, cursor: Cursor | None = None) -> None:
-        """Writes what changed, and where approvals were read to. The journal is on the disk before Redis hears of it."""
+    async def flush(self, cursor: Cursor | None = None, approval: Approval | None = None) -> None:
+        """Writes what changed, and where approvals were read to. The journal is on the disk before Redis hears of it.
+
+        `approval`: what an intent among the changes was made of; the journal keeps it, because it is the plan of the position."""
         async with self._flushing:
             changes = self.book.drain()
             for record in changes.records.values():
                 self.last_change[record.intent_id] = self.clock.monotonic()
             if not changes and cursor is None:
                 return
-            self._journal(changes)
+            self._journal(changes, approval)
             batch = self.store.batch()
             for record in changes.records.values():
                 batch.put_field(k.LEDGER_ORDERS.at(), record.id, record)
@@ -155,10 +157,10 @@ class Desk:
         else:
             self.log.info(news, order=order, key=fill.key, side=fill.side, quantity=fill.quantity, price=str(fill.price))
 
-    def _journal(self, changes: Changes) -> None:
+    def _journal(self, changes: Changes, approval: Approval | None) -> None:
         """A disk that does not take the journal stops openings; exits and what the broker says must go on."""
         try:
-            self.journal.append(self._lines(changes))
+            self.journal.append(self._lines(changes, approval))
         except OSError as error:
             self.journal_failed = self.clock.monotonic()
             self.health.count("journal_failed")
@@ -183,9 +185,12 @@ class Desk:
         if batch.commands:
             await self.store.commit(batch)
 
-    def _lines(self, changes: Changes) -> list[Line]:
+    def _lines(self, changes: Changes, approval: Approval | None) -> list[Line]:
         at = self.clock.machine_ns()
-        lines = [Line("order", at, order=record) for record in changes.records.values() if record.state == "INTENT"]
+        lines = [Line("approval", at, approval=approval)] if approval is not None else []
+        # What an order is between its intent and its end, the broker can tell.
+        kept = [record for record in changes.records.values() if record.state == "INTENT" or not is_open(record.state)]
+        lines += [Line("order", at, order=record) for record in kept]
         return lines + [Line("fill", at, fill=fill) for fill in changes.fills]
 
     @staticmethod

@@ -20,6 +20,7 @@ from alphatrader.clients.ibkr.connection import IB, BrokerConnection
 from alphatrader.clients.ibkr.orders import BrokerOrders
 from alphatrader.contract import keys as k
 from alphatrader.contract.messages.broker import News
+from alphatrader.contract.messages.orders import OrderRecord
 from alphatrader.contract.messages.positions import PositionEvent
 from alphatrader.contract.messages.risk import ControlRequest, HaltEvent
 from alphatrader.contract.modules import Module
@@ -94,13 +95,7 @@ class ExecutionManager(StreamModule):
             fence=self.fence,
             max_quote_age_seconds=self.settings.orders.max_quote_age_seconds,
         )
-        for line in self.journal.tail(self.clock.machine_ns() - DAY_NS):
-            if line.order is not None and line.order.id not in book.records:
-                book.put(line.order)
-                self.health.count("orders_from_journal")
-            if line.fill is not None and book.fills.restore(line.fill):
-                book.rebook(line.fill)
-                self.health.count("fills_from_journal")
+        self._add_from_journal(book)
         self.exits = Exits(desk, self.settings, self.calendar)
         self.openings = Openings(desk, self.exits, self.settings, self.calendar)
         self.settlement = Settlement(desk, self.exits, self.connection, self._wake, self.settings.orders.inactive_seconds)
@@ -112,6 +107,19 @@ class ExecutionManager(StreamModule):
             [*(k.CONTROL.at(module=m) for m in REQUESTERS), k.EVENTS_HALT.at(), k.EVENTS_POSITIONS.at()]
         )
         await desk.flush()
+
+    def _add_from_journal(self, book: OrderBook) -> None:
+        """What Redis lost of the last day: orders it does not have, and fills."""
+        lost: dict[str, OrderRecord] = {}
+        for line in self.journal.tail(self.clock.machine_ns() - DAY_NS):
+            if line.order is not None and line.order.id not in book.records:
+                lost[line.order.id] = line.order
+            if line.fill is not None and book.fills.restore(line.fill):
+                book.rebook(line.fill)
+                self.health.count("fills_from_journal")
+        for record in lost.values():
+            book.put(record)
+            self.health.count("orders_from_journal")
 
     async def _read_standing_requests(self) -> None:
         """Requests to halt that came while nobody listened, and that emergency has not recorded yet."""

@@ -48,7 +48,7 @@ class Openings:
         await self._desk.flush(cursor)
 
     async def _open(self, approval: Approval, cursor: Cursor) -> None:
-        desk = self._desk
+        desk, given = self._desk, approval
         try:
             approval = await self._named(approval)
             terms, prices = await self._judge(approval)
@@ -62,7 +62,7 @@ class Openings:
         ids = [desk.next_order_id() for _ in records]
         for record, order_id in zip(records, ids, strict=True):
             desk.book.put(replace(record, order_id=order_id, client_id=desk.client_id))
-        await desk.flush(cursor)
+        await desk.flush(cursor, given)
         try:
             await self._judge(approval, terms)
             # From here to the last byte nothing is awaited.
