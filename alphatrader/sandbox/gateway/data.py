@@ -102,6 +102,11 @@ class MarketData:
             line.pending = True
         self._push_depth({line.con_id for line in self._depth.values()})
 
+    def tell_lines(self, code: int, text: str) -> None:
+        """An error to every top-of-book line."""
+        for line in self._lines.values():
+            line.session.error(line.req_id, code, text)
+
     def _hushed(self, con_id: int) -> bool:
         return self._silent or con_id in self._muted
 

@@ -1,7 +1,8 @@
 """Faults to inject into a running gateway, by call or from a scenario file.
 
-`Faults.inject(kind, **args)` does one at once. A scenario is JSON lines `{"at": "2026-11-23 10:00:00", "do": "drop",
-...args}`: `at` is market time in New York, `after_seconds` counts from the gateway's start instead.
+`Faults.inject(kind, **args)` does one at once. A scenario is a YAML list, or JSON lines, of `{"at": "2026-11-23 10:00:00",
+"do": "drop", ...args}`: `at` is market time in New York, `after_seconds` counts from the gateway's start instead.
+`docs/scenarios.md` has an example.
 
 | kind | arguments | effect |
 |---|---|---|
@@ -10,7 +11,12 @@
 | notice | code, text | a message with id -1 to every client |
 | lost | | 1100 to all; no data, no order news, no orders accepted |
 | restored | data_lost (bool) | 1101 (subscriptions gone) or 1102 (kept), and everything works again |
-| silence, speak | | data stop while the socket lives; come back |
+| silence, speak | symbol (optional) | data stop, all or one symbol's, while the socket lives; come back |
+| competing | | 10197 on every line, and silence until `speak` |
+| in_use, free | client_id | 326 to whoever comes with this clientId; no more |
+| reset | seconds (60) | the nightly reset: 1100, both gateways down, up again after so much market time |
+| repeat, reorder | count, client_id | so many messages of market data come twice; so many pairs change places |
+| deaf, hear | client_id | the gateway reads nothing of its clients; reads on |
 | halt | symbol, value (0 ends it) | tick 49 for the symbol, and nothing of it matches |
 | refuse_next | code, text, order_type, count | the next orders are refused with the code (201) |
 | inactive | order_ref, stubborn (bool) | a working order becomes Inactive, listed as open, until cancelled; stubborn: for ever |
@@ -27,26 +33,85 @@
 
 from __future__ import annotations
 
+import logging
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import yaml
 
 from alphatrader.sandbox.gateway import hours, layouts
 from alphatrader.sandbox.gateway.session import Session
-from alphatrader.sandbox.gateway.wire import encode_frame
+from alphatrader.sandbox.gateway.wire import Fields, encode_frame
 
 if TYPE_CHECKING:
     from alphatrader.sandbox.gateway.gateway import Gateway
+
+log = logging.getLogger(__name__)
 
 LOST = "Connectivity between IB and Trader Workstation has been lost."
 RESTORED = {
     1101: "Connectivity between IB and Trader Workstation has been restored - data lost.",
     1102: "Connectivity between IB and Trader Workstation has been restored - data maintained.",
 }
+
+
+MARKET_DATA = frozenset({1, 2, 12, 13, 45, 46, 50, 99})
+
+
+def _entries(path: Path) -> Iterator[tuple[str, Callable[[], dict[str, Any]]]]:
+    """(place, how to read it) of each entry: of a YAML list, or of lines of JSON."""
+    if path.suffix in (".yaml", ".yml"):
+        try:
+            entries = yaml.safe_load(path.read_text())
+        except yaml.YAMLError as error:
+            raise ValueError(f"{path}: not YAML: {error}") from error
+        if not isinstance(entries, list):
+            raise ValueError(f"{path}: a scenario is a list of entries")
+        for number, entry in enumerate(entries, 1):
+            yield f"entry {number}", partial(msgspec.convert, entry, dict[str, Any])
+        return
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        if line.strip():
+            yield f"line {number}", partial(msgspec.json.decode, line, type=dict[str, Any])
+
+
+class _Disorder:
+    """Stands before one session's `send` until so many messages of market data came twice, or changed places with the next."""
+
+    def __init__(self, session: Session, repeat: int, reorder: int) -> None:
+        self._session, self._send = session, session.send
+        self._repeat, self._reorder = repeat, reorder
+        self._held: Fields | None = None
+        setattr(session, "send", self.send)  # noqa: B010 (an ordinary assignment to a method is refused by mypy)
+
+    def send(self, fields: Fields) -> None:
+        if fields[0] not in MARKET_DATA:
+            self._send(fields)
+            return
+        if self._repeat:
+            self._repeat -= 1
+            self._send(fields)
+        elif self._held is not None:
+            held, self._held = self._held, None
+            self._reorder -= 1
+            self._send(fields)
+            self._send(held)
+            self._end_if_done()
+            return
+        elif self._reorder:
+            self._held = fields
+            return
+        self._send(fields)
+        self._end_if_done()
+
+    def _end_if_done(self) -> None:
+        if not self._repeat and not self._reorder and getattr(self._session, "send", None) == self.send:
+            setattr(self._session, "send", self._send)  # noqa: B010
 
 
 class Faults:
@@ -60,8 +125,16 @@ class Faults:
             "notice": self._notice,
             "lost": self._lost,
             "restored": self._restored,
-            "silence": lambda: gateway.data.silence(True),
-            "speak": lambda: gateway.data.silence(False),
+            "silence": lambda symbol="": gateway.data.silence(True, self._con_ids(symbol)),
+            "speak": lambda symbol="": gateway.data.silence(False, self._con_ids(symbol)),
+            "competing": self._competing,
+            "in_use": lambda client_id: gateway.taken_client_ids.add(client_id),
+            "free": lambda client_id: gateway.taken_client_ids.discard(client_id),
+            "reset": self._reset,
+            "repeat": lambda count=1, client_id=None: self._disorder(client_id, repeat=count),
+            "reorder": lambda count=1, client_id=None: self._disorder(client_id, reorder=count),
+            "deaf": lambda client_id=None: self._listen(client_id, False),
+            "hear": lambda client_id=None: self._listen(client_id, True),
             "halt": self._halt,
             "refuse_next": self._refuse_next,
             "inactive": self._inactive,
@@ -84,29 +157,31 @@ class Faults:
         self._gateway.settle()
 
     def load(self, path: Path, start_ns: int) -> None:
-        """Read a scenario; a bad line is refused with its number."""
-        for number, line in enumerate(path.read_text().splitlines(), 1):
-            if not line.strip():
-                continue
+        """Read a scenario; a bad entry is refused with its place."""
+        for place, read in _entries(path):
             try:
-                entry = msgspec.json.decode(line, type=dict[str, Any])
+                entry = read()
                 kind = entry.pop("do")
                 if "after_seconds" in entry:
                     at = start_ns + int(float(entry.pop("after_seconds")) * hours.NS)
                 else:
-                    moment = datetime.fromisoformat(entry.pop("at"))
+                    moment = datetime.fromisoformat(str(entry.pop("at")))
                     at = int(moment.replace(tzinfo=moment.tzinfo or hours.NEW_YORK).timestamp() * hours.NS)
             except (msgspec.DecodeError, msgspec.ValidationError, KeyError, ValueError, TypeError) as error:
-                raise ValueError(f"{path} line {number}: not a scenario entry: {error}") from error
+                raise ValueError(f"{path} {place}: not a scenario entry: {error}") from error
             if kind not in self._kinds:
-                raise ValueError(f"{path} line {number}: fault {kind!r} is unknown")
+                raise ValueError(f"{path} {place}: fault {kind!r} is unknown")
             self._script.append((at, kind, entry))
         self._script.sort(key=lambda item: item[0])
 
     def turn(self, now_ns: int) -> None:
         while self._script and self._script[0][0] <= now_ns:
             _, kind, args = self._script.pop(0)
-            self.inject(kind, **args)
+            try:
+                self.inject(kind, **args)
+            except (ValueError, TypeError) as error:  # such as repeat_fill before any fill: the rest of the script goes on
+                log.error("scenario: %s %s could not be done: %s", kind, args, error)
+                self._gateway.wire_log.write("fault", what=kind, args=args, failed=str(error))
 
     # --- connections
 
@@ -120,6 +195,36 @@ class Faults:
     def _drop(self, client_id: int | None = None, port: int | None = None) -> None:
         for session in self._ready(client_id, port):
             session.close("injected drop", abort=True)
+
+    def _con_ids(self, symbol: str) -> set[int] | None:
+        """A symbol's instruments, its options among them; None for all there are."""
+        if not symbol:
+            return None
+        found = {contract.con_id for contract in self._gateway.market.contracts(symbol=symbol)}
+        if not found:
+            raise ValueError(f"symbol {symbol!r} is unknown")
+        return found
+
+    def _competing(self) -> None:
+        self._gateway.data.tell_lines(10197, "No market data during competing live session")
+        self._gateway.data.silence(True)
+
+    def _reset(self, seconds: float = 60) -> None:
+        self._notice(1100)
+        self._gateway.settle()
+        again = self._gateway.now_ns() + int(seconds * hours.NS)
+        for index in range(len(self._gateway.ports)):
+            self._gateway.close_listener(index)
+            self._script.append((again, "up", {"index": index}))
+        self._script.sort(key=lambda item: item[0])
+
+    def _disorder(self, client_id: int | None, *, repeat: int = 0, reorder: int = 0) -> None:
+        for session in self._ready(client_id):
+            _Disorder(session, repeat, reorder)
+
+    def _listen(self, client_id: int | None, reads: bool) -> None:
+        for session in self._ready(client_id):
+            session.listen(reads)
 
     def _notice(self, code: int, text: str = "") -> None:
         for session in self._ready():

@@ -82,6 +82,7 @@ class Gateway:
         self.host = host
         self.ports = list(ports)  # a 0 becomes the port the system gave, in start()
         self.sessions: list[Session] = []
+        self.taken_client_ids: set[int] = set()  # injected: someone else is said to hold them
         self.refused_frames = 0
         self.wire_log = WireLog(data_dir / "wire.jsonl", now_ns, machine_ns, log_all=log_all_frames)
         self.ledger = Ledger(data_dir / "ledger.jsonl", account, equity)

@@ -107,7 +107,8 @@ class Session(asyncio.Protocol):
 
     def _start(self, values: Mapping[str, Any]) -> None:
         client_id = values["clientId"]
-        if any(other.client_id == client_id for other in self.gateway.sessions):
+        taken = client_id in self.gateway.taken_client_ids
+        if taken or any(other.client_id == client_id for other in self.gateway.sessions):
             self.error(-1, 326, "Unable to connect as the client id is already in use. Retry with a unique client id.")
             self.close(f"client id {client_id} in use")
             return
@@ -138,6 +139,11 @@ class Session(asyncio.Protocol):
     def send_bytes(self, data: bytes) -> None:
         """Bytes as they are, for injected garbage."""
         self._output += data
+
+    def listen(self, reads: bool) -> None:
+        """Injected: read nothing of the client (its bytes pile up on its side), or read on."""
+        if self._transport is not None and not self._transport.is_closing():
+            (self._transport.resume_reading if reads else self._transport.pause_reading)()
 
     def flush(self) -> None:
         if self._transport is None or not self._output:
