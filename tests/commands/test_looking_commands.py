@@ -71,6 +71,23 @@ def test_doctor_names_every_no_go_and_no_secret(busy: Desk, run: Command) -> Non
     assert values and not any(value in answer.out for value in values)
 
 
+def test_doctor_says_that_alpha_vantage_backs_off(busy: Desk, run: Command) -> None:
+    def verdict() -> tuple[str, str]:
+        (check,) = (check for check in run("doctor", "--json").json()["checks"] if check["name"] == "Alpha Vantage")
+        return check["verdict"], check["detail"]
+
+    assert verdict() == ("note", "not asked yet")
+    # given pulls that have begun, whose answers are refused
+    state = {"breaker": "closed", "refused": {"html": 3}, "refusing": {}, "age_seconds": {}, "machine_ns": 1, "pause": {}}
+    busy.write(Module.PULLS, lambda b: b.put(k.AV_STATE.at(), state))
+    assert verdict()[0] == "go" and "html 3" in verdict()[1]
+    # when they pause, or the breaker is open
+    busy.write(Module.PULLS, lambda b: b.put_field(k.AV_PAUSE.at(), "failures", 4))
+    assert verdict()[0] == "no-go" and "after 4 failures in a row" in verdict()[1]
+    busy.write(Module.PULLS, lambda b: b.put(k.AV_STATE.at(), state | {"breaker": "open"}))
+    assert "breaker open" in verdict()[1]
+
+
 def test_doctor_without_servers_says_no_go_and_stays_on_its_feet(desk: Desk, run: Command) -> None:
     answer = run("doctor", servers__data__port=str(free_port()), servers__state__port=str(free_port()))
     assert answer.code == 1

@@ -8,11 +8,16 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from alphatrader.contract.messages.options import OptionRow
+from alphatrader.contract.messages.options import Chain, OptionRow
+from alphatrader.contract.messages.signals import Gate
 from alphatrader.contract.settings.market import Options
 from alphatrader.core.options import greeks as bs
 from alphatrader.core.options.assessment import Assessed, assess
+from alphatrader.core.signals.decision import Limits, Situation, decide
+from alphatrader.core.strategies.inputs import Inputs
+from alphatrader.core.strategies.windows import RULES, StrategyRule
 from alphatrader.runtime.clock import exchange_instant
+from alphatrader.runtime.settings import load
 
 DAY = date(2026, 11, 23)
 NOW = exchange_instant(DAY, "10:00")
@@ -68,6 +73,19 @@ def assessed(
         settings=SETTINGS,
         fund=fund,
     )
+
+
+def chain_gate(rule: StrategyRule, chain: Chain) -> Gate:
+    """What the decision says of a chain in a situation that has nothing else; no proposal comes of it."""
+    situation = Situation(
+        inputs=Inputs("SPY", NOW), machine_ns=1, clock="10:00:00", window_ns=None, session_open=True, spot=SPOT, chain=chain,
+        expiry=f"{EXPIRIES[1]:%Y%m%d}", candidates={}, con_id=lambda _: None, quote=lambda _: None, last_signal_ns=None,
+        alive=None, equity=None, equity_age_seconds=None,
+    )  # fmt: skip
+    settings = load({})
+    decision = decide(rule, rule.window(settings.strategies), situation, Limits(settings.signals, SETTINGS.min_quality, 60.0))
+    assert decision.proposal is None
+    return next(gate for gate in decision.gates if gate.name == "chain")
 
 
 def test_a_chain_priced_without_arbitrage_has_full_quality() -> None:
@@ -140,6 +158,11 @@ def test_greeks_of_another_volatility_make_a_chain_that_no_signal_uses() -> None
     result = assessed([doubled(r) for r in good_chain()])
     assert result.chain.quality < SETTINGS.min_quality
     assert result.chain.reason is not None and "vol of another price" in result.chain.reason
+    # the decision of every strategy stops at its gate, and without the fault it does not
+    for rule in RULES:
+        assert not chain_gate(rule, result.chain).passed
+        assert chain_gate(rule, assessed(good_chain()).chain).passed
+        assert not chain_gate(rule, replace(assessed(good_chain()).chain, stale=True)).passed
 
 
 def test_dead_contracts_leave_quietly_and_broken_rows_cost_quality() -> None:

@@ -27,7 +27,7 @@ _SHOWN: Final = 160
 _OPTIONS_ENDPOINT: Final = "Realtime Options"
 
 
-class _Row(msgspec.Struct):
+class _Row(msgspec.Struct, gc=False):
     contract_id: str = msgspec.field(name="contractID")
     symbol: str
     expiration: str
@@ -123,6 +123,8 @@ def chain(body: bytes, symbol: str, max_rows: int) -> ChainAnswer:
         raise BadAnswerError("foreign_symbol", f"{_shown(foreign)!r} in the chain of {symbol}", field="symbol")
     expiries = {text: f"{day:%Y%m%d}" for text in {row.expiration for row in rows} if (day := _day(text)) is not None}
     quoted = {text: day for text in {row.date for row in rows} if (day := _day(text)) is not None}
+    # A few hundred strikes and expiries make twelve thousand names: each part is written once.
+    strikes = {strike: f"{round(strike * 1000):08d}" for strike in {row.strike for row in rows}}
     good: list[OptionRow] = []
     dates: set[str] = set()
     for row in rows:
@@ -131,7 +133,7 @@ def chain(body: bytes, symbol: str, max_rows: int) -> ChainAnswer:
             dropped["expiration" if expiry is None else "date"] += 1
             continue
         right: Literal["C", "P"] = "C" if row.type == "call" else "P"
-        if row.contract_id != f"{symbol}{expiry[2:]}{right}{round(row.strike * 1000):08d}":
+        if row.contract_id != symbol + expiry[2:] + right + strikes[row.strike]:
             dropped["contractID"] += 1  # an adjusted contract: it delivers something else than 100 shares
             continue
         dates.add(row.date)
@@ -226,21 +228,22 @@ def _decoded(decoder: msgspec.json.Decoder[Any], content: bytes, what: str) -> A
 
 
 def _option_row(row: _Row, expiry: str, right: Literal["C", "P"]) -> OptionRow:
+    """In the order of OptionRow's fields: names would cost as much again. A price of nothing is none."""
     return OptionRow(
-        expiry=expiry,
-        strike=row.strike,
-        right=right,
-        bid=row.bid or None,
-        ask=row.ask or None,
-        last=row.last or None,
-        mark=row.mark or None,
-        volume=row.volume,
-        open_interest=row.open_interest,
-        implied_vol=row.implied_volatility,
-        delta=row.delta,
-        gamma=row.gamma,
-        theta=row.theta,
-        vega=row.vega,
+        expiry,
+        row.strike,
+        right,
+        row.bid or None,
+        row.ask or None,
+        row.last or None,
+        row.mark or None,
+        row.volume,
+        row.open_interest,
+        row.implied_volatility,
+        row.delta,
+        row.gamma,
+        row.theta,
+        row.vega,
     )
 
 
