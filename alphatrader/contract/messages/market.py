@@ -29,11 +29,38 @@ class OptionRef(Message, frozen=True):
         return f"{self.symbol}{self.expiry[2:]}{self.right}{round(self.strike * 1000):08d}"
 
 
+class Part(Event, frozen=True, tag=False):
+    """What one venue, or one market maker on it, shows at a price."""
+
+    venue: str
+    size: Size
+    market_maker: str = ""
+
+
 class Level(Event, frozen=True, tag=False):
     price: Price
     size: Size
     venue: str = ""
     market_maker: str = ""
+    parts: tuple[Part, ...] = ()
+    """The rows that make it up, largest first; empty where `venue` and `market_maker` are the only one."""
+
+
+class Nbbo(Event, frozen=True, tag=False):
+    """The national best bid and offer over venues with protected quotes, as computed from the depth. See core/market/nbbo.py."""
+
+    bid: Price | None
+    bid_size: Size
+    bid_venues: tuple[str, ...]
+    ask: Price | None
+    ask_size: Size
+    ask_venues: tuple[str, ...]
+    locked: bool
+    crossed: bool
+    round_lot: int
+    """Shares that make a quote of this price protected."""
+    excluded: tuple[str, ...] = ()
+    """Venues left out: silent, halted, closed, or off the exchanges."""
 
 
 class Book(Message, frozen=True):
@@ -51,6 +78,8 @@ class Book(Message, frozen=True):
     asks: tuple[Level, ...]
     crc32: int
     """Over the top ten rows, see core/market/checksum.py."""
+    nbbo: Nbbo | None = None
+    """None without depth: the quote line is then the broker's own best bid and ask."""
 
 
 class Trade(Event, frozen=True):
@@ -65,10 +94,17 @@ class Trade(Event, frozen=True):
     venue: str
     conditions: str
     side: Literal["buy", "sell", "unknown"]
-    """Aggressor: quote rule, then tick rule."""
+    """Aggressor: quote rule, then tick rule. Unknown only before the first change of price: readers split it in halves."""
     counts_for_volume: bool
     counts_for_last: bool
     counts_for_vpin: bool
+    counts_for_range: bool = True
+    """Whether it may set the day's high and low."""
+    rule: Literal["quote", "midpoint", "tick", "none"] = "none"
+    """What decided: the quote, at its middle the tick rule (`midpoint`, Lee-Ready), without a usable quote the `tick` rule."""
+    bid: Price | None = None
+    """Of the quote in force just before the print; likewise `ask`."""
+    ask: Price | None = None
 
 
 class RecentTrades(Message, frozen=True):
@@ -76,6 +112,24 @@ class RecentTrades(Message, frozen=True):
     ts_ns: int
     trades: tuple[Trade, ...]
     """Newest last, at most 50."""
+
+
+class Day(Event, frozen=True, tag=False):
+    """The session so far, folded from prints by their update flags; what was lost or came before the start is not in it."""
+
+    session: str
+    prints: int = 0
+    volume: Size = 0.0
+    high: Price | None = None
+    low: Price | None = None
+    last: Price | None = None
+    vwap: Price | None = None
+    odd_lots: int = 0
+    late: int = 0
+    """Out of sequence or reported late: sold (Z), sold last (L) and their like."""
+    duplicates: int = 0
+    impossible: int = 0
+    """Refused: not a price, or far from the quote that stood before it."""
 
 
 class Last(Message, frozen=True):
@@ -95,6 +149,8 @@ class Last(Message, frozen=True):
     high: Price | None = None
     low: Price | None = None
     prev_close: Price | None = None
+    day: Day | None = None
+    """From prints; the fields above are the broker's own."""
 
 
 class Bar(Event, frozen=True):
@@ -115,6 +171,12 @@ class Bars(Message, frozen=True):
     bar_seconds: int
     bars: tuple[Bar, ...]
     """Oldest first."""
+    reconciled: int = 0
+    """How many 5-second bars could be compared with ours from prints."""
+    different: int = 0
+    """How many of them differed by more than the tolerance, see core/market/bar_check.py."""
+    difference: str | None = None
+    """The newest difference."""
 
 
 class Timestamps(Message, frozen=True):
@@ -129,6 +191,62 @@ class Timestamps(Message, frozen=True):
     """When what was received then was first published: a renewal does not move it."""
     gaps: int
     """Sequence gaps seen since the start."""
+    folded_ns: int | None = None
+    """When the newest message had been folded."""
+    offset_ns: int | None = None
+    """Reception less exchange time: the least of the last minute, which is the clocks' difference and the fastest way here."""
+    violations: int = 0
+    """Exchange seconds that went back."""
+    conflated_books: int = 0
+    """Books replaced by a newer one before they were published, since the start; likewise quotes. Prints never are."""
+    conflated_quotes: int = 0
+
+
+class Luld(Event, frozen=True, tag=False):
+    """Limit up, limit down, ESTIMATED by the plan's rules: the broker publishes no bands. See core/market/luld.py."""
+
+    lower: Price
+    upper: Price
+    reference: Price
+    share: float
+    """Half the width as a share of the reference price."""
+    state: Literal["inside", "limit_up", "limit_down", "straddle"]
+    limit_since_ns: int | None = None
+    pause_due_ns: int | None = None
+    """When a limit state that lasts becomes a pause."""
+
+
+class Breaker(Event, frozen=True, tag=False):
+    """Market-wide circuit breakers, by a proxy of the S&P 500. See core/market/breakers.py."""
+
+    proxy: str
+    decline: float
+    """From the previous close, as a share; positive is a fall."""
+    level: int
+    """The highest reached today, 0 to 3."""
+    halted_until_ns: int | None = None
+    day_over: bool = False
+
+
+class Imbalance(Event, frozen=True, tag=False):
+    """The closing auction of the listing exchange."""
+
+    exchange: str
+    basis: Literal["data", "proxies", "none"]
+    """`proxies`: before the exchange publishes, or where nothing came: what is computed rests on order flow instead."""
+    from_ns: int
+    """When the exchange begins to publish today."""
+    entry_until_ns: int
+    """Until when a market-on-close order may be entered."""
+    shares: float | None = None
+    """Signed: positive is more to buy."""
+    regulatory_shares: float | None = None
+    price: Price | None = None
+    paired: Size | None = None
+
+
+HaltState = Literal["unknown", "open", "halted", "paused", "reopened"]
+"""`halted`: general; `paused`: volatility (LULD); `reopened`: open again after either, its first minute."""
 
 
 class Status(Message, frozen=True):
@@ -143,6 +261,14 @@ class Status(Message, frozen=True):
     auction_imbalance: float | None = None
     auction_price: Price | None = None
     auction_volume: Size | None = None
+    state: HaltState = "unknown"
+    halts_today: int = 0
+    luld: Luld | None = None
+    breaker: Breaker | None = None
+    closing: Imbalance | None = None
+    depth: Literal["ready", "not ready", "none"] = "none"
+    """Whether the level-2 book can be relied on; `none`: it has no depth slot."""
+    depth_reason: str | None = None
 
 
 class ContractQuote(Message, frozen=True):
@@ -192,6 +318,9 @@ class BookEvent(Event, frozen=True):
     conflated: int
     """How many books this one replaced unseen."""
     source: Literal["depth", "quote"] = "depth"
+    nbbo: Nbbo | None = None
+    reason: str | None = None
+    """Why it is not ready."""
 
 
 class QuoteEvent(Event, frozen=True):
@@ -216,6 +345,7 @@ class StatusEvent(Event, frozen=True):
     ts_ns: int
     halted: bool | None
     halt_code: int | None
+    state: HaltState = "unknown"
 
 
 class GapEvent(Event, frozen=True):
