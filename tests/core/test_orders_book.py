@@ -7,6 +7,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from alphatrader.contract.messages.broker import BrokerOrder, BrokerSnapshot, CommissionNews, ErrorNews, ExecutionNews, StatusNews
@@ -248,3 +250,41 @@ def test_what_is_oversold_is_short_as_far_as_nobody_else_and_not_the_broker_says
     # an account holds one quantity of a contract: what one intent oversold another no longer holds
     beside = [*oversold, fill("4", "b", "BUY", 3, 4)]
     assert {i: h.quantity for i, h in holdings.fold(beside).items()} == {"b": 1}
+
+
+_FILLS = st.lists(
+    st.tuples(
+        st.sampled_from([7, 8]),
+        st.sampled_from(["a", "b", "a/stop", "b/exit-1", "", "flatten-1"]),
+        st.sampled_from(["BUY", "SELL"]),
+        st.integers(1, 5),
+        st.integers(1, 3),
+    ),
+    max_size=15,
+)
+
+
+@given(
+    _FILLS, st.lists(st.tuples(st.integers(0, 14), st.integers(1, 5)), max_size=4), st.sampled_from([None, {}, {7: 2}, {8: -1}])
+)
+def test_folding_only_what_changed_equals_folding_all(
+    told: list[Any], corrections: list[tuple[int, int]], broker: dict[int, int] | None
+) -> None:
+    # given executions of two contracts as they come, each intent of one contract, and corrections of some
+    heard = [
+        replace(
+            execution(f"{n}.01", quantity, "4.00", f"{con_id}{ref}" if ref[:1] in "ab" and ref else ref, side, ts), con_id=con_id
+        )
+        for n, (con_id, ref, side, quantity, ts) in enumerate(told)
+    ]
+    heard += [replace(heard[n], exec_id=f"{n}.02", quantity=quantity) for n, quantity in corrections if n < len(told)]
+    book = FillBook()
+    folded = holdings.Holdings(book)
+    for news in heard:
+        book.hear(news, None)
+        # then after each of them both ways hold the same
+        assert folded.held(broker) == holdings.fold(book.by_key.values(), broker)
+    nets: dict[int, int] = {}
+    for one in book.by_key.values():
+        nets[one.con_id] = nets.get(one.con_id, 0) + (one.quantity if one.side == "BUY" else -one.quantity)
+    assert book.net() == nets

@@ -25,6 +25,10 @@ class FillBook:
         self.by_key: dict[str, Fill] = {}
         self.version = 0
         """Grows with every change."""
+        self.by_contract: dict[int, dict[str, Fill]] = {}
+        self.contract_versions: dict[int, int] = {}
+        """Contract -> grows with every change of its fills."""
+        self._net: dict[int, int] = {}
         self._keys_of: dict[str, set[str]] = {}
         for fill in fills:
             self._put(fill)
@@ -33,9 +37,20 @@ class FillBook:
         }
 
     def _put(self, fill: Fill) -> None:
+        known = self.by_key.get(fill.key)
+        if known is not None:
+            self._count(known, -1)
+            del self.by_contract[known.con_id][known.key]
         self.by_key[fill.key] = fill
+        self.by_contract.setdefault(fill.con_id, {})[fill.key] = fill
+        self._count(fill, 1)
         self._keys_of.setdefault(fill.order_ref, set()).add(fill.key)
         self.version += 1
+
+    def _count(self, fill: Fill, times: int) -> None:
+        signed = fill.quantity if fill.side == "BUY" else -fill.quantity
+        self._net[fill.con_id] = self._net.get(fill.con_id, 0) + times * signed
+        self.contract_versions[fill.con_id] = self.contract_versions.get(fill.con_id, 0) + 1
 
     def hear(self, news: ExecutionNews, reference_price: Decimal | None) -> Fill | None:
         """The fill as it must be booked now; None for what is booked already."""
@@ -100,7 +115,4 @@ class FillBook:
 
     def net(self) -> dict[int, int]:
         """Signed quantity by contract, as all executions make it."""
-        net: dict[int, int] = {}
-        for fill in self.by_key.values():
-            net[fill.con_id] = net.get(fill.con_id, 0) + (fill.quantity if fill.side == "BUY" else -fill.quantity)
-        return net
+        return dict(self._net)

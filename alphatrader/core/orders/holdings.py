@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from alphatrader.contract.messages.market import OptionRef
 from alphatrader.contract.messages.orders import Fill
+from alphatrader.core.orders.fills import FillBook
 from alphatrader.core.orders.refs import external, intent_of, is_ours
 
 
@@ -60,3 +61,21 @@ def fold(fills: Iterable[Fill], broker: Mapping[int, int] | None = None) -> dict
             if excess * ours > 0:
                 _take(holdings, con_id, -excess)
     return {intent_id: holding for intent_id, holding in holdings.items() if holding.quantity}
+
+
+class Holdings:
+    """`fold` of a growing book: only contracts with new fills, or of which the broker says something new, are folded anew."""
+
+    def __init__(self, fills: FillBook) -> None:
+        self._fills = fills
+        self._folded: dict[int, tuple[tuple[int, int | None], dict[str, Holding]]] = {}
+
+    def held(self, broker: Mapping[int, int] | None) -> dict[str, Holding]:
+        found: dict[str, Holding] = {}
+        for con_id, version in self._fills.contract_versions.items():
+            state = (version, None if broker is None else broker.get(con_id, 0))
+            known = self._folded.get(con_id)
+            if known is None or known[0] != state:
+                known = self._folded[con_id] = (state, fold(self._fills.by_contract[con_id].values(), broker))
+            found |= known[1]
+        return found

@@ -16,8 +16,8 @@ from alphatrader.contract.messages.market import OptionRef
 from alphatrader.contract.messages.orders import OrderRecord
 from alphatrader.contract.messages.positions import WantedExit
 from alphatrader.contract.settings import Settings
-from alphatrader.core.orders import holdings, intents, refs
-from alphatrader.core.orders.holdings import Holding
+from alphatrader.core.orders import intents, refs
+from alphatrader.core.orders.holdings import Holding, Holdings
 from alphatrader.core.orders.pricing import Prices, Refused, cover_price, exit_price, to_tick
 from alphatrader.core.orders.protection import (
     Action,
@@ -47,6 +47,7 @@ class Exits:
         self._wanted: dict[str, WantedExit] = {}
         self._unprotected_since: dict[str, float] = {}
         self._attempts: dict[str, tuple[int, float]] = {}
+        self._by_contract = Holdings(desk.book.fills)
         self._folded: tuple[tuple[int, dict[int, int] | None], dict[str, Holding]] | None = None
         self.broker: dict[int, int] | None = None
         """Contract -> quantity, as the broker last said; None while that is not known."""
@@ -70,7 +71,7 @@ class Exits:
         """What is held by intent; what the broker holds beyond all fills is the external position of its contract."""
         state = (self._desk.book.fills.version, self.broker)
         if self._folded is None or self._folded[0] != state:
-            self._folded = (state, holdings.fold(self._desk.book.fills.by_key.values(), self.broker))
+            self._folded = (state, self._by_contract.held(self.broker))
         return dict(self._folded[1])
 
     # -- one turn
