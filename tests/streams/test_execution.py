@@ -227,7 +227,7 @@ def test_reports_that_come_twice_and_corrections_are_booked_once(servers: Server
     async def story(on: Stage) -> None:
         async with on.execution():
             await filled(on)
-            on.gateway.gateway.inject("repeat_fill", count=20)
+            on.gateway.gateway.inject("repeat_fill", count=100)
             on.gateway.gateway.inject("correct_fill", price=4.00)
             await until(lambda: [str(fill.price) for fill in on.fills().values()] == ["4"], what="correction")
             assert sum(fill.quantity for fill in on.fills().values()) == 2

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import pytest
+from msgspec.structs import replace
 
-from alphatrader.streams.execution.desk import Desk
+from tests.support.proxy import proxy
 from tests.support.servers import Servers
 from tests.support.trading import Stage, filled, play, refs_of, until
 
@@ -100,28 +99,24 @@ def test_the_stop_is_raised_in_place_while_a_part_is_being_sold(servers: Servers
     play(servers, tmp_path, story)
 
 
-def test_an_exit_is_not_sent_when_the_stop_filled_while_it_was_written(
-    servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_exit_is_not_sent_when_the_stop_filled_while_it_was_written(servers: Servers, tmp_path: Path) -> None:
     async def story(on: Stage) -> None:
-        async with on.execution() as execution:
-            await filled(on)
-            await until(lambda: on.state("i-1/stop") == "WORKING", what="stop")
-            flush, book = Desk.flush, execution.exits._desk.book
-            exits: list[str] = []
-
-            async def fill_meanwhile(self: Desk, *args: Any) -> None:
-                await flush(self, *args)
-                if "i-1/exit-1" in book.records and not exits:
-                    exits.append("i-1/exit-1")
-                    on.quote(2.90, 3.00)
-                    await until(lambda: book.records["i-1/stop"].state == "FILLED", what="stop filled")
-
-            # given an exit that is written while the stop sells all
-            monkeypatch.setattr(Desk, "flush", fill_meanwhile)
-            on.want("i-1", 0, None)
-            await until(lambda: on.state("i-1/exit-1") == "EXPIRED", what="not sent")
-            # then nothing was sold twice
-            assert "i-1/exit-1" not in refs_of(on.placed()) and on.held() == 0
+        async with proxy(on.settings.servers.state.port) as to_state:
+            state = replace(on.settings.servers.state, port=to_state.port)
+            on.settings = replace(on.settings, servers=replace(on.settings.servers, state=state))
+            async with on.execution() as execution:
+                await filled(on)
+                await until(lambda: on.state("i-1/stop") == "WORKING", what="stop")
+                # given an exit whose record is on its way to the state server when the stop sells all
+                record = to_state.hold(lambda content: b"i-1/exit-1" in content)
+                on.want("i-1", 0, None)
+                await until(record.is_set, what="the exit is being written")
+                on.quote(2.90, 3.00)
+                book = execution.exits._desk.book
+                await until(lambda: book.records["i-1/stop"].state == "FILLED", what="stop filled")
+                to_state.release()
+                # then it is not sent, and nothing was sold twice
+                await until(lambda: on.state("i-1/exit-1") == "EXPIRED", what="not sent")
+                assert "i-1/exit-1" not in refs_of(on.placed()) and on.held() == 0
 
     play(servers, tmp_path, story)

@@ -149,3 +149,31 @@ def test_killed_after_its_words_were_held_nothing_arrives_late(servers: Servers,
             await until(lambda: on.state("i-2") == "FILLED", what="opens again")
 
     play(servers, tmp_path, story)
+
+
+def test_redis_emptied_under_it_the_ledgers_come_back_and_nothing_opens_before_a_person_says_so(
+    servers: Servers, tmp_path: Path
+) -> None:
+    async def story(on: Stage) -> None:
+        async with executor(on) as first:
+            await until_settled(on, first)
+            on.approve("i-1")
+            await until(lambda: on.state("i-1/stop") == "WORKING" and on.state("i-1/target") == "WORKING", what="protected")
+            await until(lambda: all(fill.commission for fill in on.fills().values()), what="commission")
+            fills, orders = on.fills(), set(on.orders())
+            # given a state server that is emptied while it runs: its lock is gone, so it ends
+            on.servers.flush()
+            await until(lambda: not first.running, limit=START_SECONDS, what="the first ends without its lock")
+        assert on.broker_orders().keys() == {"i-1/stop", "i-1/target"}
+        # when its parent starts it anew
+        async with executor(on) as second:
+            await until_settled(on, second)
+            # then the ledgers are back from the journal and the broker
+            await until(lambda: on.fills() == fills and set(on.orders()) == orders, what="ledgers")
+            await until(lambda: on.state("i-1/stop") == "WORKING", what="stop")
+            # and without global:halt nothing opens
+            on.approve("i-2")
+            await until(lambda: on.state("i-2") == "REJECTED", what="refused")
+            assert refs_of(on.placed(opening=True)) == ["i-1"] and on.held() == 2
+
+    play(servers, tmp_path, story)
