@@ -39,6 +39,7 @@ from alphatrader.sandbox.market.types import Contract, Market, Step
 log = logging.getLogger(__name__)
 
 TURN_SECONDS = 0.05
+LATE_SECONDS = 0.5  # a turn that comes this much late is told
 MAX_SERVER_VERSION = 176  # what a real gateway negotiates with ib_insync; from 201 on the protocol is another
 ORDER_REQUESTS = frozenset({"placeOrder", "cancelOrder", "reqGlobalCancel"})
 FARMS = (
@@ -159,8 +160,15 @@ class Gateway:
             task.add_done_callback(self._tasks.discard)
 
     async def _run(self) -> None:
+        last_ns = self.machine_ns()
         while True:
             await asyncio.sleep(TURN_SECONDS)
+            now_ns = self.machine_ns()
+            late, last_ns = (now_ns - last_ns) / 1e9 - TURN_SECONDS, now_ns
+            if late > LATE_SECONDS:
+                # The market's clock went on: this turn shows only the newest quotes, and every print.
+                self.wire_log.write("late", seconds=round(late, 3))
+                log.warning("gateway is %.1f s late: quotes are conflated, prints are not", late)
             try:
                 self.turn()
             except Exception:

@@ -17,7 +17,10 @@ A checker of invariants reads it offline, so nothing in it is taken from what a 
   `filled`, `status`, `active`: the quantity that could execute now, zero while held for a parent), `expiry` (`con_id`,
   `position`, `value`, `cash`), `correction` (`exec_id`, `replaces`, `price`).
 - `refused`: a bad frame (`why`), counted and answered, never acted on.
-- `fault`: an injected fault; `what` and its arguments.
+- `fault`: an injected fault; `what` and its arguments, `failed` when it could not be done.
+- `late`: the gateway came `seconds` of machine time late to a turn: quotes and books were conflated, prints were not.
+
+Past `most_bytes` the file becomes `wire.jsonl.1`, in the place of the one before: the disk holds at most twice that.
 """
 
 from __future__ import annotations
@@ -28,19 +31,38 @@ from typing import Any
 
 import msgspec
 
+MOST_BYTES = 512_000_000
+
 
 class WireLog:
-    def __init__(self, path: Path, now_ns: Callable[[], int], machine_ns: Callable[[], int], *, log_all: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        now_ns: Callable[[], int],
+        machine_ns: Callable[[], int],
+        *,
+        log_all: bool = False,
+        most_bytes: int = MOST_BYTES,
+    ) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.log_all = log_all
         self._now_ns = now_ns
         self._machine_ns = machine_ns
         self._encoder = msgspec.json.Encoder()
-        self._file = path.open("ab", buffering=1 << 16)
+        self._path, self._most_bytes = path, most_bytes
+        self._open()
+
+    def _open(self) -> None:
+        self._file = self._path.open("ab", buffering=1 << 16)
+        self._written = self._file.tell()
 
     def write(self, kind: str, *, machine_ns: int | None = None, **values: Any) -> None:
         line = {"machine_ns": machine_ns or self._machine_ns(), "market_ns": self._now_ns(), "kind": kind, **values}
-        self._file.write(self._encoder.encode(line) + b"\n")
+        self._written += self._file.write(self._encoder.encode(line) + b"\n")
+        if self._written > self._most_bytes:
+            self._file.close()
+            self._path.replace(self._path.with_name(self._path.name + ".1"))
+            self._open()
 
     def flush(self) -> None:
         self._file.flush()

@@ -22,6 +22,7 @@ from .listings import Listing, find_unlisted, future_months, unpack_option
 from .news import news_items
 from .option_desk import OptionDesk
 from .paths import SLOT_NS, SLOT_SECONDS, Paths
+from .session_truth import session_truth
 from .slots import Event, PrintEvent, Tape, TruthEvent
 from .tables import Activity, SlotTable, build_table
 from .truth import TruthLog
@@ -67,7 +68,7 @@ class _Turn:
             self.prints.append(Print(con_id, event.ts_ns, event.price, event.size, event.exchange, event.conditions))
             if truth.enabled:
                 fields = {"price": event.price, "size": event.size, "venue": event.exchange, "side": event.side,
-                          "informed": event.informed}  # fmt: skip
+                          "informed": event.informed, "conditions": event.conditions, "hidden": event.hidden}  # fmt: skip
                 truth.write("print", event.ts_ns, con_id, fields)
 
         return note
@@ -164,6 +165,8 @@ class SimulatedMarket:
             instrument.start_slot(0)
             self._instruments[contract.con_id] = instrument
         self._desk.start_session(session)
+        if self._truth.enabled:
+            self._truth.write("session", session.open_ns, 0, session_truth(session, self._instruments.values()))
 
     # -- tables ------------------------------------------------------------------------------------------------------
 
@@ -277,6 +280,7 @@ class SimulatedMarket:
         instrument.start_slot(following)
         start_ns = table.session.open_ns + following * SLOT_NS
         if instrument.halted != was_halted:
+            self._truth.write("halt", start_ns, con_id, {"value": instrument.halted})
             turn.halts.append((con_id, instrument.halted))
             turn.quotes[con_id] = turn.books[con_id] = None
             turn.repriced[instrument.contract.symbol] = None
@@ -307,10 +311,12 @@ class SimulatedMarket:
         if left_ns <= STARTS_BEFORE_CLOSE.get(contract.primary_exchange, 0) and not instrument.halted:
             volume = SPECS[contract.symbol].daily_volume
             price = instrument.last if instrument.last is not None else instrument.mid
-            turn.auctions.append(
-                closing_imbalance(
-                    self._seed, contract.con_id, str(session.day), price, volume, instrument.table.lot, left_ns, start_ns
-                )
+            auction = closing_imbalance(
+                self._seed, contract.con_id, str(session.day), price, volume, instrument.table.lot, left_ns, start_ns
+            )
+            turn.auctions.append(auction)
+            self._truth.write(
+                "auction", start_ns, contract.con_id, {"paired": auction.volume, "imbalance": auction.imbalance, "price": price}
             )
 
     # -- questions ---------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """The truth the simulation generated, one JSON object a line, so that detectors can be graded against it.
 
-Kinds: `episode`, `sweep`, `iceberg`, `hidden`, `print` (with its true side and whether it was informed), `auction`, `gap`.
-Written by `simulation.py`; read by graders only, never by the product. A file that grows past `max_bytes` becomes `<name>.1`.
+Kinds and fields: `docs/truth.md`. Written by `simulation.py`; read by graders only, never by the product. A file that grows past
+`max_bytes` becomes `<name>.1`.
 """
 
 from __future__ import annotations

@@ -1,0 +1,114 @@
+"""The truth log says what the market showed, and a gateway that falls behind loses no print of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ib_insync import Stock
+
+from alphatrader.sandbox.gateway.wirelog import WireLog
+from alphatrader.sandbox.market import SimulatedMarket, TruthLog
+from alphatrader.sandbox.market.instruments import SPECS
+from alphatrader.sandbox.market.paths import Paths
+from tests.support.gateway import MONDAY_TEN, client, running_gateway, sessions_around, until
+
+MINUTES = 4
+STEP_NS = 100_000_000
+
+
+def told(path: Path) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for line in path.read_text().splitlines():
+        entry = json.loads(line)
+        found[entry["kind"]].append(entry)
+    return found
+
+
+def simulated(tmp_path: Path) -> SimulatedMarket:
+    truth = TruthLog(tmp_path / "truth.jsonl")
+    return SimulatedMarket(seed=7, start_ns=MONDAY_TEN, sessions=sessions_around(MONDAY_TEN), truth=truth)
+
+
+def test_prints_icebergs_hidden_trades_and_sweeps_are_as_the_log_says(tmp_path: Path) -> None:
+    market = simulated(tmp_path)
+    shown: list[tuple[int, int, float, int, str]] = []
+    for step in range(1, MINUTES * 600 + 1):
+        made = market.step(MONDAY_TEN + step * STEP_NS).prints
+        shown += [(p.con_id, p.ts_ns, p.price, p.size, p.conditions) for p in made]
+    found = told(tmp_path / "truth.jsonl")
+    logged = [(p["con_id"], p["ts_ns"], p["price"], p["size"], p["conditions"]) for p in found["print"]]
+    assert sorted(shown) == sorted(logged)
+    by_place: dict[tuple[int, float], list[dict[str, Any]]] = defaultdict(list)
+    for made in found["print"]:
+        by_place[made["con_id"], made["price"]].append(made)
+    assert found["iceberg"] and found["hidden"] and found["sweep"] and found["episode"]
+    for iceberg in found["iceberg"]:
+        fills = [
+            p for p in by_place[iceberg["con_id"], iceberg["price"]]
+            if iceberg["from_ns"] <= p["ts_ns"] <= iceberg["ts_ns"] and p["side"] == -iceberg["side"]
+        ]  # fmt: skip
+        assert iceberg["refills"] >= 2 and len(fills) >= iceberg["refills"]
+        assert all(size <= iceberg["peak"] for size in sorted(p["size"] for p in fills if not p["hidden"])[: iceberg["refills"]])
+    for hidden in found["hidden"]:
+        assert hidden["venue"] != "FINRA"
+        assert any(p["hidden"] and p["ts_ns"] == hidden["ts_ns"] for p in by_place[hidden["con_id"], hidden["price"]])
+    for sweep in found["sweep"]:
+        swept = [
+            p for p in found["print"]
+            if p["con_id"] == sweep["con_id"] and p["conditions"] == "F" and 0 <= p["ts_ns"] - sweep["ts_ns"] <= 100_000_000
+        ]  # fmt: skip
+        assert len({p["venue"] for p in swept}) >= 3 and {p["side"] for p in swept} == {sweep["side"]}
+
+
+def test_a_session_tells_the_correlation_its_paths_have(tmp_path: Path) -> None:
+    simulated(tmp_path)._truth.flush()
+    (session,) = told(tmp_path / "truth.jsonl")["session"]
+    assert session["day"] == "2026-11-23" and set(session["symbols"]) == set(SPECS)
+    paths, day = Paths(7), sessions_around(MONDAY_TEN)[0][0]
+    moves = {s: np.diff(paths._levels[s]) for s in ("SPY", "QQQ", "VXX", "CL") if paths.level(s, day)}
+    for first, second in (("SPY", "QQQ"), ("SPY", "VXX"), ("QQQ", "CL")):
+        true = session["correlation"][session["symbols"].index(first)][session["symbols"].index(second)]
+        assert abs(float(np.corrcoef(moves[first], moves[second])[0, 1]) - true) < 0.04  # 9,000 days; reversion adds a little
+
+
+def test_at_ten_times_its_speed_a_late_gateway_says_so_and_loses_no_print(tmp_path: Path) -> None:
+    began = time.monotonic_ns()
+
+    def clock() -> int:
+        return MONDAY_TEN + 10 * (time.monotonic_ns() - began)
+
+    async def story() -> None:
+        market = simulated(tmp_path)
+        options: dict[str, Any] = {"market": market, "clock": clock}
+        async with running_gateway(tmp_path / "gateway", **options) as running, client(running) as ib:
+            (spy,) = await ib.qualifyContractsAsync(Stock("SPY", "SMART", "USD"))
+            ticker = ib.reqTickByTickData(spy, "AllLast")
+            heard: list[tuple[float, float]] = []
+            ticker.updateEvent += lambda t: heard.extend((tick.price, tick.size) for tick in t.tickByTicks)
+            await until(lambda: heard)
+            time.sleep(1.5)
+            stood = len(heard)
+            await until(lambda: len(heard) > stood + 40)
+            market._truth.flush()
+            prints = [(p["price"], p["size"]) for p in told(tmp_path / "truth.jsonl")["print"] if p["con_id"] == spy.conId]
+            first = next(at for at in range(len(prints)) if prints[at : at + 20] == heard[:20])
+            assert prints[first : first + len(heard)] == heard
+            assert [line for line in running.wire() if line["kind"] == "late" and line["seconds"] > 1]
+
+    asyncio.run(asyncio.wait_for(story(), 60))
+
+
+def test_the_wire_log_keeps_to_its_bound(tmp_path: Path) -> None:
+    path = tmp_path / "wire.jsonl"
+    log = WireLog(path, lambda: 1, lambda: 1, most_bytes=10_000)
+    for number in range(1000):
+        log.write("raw", fields=[str(number)])
+    log.close()
+    assert path.stat().st_size <= 10_000 and path.with_name("wire.jsonl.1").stat().st_size < 10_200
+    assert json.loads(path.read_text().splitlines()[-1])["fields"] == ["999"]
