@@ -286,6 +286,40 @@ def test_an_answer_that_trickles_is_cut_off(server: Answers) -> None:
     assert time.monotonic() - began < 2.0
 
 
+def test_a_head_that_trickles_is_cut_off(server: Answers) -> None:
+    done = threading.Event()
+
+    def trickle(handler: Any) -> None:
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+        handler.wfile.flush()
+        with suppress(OSError):
+            while not done.wait(0.05):
+                handler.wfile.write(b"a")
+                handler.wfile.flush()
+
+    server.answer = trickle
+    asked = client(server.url, timeout_seconds=0.4)
+    failures: list[AlphaVantageError] = []
+
+    def ask() -> None:
+        try:
+            asked.chain("SPY")
+        except AlphaVantageError as error:
+            failures.append(error)
+
+    # when each byte of the head comes well within the time-out of a read
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(20)
+    done.set()
+    # then the whole is cut off all the same, as a time-out, and not tried again
+    assert [failure.reason for failure in failures] == ["timeout"]
+    assert len(server.asked) == 1
+    # and the next call goes well
+    server.answer = lambda handler: send(handler, envelope(ROW))
+    assert asked.chain("SPY").rows
+
+
 def test_an_answer_shorter_than_it_promised_is_an_outage(server: Answers) -> None:
     def cut_short(handler: Any) -> None:
         handler.send_response(200)

@@ -14,11 +14,11 @@ from typing import Final, Protocol, TypeVar
 import requests
 import urllib3
 from ratelimit import RateLimitException, limits
-from requests.adapters import HTTPAdapter
 from tenacity import Retrying, retry_if_exception, stop_after_attempt
 
 from alphatrader.clients.alphavantage import answers
 from alphatrader.clients.alphavantage.answers import ChainAnswer, NewsAnswer
+from alphatrader.clients.alphavantage.bounded import BoundedAdapter
 from alphatrader.clients.alphavantage.breaker import Breaker, vendor_is_there
 from alphatrader.clients.alphavantage.errors import AlphaVantageError, BadAnswerError, LimitedError, OutageError, RefusedError
 from alphatrader.contract.settings.market import Options
@@ -70,7 +70,7 @@ class AlphaVantage:
         self._session = requests.Session()
         self._session.headers["Accept-Encoding"] = "gzip"
         for scheme in ("http://", "https://"):
-            self._session.mount(scheme, HTTPAdapter(pool_connections=2, pool_maxsize=16, max_retries=0))
+            self._session.mount(scheme, BoundedAdapter(pool_connections=2, pool_maxsize=16, max_retries=0))
 
     def chain(self, symbol: str) -> ChainAnswer:
         """The whole chain of `symbol` with the vendor's greeks. Raises AlphaVantageError."""
@@ -137,6 +137,8 @@ class AlphaVantage:
                 allow_redirects=False,
                 stream=True,
             ) as response:
+                if self._clock.monotonic() >= deadline:  # a head that was cut off looks like one without fields
+                    raise requests.Timeout
                 self._check_status(response)
                 body = self._read(response, deadline)
         except requests.Timeout:
@@ -144,6 +146,8 @@ class AlphaVantage:
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             if "Read timed out" in str(error):
                 raise OutageError("timeout", f"the answer stopped for {self._options.timeout_seconds:g} s") from None
+            if self._clock.monotonic() >= deadline:
+                raise OutageError("timeout", f"no answer in {self._options.timeout_seconds:g} s") from None
             broken = "truncated" if "IncompleteRead" in str(error) else "connection"
             raise OutageError(broken, type(error).__name__, again=True) from None
         return body.replace(self._key.encode(), b"[key]")  # some refusals repeat the key
