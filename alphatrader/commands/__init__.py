@@ -30,6 +30,7 @@ COMMANDS: Final = {
     "why": "Which gate stopped each window's signal",
     "report": "Closed trades: win rate, Sharpe, drawdown; the paper gate",
     "restore": "The money ledgers, from the journals, into an empty state server",
+    "chain": "Exposure, walls and flip of a saved option chain",
     "login": "A one-time link to the dashboard",
     "docs": "Writes the generated docs; --check only compares",
 }

@@ -69,6 +69,8 @@ def test_totals_expiries_strikes_and_walls_are_the_sums_of_their_rows() -> None:
     # and so do strikes and walls
     calls = {k: sum(one_pct[id(r)] for r in rows if r.strike == k and r.right == "C") for k in found.strikes}
     puts = {k: sum(one_pct[id(r)] for r in rows if r.strike == k and r.right == "P") for k in found.strikes}
+    assert found.dex_by_expiry == {e: near(sum(usd_delta[id(r)] for r in rows if r.expiry == e), rel=1e-9) for e in EXPIRIES}
+    assert found.dex_by_strike == near([sum(usd_delta[id(r)] for r in rows if r.strike == k) for k in found.strikes], rel=1e-9)
     assert list(found.call_by_strike) == near(list(calls.values()), rel=1e-9)
     assert found.call_wall == max(calls, key=lambda k: calls[k]) and found.put_wall == min(puts, key=lambda k: puts[k])
     assert all(r.right == "P" or usd_delta[id(r)] >= 0 for r in rows)
@@ -110,6 +112,20 @@ def test_the_narrow_humps_of_an_expiry_day_are_not_stepped_over() -> None:
     rows = [row(EXPIRIES[0], 660, "C", 5000, 0.1), row(EXPIRIES[0], 661, "P", 5000, 0.1)]
     flip = zero_gamma_flip(prepare(rows, CLOSES, late), 660.2, late, RATE, 0.1)
     assert flip is not None and 660 < flip < 661
+
+
+def test_gamma_that_underflows_between_strikes_or_cancels_is_no_flip() -> None:
+    # given calls alone a minute before the close: between two strikes their gamma is 0 in floating point, never negative
+    late = CLOSES[EXPIRIES[0]] - 60_000_000_000
+    calls = [row(EXPIRIES[0], strike, "C", 100, 0.1) for strike in range(600, 721, 10)]
+    assert zero_gamma_flip(prepare(calls, CLOSES, late), 655.0, late, RATE, 0.1) is None
+    # and calls and puts of equal interest and volatility at every strike: no net gamma anywhere, but for rounding
+    both = [row(expiry, strike, right, 100 + strike) for expiry in EXPIRIES for strike in range(600, 721, 5) for right in "CP"]
+    assert zero_gamma_flip(prepare(both, CLOSES, NOW), 655.0, NOW, RATE, 0.1) is None
+    # while calls above and puts below, both out of floating point's reach at the crossing, still have theirs: halfway in d1
+    apart = [row(EXPIRIES[0], 640, "P", 100, 0.1), row(EXPIRIES[0], 670, "C", 100, 0.1)]
+    flip = zero_gamma_flip(prepare(apart, CLOSES, late), 655.0, late, RATE, 0.1)
+    assert flip == pytest.approx(math.sqrt(640 * 670), rel=1e-5)
 
 
 def test_time_to_expiry_is_real_with_a_floor_of_a_minute_and_expired_rows_vanish() -> None:

@@ -26,6 +26,9 @@ _GRID: Final = 81
 _BLOCK: Final = 24
 """Trials computed at once on the way outwards: few enough to end early and to stay in the processor's cache."""
 _FLIP_PRECISION: Final = 1e-9
+_FAINT: Final = 1e-200
+_CANCELLED: Final = 1e-13
+"""Share of the gross gamma under which a net one is rounding: calls and puts that cancel have no flip wherever rounding turns."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,10 @@ class Exposure:
     dex_net: float
     dex_dealer: float
     dex_zero_dte: float
+    dex_by_expiry: dict[str, float]
+    """Net, as `dex_net`."""
+    dex_by_strike: tuple[float, ...]
+    """Net, at `strikes`."""
     expired: int
 
 
@@ -117,6 +124,8 @@ def measure(chain: ExposureChain, spot: float, now_ns: int, rate: float, today: 
     strikes, position = np.unique(chain.strikes, return_inverse=True)
     calls = np.bincount(position[chain.call], one_pct[chain.call], len(strikes))
     puts = np.bincount(position[~chain.call], one_pct[~chain.call], len(strikes))
+    deltas = np.bincount(position, net_delta, len(strikes))
+    delta_per_expiry = np.bincount(chain.expiry, net_delta, len(chain.expiries))
     near = np.sort(np.argsort(np.abs(strikes - spot), kind="stable")[:CHART_STRIKES])
     return Exposure(
         spot=spot,
@@ -134,6 +143,8 @@ def measure(chain: ExposureChain, spot: float, now_ns: int, rate: float, today: 
         dex_net=float(net_delta.sum()),
         dex_dealer=float((sign * net_delta).sum()),
         dex_zero_dte=float(net_delta[zero_dte].sum()),
+        dex_by_expiry={expiry: float(value) for expiry, value in zip(chain.expiries, delta_per_expiry, strict=True)},
+        dex_by_strike=tuple(deltas[near].tolist()),
         expired=int((~live).sum()),
     )
 
@@ -152,14 +163,22 @@ def zero_gamma_flip(chain: ExposureChain, spot: float, now_ns: int, rate: float,
     width = vols * np.sqrt(years)
     # d1 of a spot x is log(x) / width + offset; what is common to all contracts is left out of gamma: only its sign is asked for.
     slope, offset = 1.0 / width, (rate + 0.5 * vols * vols) * years / width - np.log(strikes) / width
-    weight = np.where(chain.call[use], 1.0, -1.0) * chain.interest[use] / width
+    gross = chain.interest[use] / width
+    weights = np.column_stack((np.where(chain.call[use], gross, -gross), gross))
 
     def total(trials: Floats) -> Floats:
-        d1 = np.multiply.outer(np.log(trials), slope)
-        d1 += offset
-        np.multiply(d1, d1, out=d1)
-        d1 *= -0.5
-        return np.asarray(np.exp(d1, out=d1) @ weight)
+        """Net gamma at each trial but for a positive factor; exactly 0 where calls and puts cancel to rounding."""
+        exponent = np.multiply.outer(np.log(trials), slope)
+        exponent += offset
+        np.multiply(exponent, exponent, out=exponent)
+        exponent *= -0.5
+        sums = np.exp(exponent) @ weights
+        faint = np.flatnonzero(sums[:, 1] < _FAINT)
+        if faint.size:  # minutes before the close gamma between two strikes underflows, its sign does not
+            exponent = exponent[faint]
+            exponent -= exponent.max(axis=1, keepdims=True)
+            sums[faint] = np.exp(exponent) @ weights
+        return np.asarray(np.where(np.abs(sums[:, 0]) > _CANCELLED * sums[:, 1], sums[:, 0], 0.0))
 
     low, high = spot * (1 - share), spot * (1 + share)
     near = np.unique(strikes[(strikes > low) & (strikes < high)])
@@ -188,14 +207,15 @@ def zero_gamma_flip(chain: ExposureChain, spot: float, now_ns: int, rate: float,
 
 
 def _sign_changes(trials: Floats, values: Floats, total: Callable[[Floats], Floats]) -> Floats:
-    """Where `total` passes zero between neighbouring trials, and the trials where it is zero."""
-    found = trials[values == 0.0]
-    turns = np.flatnonzero(np.sign(values[1:]) * np.sign(values[:-1]) < 0)
-    if turns.size:
-        left, right, left_sign = trials[turns], trials[turns + 1], np.sign(values[turns])
-        while float(np.max((right - left) / right)) > _FLIP_PRECISION:
-            middle = (left + right) / 2
-            same = np.sign(total(middle)) == left_sign
-            left, right = np.where(same, middle, left), np.where(same, right, middle)
-        return np.asarray(np.concatenate((found, (left + right) / 2)))
-    return np.asarray(found)
+    """Where `total` passes from one sign to the other. Touching zero, or being zero everywhere, is no change of sign."""
+    signed = np.flatnonzero(values)
+    trials, signs = trials[signed], np.sign(values[signed])
+    turns = np.flatnonzero(signs[1:] * signs[:-1] < 0)
+    if not turns.size:
+        return np.empty(0)
+    left, right, left_sign = trials[turns], trials[turns + 1], signs[turns]
+    while float(np.max((right - left) / right)) > _FLIP_PRECISION:
+        middle = (left + right) / 2
+        same = np.sign(total(middle)) == left_sign
+        left, right = np.where(same, middle, left), np.where(same, right, middle)
+    return np.asarray((left + right) / 2)

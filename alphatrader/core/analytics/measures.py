@@ -225,6 +225,10 @@ def options(state: SymbolState, view: OptionsView | None, now_ns: int, age_of: A
         "dex_net": e.dex_net if e else None,
         "dex_dealer": e.dex_dealer if e else None,
         "dex_zero_dte": e.dex_zero_dte if e else None,
+        "dex_without_zero_dte": e.dex_net - e.dex_zero_dte if e else None,
+        "by_expiry": e.dex_by_expiry if e else {},
+        "strikes": list(e.strikes) if e else [],
+        "net_by_strike": list(e.dex_by_strike) if e else [],
     }
     n = e.rows if e else 0
     gex = make(
