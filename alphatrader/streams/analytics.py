@@ -14,8 +14,11 @@ import os
 from datetime import date
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from alphatrader.contract import keys as k
 from alphatrader.contract.key import Key
+from alphatrader.contract.messages.market import BookEvent, MarketEvent
 from alphatrader.contract.messages.metrics import Checkpoint, Metric, MetricsEvent
 from alphatrader.contract.messages.options import OptionsEvent
 from alphatrader.contract.modules import Module
@@ -24,6 +27,7 @@ from alphatrader.core.analytics.meter import Meter
 from alphatrader.core.analytics.options_view import OptionsView
 from alphatrader.core.analytics.symbol import VERSION, checkpoint, restored
 from alphatrader.core.analytics.vpin import fallback_size
+from alphatrader.core.market.checksum import intact
 from alphatrader.runtime.calendar import CalendarError, Session
 from alphatrader.runtime.context import Context
 from alphatrader.runtime.module import StreamModule
@@ -115,7 +119,12 @@ class AnalyticsEngine(StreamModule):
                 refreshed[event.symbol] = None
                 continue
             meter = self._meters[self._by_stream[entry.stream]]
-            meter.fold(entry.event, self._hours(getattr(entry.event, "ts_ns", None)))
+            told: MarketEvent = entry.event
+            if isinstance(told, BookEvent) and not intact(told):
+                self.health.count("books refused: wrong checksum")
+                self.log.warning("book_refused", stream=entry.stream, seq=told.seq, reason="wrong checksum")
+                told = replace(told, ready=False, bids=(), asks=(), nbbo=None, reason="wrong checksum")
+            meter.fold(told, self._hours(getattr(told, "ts_ns", None)))
         self.health.count("events", len(entries))
         for symbol in refreshed:
             if symbol in self._meters:

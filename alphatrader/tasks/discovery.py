@@ -25,6 +25,7 @@ from alphatrader.contract.modules import Module
 from alphatrader.contract.settings import Settings
 from alphatrader.core.discovery import found as files
 from alphatrader.core.discovery.found import Found, FoundError, Matrix
+from alphatrader.core.market.checksum import intact
 from alphatrader.runtime.celery_app import app, context, store
 from alphatrader.runtime.clock import Clock
 from alphatrader.runtime.settings import ROOT
@@ -135,7 +136,7 @@ class ParameterDiscovery:
         settings = self._settings.discovery
         events = self._recorded(symbol)
         sizes = [event.size for event in events if isinstance(event, Trade) and event.counts_for_vpin]
-        books = [event for event in events if isinstance(event, BookEvent)]
+        books = [event for event in events if isinstance(event, BookEvent) and intact(event)]
         daily = self._bars(k.MARKET_DAILY, symbol)
         adv = average_daily_volume(daily, settings.history_days)
         returns = returns_by_session(history)

@@ -18,7 +18,8 @@ from alphatrader.contract.settings import Settings
 from alphatrader.core.analytics.meter import Meter
 from alphatrader.core.analytics.options_view import OptionsView
 from alphatrader.core.analytics.vpin import fallback_size
-from alphatrader.core.market.prints import TickRule, counts
+from alphatrader.core.market.conditions import counts
+from alphatrader.core.market.prints import TickRule
 from alphatrader.core.signals.candidates import Candidates
 from alphatrader.core.signals.decision import Limits, Proposal, Situation, decide
 from alphatrader.core.strategies.inputs import Inputs

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alphatrader.contract.messages.market import Level
+from alphatrader.contract.messages.market import Level, Part
 from alphatrader.core.market.book import ASK, BID, DELETE, INSERT, UPDATE, BookError, DepthBook, Row, consolidate
 from alphatrader.core.market.checksum import checksum
 from alphatrader.sandbox.gateway.depth import restate, shift
@@ -90,7 +90,8 @@ def test_a_row_that_falls_off_may_be_deleted_or_not() -> None:
 
 def test_rows_of_one_price_are_added_and_empty_ones_left_out() -> None:
     rows = [Row(10.0, 5, "ARCA", ""), Row(10.0, 9, "NASDAQ", ""), Row(9.9, 0, "BATS", ""), Row(10.1, 1, "IEX", "")]
-    assert consolidate(rows, descending=True) == (Level(10.1, 1, "IEX"), Level(10.0, 14, "NASDAQ,ARCA"))
+    parts = (Part("NASDAQ", 9), Part("ARCA", 5))
+    assert consolidate(rows, descending=True) == (Level(10.1, 1, "IEX"), Level(10.0, 14, "NASDAQ,ARCA", "", parts))
 
 
 def test_the_checksum_is_krakens() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from alphatrader.core.market.prints import LETTERS, VENUES, TickRule, counts, unknown_venues, venue_name
+from alphatrader.core.market.conditions import counts
+from alphatrader.core.market.prints import TickRule
+from alphatrader.core.market.venues import LETTERS, PROTECTED, VENUES, unknown_venues, venue_name
 
 
 @pytest.mark.parametrize(
@@ -81,6 +83,9 @@ def test_past_limit_and_unreported_prints_say_nothing_of_the_price() -> None:
 
 def test_venues_have_one_name_and_one_letter_each() -> None:
     assert venue_name("ISLAND") == venue_name("NASDAQ") == "NASDAQ"
-    assert len({venue.letter for venue in VENUES}) == len(VENUES)
+    assert len(VENUES) == len({venue.mic for venue in VENUES}) == 24
+    letters = [venue.letter for venue in VENUES if venue.letter and venue.protected]
+    assert len(set(letters)) == len(letters) == 18
+    assert len(PROTECTED) == 19 and not PROTECTED & {"FINRA", "OTC", "FINC"}
     assert LETTERS["ARCA"] == "P"
     assert unknown_venues(["ISLAND", "ARCA", "NOWHERE"]) == ["NOWHERE"]

@@ -15,6 +15,7 @@ from alphatrader.contract.messages.market import Bars, BookEvent, GapEvent, Leve
 from alphatrader.contract.messages.metrics import Discovered, Metric, Parameter
 from alphatrader.contract.messages.options import Chain, OptionRow, OptionsEvent
 from alphatrader.contract.modules import Module
+from alphatrader.core.market.checksum import checksum
 from alphatrader.runtime.clock import exchange_instant
 from alphatrader.streams.analytics import METRIC_KEYS, AnalyticsEngine
 from tests.streams.scripted import DAY, Stage, minute_bars, until
@@ -48,7 +49,7 @@ class Feed:
         now = self.stage.clock.market_ns()
         bids = tuple(Level(660.0 - 0.01 * i, 300.0 + 50 * i) for i in range(6))
         asks = tuple(Level(660.01 + 0.01 * i, 100.0 + 50 * i) for i in range(6))
-        return BookEvent(self.next(), now, now, True, bids, asks, 0, 0)
+        return BookEvent(self.next(), now, now, True, bids, asks, checksum(bids, asks), 0)
 
     def say(self, *events: Any) -> None:
         self.stage.append(Module.IBKR, STREAM, *events)

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from alphatrader.contract.messages.market import Level
+from alphatrader.contract.messages.market import Level, Part
 
 INSERT: Final = 0
 UPDATE: Final = 1
@@ -79,6 +79,17 @@ class DepthBook:
         ask = min((row.price for row in self.asks if row.size > 0), default=None)
         return bid, ask
 
+    def out_of_order(self) -> str | None:
+        """Where a side's rows do not stand by price; rows of one price may stand in any order. None when both do."""
+        for name, rows, sign in (("bids", self.bids, -1.0), ("asks", self.asks, 1.0)):
+            before = None
+            for position, row in enumerate(rows):
+                price = sign * row.price
+                if before is not None and price < before:
+                    return f"{name} out of order: {row.price} at row {position} after {rows[position - 1].price}"
+                before = price
+        return None
+
     def levels(self) -> tuple[tuple[Level, ...], tuple[Level, ...]]:
         """Bids and asks by price, best first; the venues and makers of a price are joined by commas, the largest first."""
         return consolidate(self.bids, descending=True), consolidate(self.asks, descending=False)
@@ -103,6 +114,7 @@ def consolidate(rows: Iterable[Row], *, descending: bool, most: int = SHOWN_LEVE
                 sum(row.size for row in here),
                 _joined(row.venue for row in here),
                 _joined(row.market_maker for row in here),
+                tuple(Part(row.venue, row.size, row.market_maker) for row in here),
             )
         )
     return tuple(levels)

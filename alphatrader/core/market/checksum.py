@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterable
 from typing import Final
 
-from alphatrader.contract.messages.market import Level
+from alphatrader.contract.messages.market import Book, BookEvent, Level
 
 ROWS: Final = 10
 PRICE_DECIMALS: Final = 6
@@ -27,6 +27,11 @@ def checksum(
             pieces.append(_digits(level.price, price_decimals))
             pieces.append(_digits(level.size, size_decimals))
     return zlib.crc32("".join(pieces).encode())
+
+
+def intact(book: Book | BookEvent) -> bool:
+    """Whether a reader holds the book that was written: every reader asks this before it believes one."""
+    return checksum(book.bids, book.asks) == book.crc32
 
 
 def _digits(value: float, decimals: int) -> str:

@@ -6,25 +6,22 @@ book or a price that may be old is never shown as new.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
 from alphatrader.contract.messages import market as m
 from alphatrader.core.market.bars import BarFold
-from alphatrader.core.market.book import BookError, DepthBook
+from alphatrader.core.market.book import BookError
 from alphatrader.core.market.checksum import checksum
-from alphatrader.core.market.prints import TickRule, counts, venue_name
+from alphatrader.core.market.depth_line import DepthLine, Sides
 from alphatrader.core.market.quotes import HALTED_TICK, MOST_PRICE, MOST_SIZE, RT_VOLUME_TICK, BadTickError, QuoteFold, checked
+from alphatrader.core.market.status import Hours, InstrumentStatus, MarketWide
+from alphatrader.core.market.tape import Raw, Tape
 
 CONFLATE_SECONDS: Final = 0.05
 """Books and quotes of a symbol become an event at most this often; prints always."""
-RECENT_TRADES: Final = 50
 SECOND_NS: Final = 1_000_000_000
-CROSSED_SECONDS: Final = 1.0
-"""A book crossed this long has lost rows."""
-APART_SHARE: Final = 0.01
-"""A book whose middle is further than this from the quote's is not to be believed."""
 MUTE_TICKS: Final = 50
 """So many prints on the quote line with none on a granted tick-by-tick line: that line is dead."""
 
@@ -40,7 +37,11 @@ class SymbolFeed:
         market_ns: Callable[[], int],
         monotonic: Callable[[], float],
         seq: int = 0,
+        equity: bool = True,
+        session: Callable[[int], Hours | None] | None = None,
+        market_wide: MarketWide | None = None,
     ) -> None:
+        """`session` gives the hours that a market instant belongs to; without it every instant is in regular hours."""
         self.symbol = symbol
         self.full = full
         self.quiet_seconds = quiet_seconds
@@ -52,27 +53,23 @@ class SymbolFeed:
         """Which of the state keys differ from what was last taken: book, trades, last, bars, status, history."""
         self.refused: Counter[str] = Counter()
         self.last_refusal: str | None = None
-        self.depth_on = False
         self.ticks_on = False
         """Whether prints come from a tick-by-tick line; else from the quote line."""
-        self.depth_broken: str | None = None
-        """Why depth must be subscribed anew."""
         self.ticks_broken = False
         self.bars = BarFold()
         self._market_ns, self._monotonic = market_ns, monotonic
         self._quote = QuoteFold()
-        self._book = DepthBook(depth_rows)
-        self._book_heard: float | None = None
+        self._equity, self._session = equity, session
+        self._depth = DepthLine(depth_rows, quiet_seconds)
         self._book_ns = 0
-        self._crossed_since: float | None = None
-        self._tick_rule = TickRule()
+        self._tape = Tape()
+        self._status = InstrumentStatus(symbol, market_wide or MarketWide(), equity=equity)
         self._before: tuple[float | None, float | None] = (None, None)
-        self._trades: deque[m.Trade] = deque(maxlen=RECENT_TRADES)
+        self._hours: Hours | None = None
+        self._hours_until_ns = 0
         self._muted_prints = 0
-        self._halt_code: int | None = None
-        self._halted_since_ns: int | None = None
-        self._exchange_ns: int | None = None
-        self._received_ns = 0
+        self._received_ns = self._folded_ns = 0
+        self.conflated_books = self.conflated_quotes = 0
         self._published = (0, 0)
         """(reception, when it was first published)."""
         self._events: list[m.MarketEvent] = []
@@ -80,7 +77,24 @@ class SymbolFeed:
         """Whether a message came since the last end of a read."""
         self._book_event_at = self._quote_event_at = float("-inf")
         self._book_dirty = 0
-        self._quote_dirty = False
+        self._quote_dirty = 0
+
+    @property
+    def depth_on(self) -> bool:
+        return self._depth.on
+
+    @property
+    def depth_broken(self) -> str | None:
+        """Why depth must be subscribed anew."""
+        return self._depth.broken
+
+    @depth_broken.setter
+    def depth_broken(self, reason: str) -> None:
+        self._depth.broken = reason
+
+    @property
+    def bars_different(self) -> int:
+        return self._tape.check.different
 
     # -- what the broker's handlers call ---------------------------------------------------------------------------------
 
@@ -104,27 +118,25 @@ class SymbolFeed:
         self._hear()
         if name is None:
             return
-        if name.startswith("auction"):
+        if name.endswith("imbalance") or name.startswith("auction"):
             self.changed.add("status")
             return
         self.changed.add("last")
         if name in ("bid", "ask", "bid_size", "ask_size"):
-            self._quote_dirty = True
-            if not self.depth_on:
+            self._quote_dirty += 1
+            if not self._depth.on:
                 self._book_dirty += 1
 
     def tick_generic(self, tick: int, value: float) -> None:
         self._hear()
         if tick != HALTED_TICK:
             return
-        code = int(value) if value in (0, 1, 2) else None
-        if code == self._halt_code and "status" not in self.changed and self._halt_code is not None:
-            return
         now = self._market_ns()
-        self._halted_since_ns = None if code == 0 else (self._halted_since_ns or now)
-        self._halt_code = code
+        if not self._status.tell_halt(value, now, self._session_now(now)):
+            return
+        halts = self._status.halts
         self.changed.add("status")
-        self._emit(m.StatusEvent(self._next(), now, self._halted, code))
+        self._emit(m.StatusEvent(self._next(), now, halts.halted, halts.code, halts.state(now)))
 
     def tick_text(self, tick: int, text: str) -> None:
         self._hear()
@@ -137,21 +149,20 @@ class SymbolFeed:
             return
         try:
             price, size, ms, *_ = text.split(";")
-            self._print(float(price), float(size), int(ms) * 1_000_000, "", "", past_limit=False, unreported=False)
+            self._print(Raw(int(ms) * 1_000_000, float(price), float(size), "", "", False, False))
         except ValueError as error:
             self._refuse("RTVolume", error)
 
     def depth(self, operation: int, position: int, side: int, price: float, size: float, venue: str, market_maker: str) -> None:
-        self._hear()
-        if not self.depth_on or self.depth_broken:
+        self.heard = now = self._monotonic()
+        self._received_ns = self._market_ns()
+        if not self._depth.on or self._depth.broken:
             return
         try:
-            self._book.apply(operation, position, side, price, size, venue_name(venue), market_maker)
+            self._depth.apply(operation, position, side, price, size, venue, market_maker, now)
         except BookError as error:
             self._refuse("depth", error)
-            self.depth_broken = str(error)
-            self._book.clear()
-        self._book_heard, self._book_ns = self.heard, self._received_ns
+        self._book_ns = self._received_ns
         self._book_dirty += 1
 
     def trade(
@@ -163,7 +174,7 @@ class SymbolFeed:
         if not self.ticks_on:
             return
         try:
-            self._print(price, size, seconds * SECOND_NS, venue, conditions, past_limit=past_limit, unreported=unreported)
+            self._print(Raw(seconds * SECOND_NS, price, size, venue, conditions, past_limit, unreported))
         except BadTickError as error:
             self._refuse("print", error)
 
@@ -181,12 +192,14 @@ class SymbolFeed:
         bar = m.Bar(seconds * SECOND_NS, open_, high, low, close, max(0.0, volume), wap, count)
         if self.bars.recent and bar.ts_ns <= self.bars.recent[-1].ts_ns:
             return  # told before: the broker repeats the newest bar after a resubscription
+        if (difference := self._tape.check.compare(bar)) is not None:
+            self.last_refusal = f"{self.symbol} bar: {difference}"
         if self.bars.add(bar):
             self.changed.add("history")
         self.changed.add("bars")
         self._emit(m.BarEvent(self._next(), bar))
 
-    def option(self, *_: object, **__: object) -> None:
+    def option(self, *_: object) -> None:
         """Nothing an underlying's line carries."""
 
     def min_tick(self, tick: float) -> None:
@@ -199,23 +212,20 @@ class SymbolFeed:
         if not self._spoken_to:
             return
         self._spoken_to = False
-        bid, ask = self._book.best() if self._depth_ready() else (None, None)
-        self._before = (bid, ask) if bid is not None and ask is not None else (self._quote.bid, self._quote.ask)
+        self._before = self._depth.best() or (self._quote.bid, self._quote.ask)
+        self._folded_ns = self._market_ns()
 
     def gap(self, reason: str, *, depth_only: bool = False) -> None:
         """Data were lost: what is folded from them starts anew."""
         self.gaps += 1
-        self._book.clear()
-        self._book_heard = self._crossed_since = None
-        self.depth_broken = None
+        self._depth.clear()
         self._book_dirty += 1
         if not depth_only:
             self.heard = None
             self._quote.clear()
             self._before = (None, None)
-            self._tick_rule = TickRule()
-            self._halt_code = None
-            self._halted_since_ns = None
+            self._tape.broken()
+            self._status.halts.forget()
             self.bars.broken()
             self.changed.update(("last", "status"))
         self._emit(m.GapEvent(self._next(), self._market_ns(), reason, depth_only))
@@ -225,11 +235,13 @@ class SymbolFeed:
         self.heard = None
 
     def set_depth(self, on: bool) -> None:
-        if on != self.depth_on:
-            self.depth_on = on
+        if on != self._depth.on:
+            self._depth.on = on
             self.gap("depth subscribed" if on else "depth given up", depth_only=True)
 
     def set_ticks(self, on: bool) -> None:
+        if on != self.ticks_on:
+            self._tape.check.broken()  # the two sources count odd lots and off-exchange prints differently
         self.ticks_on = on
         self.ticks_broken = False
         self._muted_prints = 0
@@ -247,45 +259,51 @@ class SymbolFeed:
     def take_events(self, now: float) -> list[m.MarketEvent]:
         """Events since the last call, in order; the newest book and quote among them when their turn has come."""
         if self._quote_dirty and now - self._quote_event_at >= CONFLATE_SECONDS and self.full:
-            self._quote_event_at, self._quote_dirty = now, False
+            self._quote_event_at = now
+            self.conflated_quotes += self._quote_dirty - 1
+            self._quote_dirty = 0
             q = self._quote
             self._emit(m.QuoteEvent(self._next(), self._market_ns(), self._received_ns, q.bid, q.bid_size, q.ask, q.ask_size))
         if self._book_dirty and now - self._book_event_at >= CONFLATE_SECONDS and self.full:
             self._book_event_at = now
             self.changed.add("book")
             unseen, self._book_dirty = self._book_dirty - 1, 0
-            book = self.book(now)
-            received = self._received_ns or self._market_ns()
+            self.conflated_books += unseen
+            b, received = self.book(now), self._received_ns or self._market_ns()
             self._emit(
-                m.BookEvent(self._next(), book.ts_ns, received, book.ready, book.bids, book.asks, book.crc32, unseen, book.source)
+                m.BookEvent(self._next(), b.ts_ns, received, b.ready, b.bids, b.asks, b.crc32, unseen, b.source, b.nbbo, b.reason)
             )
         events, self._events = self._events, []
         return events
 
     def book(self, now: float) -> m.Book:
         """The book as it stands; not ready, with the reason, where it cannot be relied on."""
-        bids, asks = self._book.levels() if self.depth_on else self._quoted_levels()
-        reason = self._why_not_ready(now, bids, asks)
+        depth_on = self._depth.on
+        bids, asks = self._depth.levels() if depth_on else self._quoted_levels()
+        reason = self._why_not_ready(now, (bids, asks))
         return m.Book(
             symbol=self.symbol,
-            ts_ns=(self._book_ns if self.depth_on else 0) or self._received_ns or self._market_ns(),
+            ts_ns=(self._book_ns if depth_on else 0) or self._received_ns or self._market_ns(),
             seq=self.seq,
             ready=reason is None,
             reason=reason,
-            source="depth" if self.depth_on else "quote",
+            source="depth" if depth_on else "quote",
             bids=bids,
             asks=asks,
             crc32=checksum(bids, asks),
+            nbbo=self._depth.national(now, self._quote.prev_close or self._quote.bid) if depth_on and self._equity else None,
         )
 
     def last(self) -> m.Last:
-        return self._quote.message(self.symbol, self._received_ns, self.seq)
+        return self._quote.message(self.symbol, self._received_ns, self.seq, self._tape.day.message() if self.full else None)
 
     def trades(self) -> m.RecentTrades:
-        return m.RecentTrades(self.symbol, self._received_ns, tuple(self._trades))
+        return m.RecentTrades(self.symbol, self._received_ns, tuple(self._tape.recent))
 
     def five_second_bars(self) -> m.Bars:
-        return m.Bars(self.symbol, self._received_ns, 5, tuple(self.bars.recent))
+        check = self._tape.check
+        recent = tuple(self.bars.recent)
+        return m.Bars(self.symbol, self._received_ns, 5, recent, check.reconciled, check.different, check.difference)
 
     def history(self) -> m.Bars:
         return m.Bars(self.symbol, self._market_ns(), 60, tuple(self.bars.minutes))
@@ -295,26 +313,59 @@ class SymbolFeed:
         if self._published[0] != self._received_ns:
             self._published = (self._received_ns, now)
         received, published = self._published
-        return m.Timestamps(self.symbol, now, self.seq, self._exchange_ns, received, published, self.gaps)
+        stages = self._tape.stages
+        return m.Timestamps(
+            symbol=self.symbol,
+            ts_ns=now,
+            seq=self.seq,
+            exchange_ns=stages.exchange_ns,
+            received_ns=received,
+            published_ns=published,
+            gaps=self.gaps,
+            folded_ns=self._folded_ns or None,
+            offset_ns=stages.offset_ns,
+            violations=stages.violations,
+            conflated_books=self.conflated_books,
+            conflated_quotes=self.conflated_quotes,
+        )
 
     def status(self) -> m.Status:
-        q = self._quote
+        now = self._monotonic()
+        q, halts, market_ns = self._quote, self._status.halts, self._market_ns()
+        hours = self._session_now(market_ns)
+        breaker = self._status.breaker(market_ns)
+        stopped = breaker is not None and (breaker.day_over or breaker.halted_until_ns is not None)
+        reason = self._why_not_ready(now, self._depth.levels()) if self._depth.on else "no depth subscription"
         return m.Status(
             symbol=self.symbol,
             ts_ns=self._received_ns,
-            halted=self._halted,
-            halt_code=self._halt_code,
-            halted_since_ns=self._halted_since_ns if self._halted else None,
+            halted=True if stopped else halts.halted,
+            halt_code=halts.code,
+            halted_since_ns=halts.since_ns if halts.halted else None,
             auction_imbalance=q.auction_imbalance,
             auction_price=q.auction_price,
             auction_volume=q.auction_volume,
+            state="halted" if stopped and halts.halted is False else halts.state(market_ns),
+            halts_today=halts.today,
+            luld=self._status.luld(market_ns, q.bid, q.ask),
+            breaker=breaker,
+            closing=self._status.closing(market_ns, hours, q),
+            depth="none" if not self._depth.on else "not ready" if reason else "ready",
+            depth_reason=reason,
         )
 
     # -- inside ----------------------------------------------------------------------------------------------------------
 
-    @property
-    def _halted(self) -> bool | None:
-        return None if self._halt_code is None else self._halt_code > 0
+    def _session_now(self, now_ns: int) -> Hours | None:
+        """Looked up once a second of market time at most."""
+        if self._session is not None and not self._hours_until_ns - SECOND_NS <= now_ns < self._hours_until_ns:
+            self._hours, self._hours_until_ns = self._session(now_ns), now_ns + SECOND_NS
+        return self._hours
+
+    def _in_regular_hours(self) -> bool:
+        now_ns = self._market_ns()
+        hours = self._session_now(now_ns)
+        return hours is None or hours.open_ns <= now_ns < hours.close_ns
 
     def _hear(self) -> None:
         self._spoken_to = True
@@ -333,67 +384,34 @@ class SymbolFeed:
         self.refused[what] += 1
         self.last_refusal = f"{self.symbol} {what}: {error}"
 
-    def _print(
-        self, price: float, size: float, ts_ns: int, venue: str, conditions: str, *, past_limit: bool, unreported: bool
-    ) -> None:
-        checked("print price", price, MOST_PRICE)
-        checked("print size", size, MOST_SIZE)
-        if size < 0:
-            raise BadTickError(f"print size {size} is negative")
-        first = self._quote.volume is not None and self._quote.volume <= size
-        count = counts(conditions, first_of_day=first, past_limit=past_limit, unreported=unreported)
-        if count.unknown:
+    def _print(self, raw: Raw) -> None:
+        hours = self._session_now(self._received_ns)
+        trade = self._tape.add(raw, self.seq + 1, self._received_ns, hours.name if hours else "", self._before)
+        if trade is None:
+            return
+        self._next()
+        if self._tape.unknown_conditions:
+            unknown, self._tape.unknown_conditions = self._tape.unknown_conditions, Counter()
             self.refused["unknown sale condition"] += 1
-            self.last_refusal = (
-                f"{self.symbol}: sale condition {' '.join(count.unknown)[:40]} is in no table; counted as volume only"
-            )
-        bid, ask = self._before
-        side = self._tick_rule.side(price, bid, ask, moves=count.vpin or count.last)
-        self._exchange_ns = ts_ns
-        trade = m.Trade(
-            seq=self._next(),
-            ts_ns=ts_ns,
-            received_ns=self._received_ns,
-            price=price,
-            size=size,
-            venue=venue_name(venue),
-            conditions=conditions,
-            side=side,
-            counts_for_volume=count.volume,
-            counts_for_last=count.last,
-            counts_for_vpin=count.vpin,
-        )
-        self._trades.append(trade)
+            self.last_refusal = f"{self.symbol}: sale condition {' '.join(unknown)[:40]} is in no table; counted as volume only"
+        if trade.counts_for_last:
+            self._status.printed(self._received_ns, raw.price, self._quote.prev_close, hours)
         self.changed.add("trades")
         self._emit(trade)
 
-    def _quoted_levels(self) -> tuple[tuple[m.Level, ...], tuple[m.Level, ...]]:
+    def _quoted_levels(self) -> Sides:
         q = self._quote
         bids = (m.Level(q.bid, q.bid_size or 0.0),) if q.bid is not None else ()
         asks = (m.Level(q.ask, q.ask_size or 0.0),) if q.ask is not None else ()
         return bids, asks
 
-    def _depth_ready(self) -> bool:
-        return self.depth_on and not self.depth_broken and bool(self._book.bids) and bool(self._book.asks)
-
-    def _why_not_ready(self, now: float, bids: tuple[m.Level, ...], asks: tuple[m.Level, ...]) -> str | None:
-        if self.depth_on and self.depth_broken:
-            return f"depth is broken: {self.depth_broken}"
+    def _why_not_ready(self, now: float, sides: Sides) -> str | None:
+        quote = (self._quote.bid, self._quote.ask)
+        if self._depth.on:
+            return self._depth.why_not_ready(now, sides, quote, regular_hours=self._in_regular_hours())
+        bids, asks = sides
         if not bids or not asks:
             return "no bid and no ask" if not bids and not asks else "no bid" if not bids else "no ask"
-        if bids[0].price > asks[0].price:
-            self._crossed_since = now if self._crossed_since is None else self._crossed_since
-            if self.depth_on and now - self._crossed_since > CROSSED_SECONDS:
-                self.depth_broken = f"crossed for {CROSSED_SECONDS:g} s"
+        if bids[0].price > asks[0].price and self._in_regular_hours():
             return f"crossed: bid {bids[0].price} over ask {asks[0].price}"
-        self._crossed_since = None
-        if not self.depth_on:
-            return None
-        if self._book_heard is None or now - self._book_heard > self.quiet_seconds:
-            return f"depth is silent for over {self.quiet_seconds:g} s"
-        bid, ask = self._quote.bid, self._quote.ask
-        if bid is not None and ask is not None and bid > 0:
-            middle, quoted = (bids[0].price + asks[0].price) / 2, (bid + ask) / 2
-            if abs(middle - quoted) > APART_SHARE * quoted:
-                return f"depth stands at {middle:g}, the quote at {quoted:g}"
         return None

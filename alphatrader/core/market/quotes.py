@@ -10,13 +10,21 @@ import math
 from collections.abc import Callable
 from typing import Any, Final
 
-from alphatrader.contract.messages.market import ContractQuote, Last, OptionRef
+from alphatrader.contract.messages.market import ContractQuote, Day, Last, OptionRef
 
 MOST_PRICE: Final = 1e7
 MOST_SIZE: Final = 1e12
 
 _PRICES: Final = {1: "bid", 2: "ask", 4: "last", 6: "high", 7: "low", 9: "prev_close", 14: "open", 35: "auction_price"}
-_SIZES: Final = {0: "bid_size", 3: "ask_size", 5: "last_size", 8: "volume", 34: "auction_volume", 36: "auction_imbalance"}
+_SIZES: Final = {
+    0: "bid_size",
+    3: "ask_size",
+    5: "last_size",
+    8: "volume",
+    34: "auction_volume",
+    36: "auction_imbalance",
+    61: "regulatory_imbalance",
+}
 _SIZE_OF_PRICE: Final = {1: "bid_size", 2: "ask_size", 4: "last_size"}
 HALTED_TICK: Final = 49
 RT_VOLUME_TICK: Final = 48
@@ -54,6 +62,7 @@ class QuoteFold:
         self.auction_price: float | None = None
         self.auction_volume: float | None = None
         self.auction_imbalance: float | None = None
+        self.regulatory_imbalance: float | None = None
 
     def price(self, tick: int, price: float, size: float | None) -> str | None:
         """Folds a price tick; returns the name of what changed. Raises BadTickError."""
@@ -79,7 +88,7 @@ class QuoteFold:
         if size is None:
             return
         checked(name, size, MOST_SIZE)
-        if size < 0 and name != "auction_imbalance":
+        if size < 0 and name not in ("auction_imbalance", "regulatory_imbalance"):
             raise BadTickError(f"{name} {size} is negative")
         self._set(name, size)
 
@@ -89,7 +98,7 @@ class QuoteFold:
         setattr(self, name, value)
         return True
 
-    def message(self, symbol: str, ts_ns: int, seq: int) -> Last:
+    def message(self, symbol: str, ts_ns: int, seq: int, day: Day | None = None) -> Last:
         return Last(
             symbol=symbol,
             ts_ns=ts_ns,
@@ -105,6 +114,7 @@ class QuoteFold:
             high=self.high,
             low=self.low,
             prev_close=self.prev_close,
+            day=day,
         )
 
 

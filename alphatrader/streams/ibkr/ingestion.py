@@ -28,8 +28,10 @@ from alphatrader.contract.modules import Module
 from alphatrader.core.market.contracts import Instrument, NoContractError, front_month, instruments, option_spec
 from alphatrader.core.market.feed import SymbolFeed
 from alphatrader.core.market.slots import RETRY_SECONDS
+from alphatrader.core.market.status import Hours, MarketWide
 from alphatrader.runtime.audit import AuditLog
 from alphatrader.runtime.batch import Batch
+from alphatrader.runtime.calendar import CalendarError
 from alphatrader.runtime.context import Context
 from alphatrader.runtime.module import StreamModule
 from alphatrader.streams.ibkr.history import History
@@ -55,6 +57,7 @@ class IBKRIngestion(StreamModule):
         super().__init__(context)
         market, wire = self.settings.market, self.settings.broker
         self._instruments = {instrument.symbol: instrument for instrument in instruments(market)}
+        self._market_wide = MarketWide()
         self._feeds = {symbol: self._feed(instrument) for symbol, instrument in self._instruments.items()}
         self._contracts: dict[str, lookup.Listed] = {}
         self._names = OptionNames(option_spec, self._publish_name, self._tell_unlisted, self.clock.monotonic)
@@ -95,7 +98,19 @@ class IBKRIngestion(StreamModule):
             quiet_seconds=market.quiet_seconds_by_symbol.get(instrument.symbol, market.quiet_seconds),
             market_ns=self.clock.market_ns,
             monotonic=self.clock.monotonic,
+            equity=instrument.kind == "equity",
+            session=self._hours,
+            market_wide=self._market_wide,
         )
+
+    def _hours(self, ts_ns: int) -> Hours | None:
+        """The session an instant belongs to; None outside the table, and then every check of regular hours is on."""
+        try:
+            session = self.calendar.current(ts_ns)
+        except CalendarError:
+            self.health.count("instants outside the calendar")
+            return None
+        return Hours(session.name, session.open_ns, session.close_ns)
 
     def _broker(self) -> Any:
         """Whom to ask; None while the link is down."""
@@ -319,6 +334,10 @@ class IBKRIngestion(StreamModule):
         self.health.fact("refused_values", sum(sum(f.refused.values()) for _, f in feeds))
         self.health.fact("last_refused_values", [f.last_refusal for _, f in feeds if f.last_refusal])
         self.health.fact("audit_dropped", self._audit.dropped if self._audit else None)
+        self.health.fact("depth_broken", {s: f.depth_broken for s, f in feeds if f.depth_broken})
+        self.health.fact("conflated_books", sum(f.conflated_books for _, f in feeds))
+        self.health.fact("conflated_quotes", sum(f.conflated_quotes for _, f in feeds))
+        self.health.fact("bars_different", sum(f.bars_different for _, f in feeds))
         self.health.fact("gaps", sum(f.gaps for _, f in feeds))
         missing = [symbol for symbol in self._instruments if symbol not in self._contracts]
         down = [farm for farm, since in self._broken_farms.items() if now - since > FARM_SECONDS]

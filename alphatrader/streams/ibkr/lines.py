@@ -23,7 +23,8 @@ SILENT_SECONDS: Final = 15.0
 """In a session, a line silent this long is asked for anew; the wait doubles each time."""
 MENDING: Final = "mend depth"
 MEND_SECONDS: Final = 5.0
-"""A broken book is asked for anew at once, but not more often than this."""
+"""A broken book is asked for anew at once, then not more often than this; the wait doubles while it keeps breaking."""
+MEND_MOST_SECONDS: Final = 80.0
 LIMIT_PAUSE_SECONDS: Final = 2.0
 """After a refusal for want of lines or slots: long enough for the new limit to be obeyed first."""
 
@@ -52,6 +53,8 @@ class Lines:
         slots: dict[str, int] = {Kind.DEPTH: market.depth_slots, Kind.TICKS: market.tick_slots}
         self._allocation = Allocation(market.market_data_lines, slots, pinned, self._full)
         self._silent: dict[str, tuple[float, int]] = {}
+        self._mended: dict[str, tuple[float, float]] = {}
+        """When each book was last asked for anew (monotonic seconds), and the wait set then."""
 
     # -- the connection --------------------------------------------------------------------------------------------------
 
@@ -167,7 +170,10 @@ class Lines:
         subscriptions, in_session = self.subscriptions, self._calendar.at(self._clock.market_ns()) is not None
         for symbol, feed in self._feeds.items():
             if feed.depth_broken and self._allocation.may_ask(MENDING, symbol, now):
-                self._allocation.refused(MENDING, symbol, now, retry_seconds=MEND_SECONDS)
+                asked_at, waited = self._mended.get(symbol, (float("-inf"), 0.0))
+                wait = min(2 * waited, MEND_MOST_SECONDS) if now - asked_at <= 4 * waited else MEND_SECONDS
+                self._mended[symbol] = (now, wait)
+                self._allocation.refused(MENDING, symbol, now, retry_seconds=wait)
                 feed.gap(f"depth resubscribed: {feed.depth_broken}", depth_only=True)
                 subscriptions.reopen(Kind.DEPTH, symbol)
             if feed.ticks_broken:

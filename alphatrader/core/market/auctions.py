@@ -1,0 +1,57 @@
+"""Closing auctions: where each symbol is listed, when its exchange says the imbalance, until when an order may enter.
+
+Nasdaq rule 4754: early imbalance (no indicative prices) from 15:50, in full from 15:55; market-on-close orders until 15:55.
+NYSE rule 7.35B: from 15:50, when market-on-close orders end. NYSE Arca rule 7.35-E: from 15:00, orders until 15:59. Cboe BZX rule
+11.23: from 15:55, when orders end. Times stand as minutes before the close, so that an early close shifts all. Before data exist,
+what is computed of the close rests on proxies (order flow, volume), and the message says so.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from alphatrader.contract.messages.market import Imbalance
+
+MINUTE_NS: Final = 60_000_000_000
+
+
+class Auction(NamedTuple):
+    """Minutes before the close."""
+
+    publishes: int
+    entry_until: int
+
+
+AUCTIONS: Final = {"NASDAQ": Auction(10, 5), "NYSE": Auction(10, 10), "ARCA": Auction(60, 1), "BATS": Auction(5, 5)}
+LISTED_ON: Final = {
+    **dict.fromkeys(("SPY", "IWM"), "ARCA"),
+    "VXX": "BATS",
+    **dict.fromkeys(("QQQ", "AAPL", "MSFT", "NVDA", "TSLA", "AMZN", "META", "GOOGL", "AMD", "PLTR", "NFLX", "AVGO"), "NASDAQ"),
+}
+"""Of the seed symbols none is listed on NYSE."""
+
+
+def closing(
+    symbol: str,
+    now_ns: int,
+    close_ns: int,
+    *,
+    shares: float | None,
+    regulatory_shares: float | None,
+    price: float | None,
+    paired: float | None,
+    listed_on: str | None = None,
+) -> Imbalance | None:
+    """The closing auction as known now; None where the listing exchange is not known, or the session is over.
+
+    The broker's values count only while the exchange publishes: what stands earlier is of another auction.
+    """
+    exchange = listed_on or LISTED_ON.get(symbol)
+    auction = AUCTIONS.get(exchange or "")
+    if exchange is None or auction is None or now_ns >= close_ns:
+        return None
+    from_ns = close_ns - auction.publishes * MINUTE_NS
+    until_ns = close_ns - auction.entry_until * MINUTE_NS
+    if now_ns < from_ns or shares is None:
+        return Imbalance(exchange, "proxies", from_ns, until_ns)
+    return Imbalance(exchange, "data", from_ns, until_ns, shares, regulatory_shares, price, paired)

@@ -1,0 +1,112 @@
+"""One depth subscription: the rows it folds, whether they can be relied on, and the best bid and offer they make.
+
+Checks are made once a turn on the finished rows, never per message: within one read a gateway that restates rows passes through
+states no book has. Used by `SymbolFeed`. `now`: monotonic seconds.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from alphatrader.contract.messages.market import Level, Nbbo
+from alphatrader.core.market import nbbo as national
+from alphatrader.core.market.book import BookError, DepthBook
+from alphatrader.core.market.venues import venue_name
+
+CROSSED_SECONDS: Final = 1.0
+"""In regular hours a book crossed, or out of the order of its prices, this long has lost rows."""
+APART_SHARE: Final = 0.01
+"""A book whose middle is further than this from the quote's is not to be believed."""
+APART_SECONDS: Final = 2.0
+"""So long, and it is asked for anew."""
+SILENT_SECONDS: Final = 10.0
+"""In regular hours a depth line silent this long (or twice the instrument's own quiet time) is asked for anew."""
+
+Sides = tuple[tuple[Level, ...], tuple[Level, ...]]
+
+
+class DepthLine:
+    def __init__(self, rows: int, quiet_seconds: float) -> None:
+        self.on = False
+        self.broken: str | None = None
+        """Why it must be subscribed anew."""
+        self.heard: float | None = None
+        self._book = DepthBook(rows)
+        self._quiet_seconds = quiet_seconds
+        self._venues_heard: dict[str, float] = {}
+        self._wrong_since: dict[str, float] = {}
+
+    def apply(
+        self, operation: int, position: int, side: int, price: float, size: float, venue: str, market_maker: str, now: float
+    ) -> None:
+        """Raises BookError and is broken from then on."""
+        self.heard = now
+        name = venue_name(venue)
+        self._venues_heard[name] = now
+        try:
+            self._book.apply(operation, position, side, price, size, name, market_maker)
+        except BookError as error:
+            self.broken = str(error)
+            self._book.clear()
+            raise
+
+    def clear(self) -> None:
+        self._book.clear()
+        self._venues_heard.clear()
+        self._wrong_since.clear()
+        self.heard = self.broken = None
+
+    def best(self) -> tuple[float, float] | None:
+        """Best bid and ask, where there are both and nothing is known to be wrong."""
+        if not self.on or self.broken or not self._book.bids or not self._book.asks:
+            return None
+        bid, ask = self._book.best()
+        return None if bid is None or ask is None else (bid, ask)
+
+    def levels(self) -> Sides:
+        return self._book.levels()
+
+    def national(self, now: float, price: float | None) -> Nbbo | None:
+        """`price`: by which the round lot goes; None where no price is known yet."""
+        if price is None or self.broken or self.heard is None:
+            return None
+        bids, asks = ([national.Quoted(r.price, r.size, r.venue) for r in side] for side in (self._book.bids, self._book.asks))
+        excluded = national.stale(self._venues_heard, now, stale_seconds=max(national.STALE_SECONDS, self._quiet_seconds))
+        return national.nbbo(bids, asks, lot=national.round_lot(price), excluded=excluded)
+
+    def why_not_ready(
+        self, now: float, sides: Sides, quote: tuple[float | None, float | None], *, regular_hours: bool
+    ) -> str | None:
+        """The reason; what lasts too long in regular hours also breaks the line. `quote`: the best of the quote line."""
+        if self.broken:
+            return f"depth is broken: {self.broken}"
+        bids, asks = sides
+        if not bids or not asks:
+            return "no bid and no ask" if not bids and not asks else "no bid" if not bids else "no ask"
+        wrong = self._wrong(now, sides, quote, regular_hours=regular_hours)
+        self._wrong_since = {name: self._wrong_since.get(name, now) for name in wrong}
+        for name, (_, seconds) in wrong.items():
+            if regular_hours and now - self._wrong_since[name] > seconds:
+                self.broken = f"{name} for {seconds:g} s"
+        return next((reason for reason, _ in wrong.values()), None)
+
+    def _wrong(
+        self, now: float, sides: Sides, quote: tuple[float | None, float | None], *, regular_hours: bool
+    ) -> dict[str, tuple[str, float]]:
+        """What is wrong: its name, the reason, and the seconds it may last."""
+        wrong: dict[str, tuple[str, float]] = {}
+        best_bid, best_ask = sides[0][0].price, sides[1][0].price
+        if best_bid > best_ask and regular_hours:
+            wrong["crossed"] = (f"crossed: bid {best_bid} over ask {best_ask}", CROSSED_SECONDS)
+        if (out_of_order := self._book.out_of_order()) is not None:
+            wrong["out of order"] = (out_of_order, CROSSED_SECONDS)
+        silence = float("inf") if self.heard is None else now - self.heard
+        if silence > self._quiet_seconds:
+            most = max(SILENT_SECONDS, 2 * self._quiet_seconds)
+            wrong["silent"] = (f"depth is silent for over {self._quiet_seconds:g} s", most - self._quiet_seconds)
+        bid, ask = quote
+        if bid is not None and ask is not None and bid > 0:
+            middle, quoted = (best_bid + best_ask) / 2, (bid + ask) / 2
+            if abs(middle - quoted) > APART_SHARE * quoted:
+                wrong["apart from the quote"] = (f"depth stands at {middle:g}, the quote at {quoted:g}", APART_SECONDS)
+        return wrong

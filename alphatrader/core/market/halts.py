@@ -1,0 +1,58 @@
+"""The halt state of one instrument, from the broker's tick 49: -1 unknown, 0 open, 1 general halt, 2 volatility pause.
+
+What is not known counts as halted for whoever would open a position. Option exchanges halt with the stock. Used by `SymbolFeed`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from alphatrader.contract.messages.market import HaltState
+
+OPEN, GENERAL, VOLATILITY = 0, 1, 2
+REOPENED_NS: Final = 60_000_000_000
+"""How long `reopened` is said after a halt: the first quotes and prints are of the reopening auction."""
+_STATES: Final[dict[int, HaltState]] = {GENERAL: "halted", VOLATILITY: "paused"}
+
+
+class Halts:
+    def __init__(self) -> None:
+        self.code: int | None = None
+        self.since_ns: int | None = None
+        self.today = 0
+        self._reopened_ns: int | None = None
+        self._session: str | None = None
+
+    def tell(self, value: float, now_ns: int, session: str | None = None) -> bool:
+        """What the tick says; True when the state changed. Any other number than 0, 1 and 2 is unknown."""
+        code = int(value) if value in (OPEN, GENERAL, VOLATILITY) else None
+        if session != self._session:
+            self._session, self.today = session, 0
+        if code == self.code:
+            return False
+        was_halted = self.code in _STATES
+        if code in _STATES and not was_halted:
+            self.since_ns, self.today = now_ns, self.today + 1
+        elif code == OPEN:
+            self._reopened_ns = now_ns if was_halted else None
+            self.since_ns = None
+        elif code is None:
+            self.since_ns = self.since_ns or now_ns
+        self.code = code
+        return True
+
+    def forget(self) -> None:
+        """The line broke: nothing is known until the broker says it again."""
+        self.code = self.since_ns = self._reopened_ns = None
+
+    @property
+    def halted(self) -> bool | None:
+        return None if self.code is None else self.code != OPEN
+
+    def state(self, now_ns: int) -> HaltState:
+        if self.code is None:
+            return "unknown"
+        if self.code != OPEN:
+            return _STATES[self.code]
+        reopened = self._reopened_ns
+        return "reopened" if reopened is not None and now_ns - reopened < REOPENED_NS else "open"

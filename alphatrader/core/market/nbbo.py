@@ -1,0 +1,106 @@
+"""The national best bid and offer, computed from the rows of a consolidated depth line.
+
+Regulation NMS protects round lots on automated exchanges. A venue's orders smaller than a round lot are added up, best first, and
+count at the worst price that was needed to make one. Round lots by price since November 2025 (SEC release 34-101070, rule
+600(b)(93)). Locked and crossed markets are told, not mended. Used by `SymbolFeed` once a turn, never per message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Final, NamedTuple
+
+from alphatrader.contract.messages.market import Nbbo
+from alphatrader.core.market.venues import PROTECTED
+
+ROUND_LOTS: Final = ((250.0, 100), (1_000.0, 40), (10_000.0, 10))
+"""(prices up to and including, shares). Above the last: 1."""
+STALE_SECONDS: Final = 5.0
+"""A venue not heard for this long, while its feed goes on, is left out."""
+
+
+class Quoted(NamedTuple):
+    """One row: what a venue shows at a price."""
+
+    price: float
+    size: float
+    venue: str
+
+
+def round_lot(price: float) -> int:
+    """Shares. The exchanges set it twice a year by the average close of a month; here by the price that is given."""
+    for most, shares in ROUND_LOTS:
+        if price <= most:
+            return shares
+    return 1
+
+
+def protected(rows: Iterable[Quoted], lot: int, *, bid: bool) -> tuple[float, float] | None:
+    """One venue's protected (price, size): its best round lot, odd lots before it added; None when it has less than one.
+
+    The size is in whole round lots, as the tapes show it.
+    """
+    gathered = 0.0
+    for row in sorted(rows, key=lambda row: -row.price if bid else row.price):
+        gathered += row.size
+        if gathered >= lot:
+            return row.price, gathered // lot * lot
+    return None
+
+
+def nbbo(
+    bids: Iterable[Quoted],
+    asks: Iterable[Quoted],
+    *,
+    lot: int,
+    excluded: Collection[str] = (),
+    is_protected: Callable[[str], bool] = PROTECTED.__contains__,
+) -> Nbbo:
+    """`excluded`: venues that are silent, halted or closed. A side without a protected quote is None."""
+    left_out = set(excluded)
+    bid, bid_size, bid_venues = _best(bids, lot, left_out, is_protected, bid=True)
+    ask, ask_size, ask_venues = _best(asks, lot, left_out, is_protected, bid=False)
+    both = bid is not None and ask is not None
+    return Nbbo(
+        bid=bid,
+        bid_size=bid_size,
+        bid_venues=bid_venues,
+        ask=ask,
+        ask_size=ask_size,
+        ask_venues=ask_venues,
+        locked=both and bid == ask,
+        crossed=bid is not None and ask is not None and bid > ask,
+        round_lot=lot,
+        excluded=tuple(sorted(left_out)),
+    )
+
+
+def _best(
+    rows: Iterable[Quoted], lot: int, left_out: set[str], is_protected: Callable[[str], bool], *, bid: bool
+) -> tuple[float | None, float, tuple[str, ...]]:
+    by_venue: dict[str, list[Quoted]] = {}
+    for row in rows:
+        if row.venue in left_out or row.size <= 0:
+            continue
+        if not is_protected(row.venue):
+            left_out.add(row.venue)
+            continue
+        by_venue.setdefault(row.venue, []).append(row)
+    best: float | None = None
+    standing: list[tuple[float, str]] = []
+    for venue, its in by_venue.items():
+        found = protected(its, lot, bid=bid)
+        if found is None:
+            continue
+        price, size = found
+        if best is None or (price > best if bid else price < best):
+            best, standing = price, []
+        if price == best:
+            standing.append((size, venue))
+    standing.sort(key=lambda part: (-part[0], part[1]))
+    return best, sum(size for size, _ in standing), tuple(venue for _, venue in standing)
+
+
+def stale(heard: Mapping[str, float], now: float, *, stale_seconds: float = STALE_SECONDS) -> frozenset[str]:
+    """Venues last heard too long ago. `heard`: monotonic seconds of each venue's newest row."""
+    return frozenset(venue for venue, at in heard.items() if now - at > stale_seconds)

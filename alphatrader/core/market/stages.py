@@ -1,0 +1,39 @@
+"""When the newest data of a symbol passed each stage, and how far the exchange's clock stands from ours.
+
+The tape's times have whole seconds (RTVolume: milliseconds). Reception less exchange time is the clocks' difference plus the way,
+plus up to a second; the least of the last minute is the best that can be known of it. Used by `SymbolFeed`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+WINDOW_NS: Final = 60_000_000_000
+
+
+class Stages:
+    def __init__(self) -> None:
+        self.exchange_ns: int | None = None
+        self.violations = 0
+        self._least: deque[tuple[int, int]] = deque()
+        """(reception, offset), offsets rising: a sliding minimum."""
+
+    def see(self, exchange_ns: int, received_ns: int, *, late: bool) -> None:
+        """One print. A late one is old by its own word and no violation."""
+        if late:
+            return
+        if self.exchange_ns is not None and exchange_ns < self.exchange_ns:
+            self.violations += 1
+        else:
+            self.exchange_ns = exchange_ns
+        offset = received_ns - exchange_ns
+        while self._least and self._least[-1][1] >= offset:
+            self._least.pop()
+        self._least.append((received_ns, offset))
+        while self._least[0][0] < received_ns - WINDOW_NS:
+            self._least.popleft()
+
+    @property
+    def offset_ns(self) -> int | None:
+        return self._least[0][1] if self._least else None

@@ -1,0 +1,88 @@
+"""The prints of one instrument: judged, classified, counted. Used by `SymbolFeed`."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from typing import Final, NamedTuple
+
+from alphatrader.contract.messages.market import Trade
+from alphatrader.core.market.bar_check import BarCheck
+from alphatrader.core.market.conditions import counts
+from alphatrader.core.market.day import DayFold, Repeats, impossible
+from alphatrader.core.market.prints import TickRule
+from alphatrader.core.market.quotes import MOST_PRICE, MOST_SIZE, BadTickError, checked
+from alphatrader.core.market.stages import Stages
+from alphatrader.core.market.venues import venue_name
+
+RECENT_TRADES: Final = 50
+
+
+class Raw(NamedTuple):
+    """A print as the wire has it."""
+
+    ts_ns: int
+    price: float
+    size: float
+    venue: str
+    conditions: str
+    past_limit: bool
+    unreported: bool
+
+
+class Tape:
+    def __init__(self) -> None:
+        self.day = DayFold()
+        self.stages = Stages()
+        self.check = BarCheck()
+        self.recent: deque[Trade] = deque(maxlen=RECENT_TRADES)
+        self.unknown_conditions: Counter[str] = Counter()
+        self._rule = TickRule()
+        self._repeats = Repeats()
+
+    def broken(self) -> None:
+        """Prints were lost: the direction of the last change is not known, bars are not whole, the newest may be told again."""
+        self._rule = TickRule()
+        self.check.broken()
+        self._repeats.line_begins()
+
+    def add(self, raw: Raw, seq: int, received_ns: int, session: str, quote: tuple[float | None, float | None]) -> Trade | None:
+        """The next print with the quote that stood before it; None for a copy of one told before. Raises BadTickError."""
+        checked("print price", raw.price, MOST_PRICE)
+        checked("print size", raw.size, MOST_SIZE)
+        if raw.size < 0:
+            raise BadTickError(f"print size {raw.size} is negative")
+        self.day.of(session)
+        if self._repeats.is_repeat(*raw):
+            self.day.duplicates += 1
+            return None
+        first = not self.day.eligible_seen
+        count = counts(raw.conditions, first_of_day=first, past_limit=raw.past_limit, unreported=raw.unreported)
+        bid, ask = quote
+        if wrong := impossible(raw.price, bid, ask, count):
+            self.day.impossible += 1
+            raise BadTickError(wrong)
+        if count.unknown:
+            self.unknown_conditions.update(count.unknown)
+        side, rule = self._rule.decide(raw.price, bid, ask, moves=(count.vpin or count.last) and not count.late)
+        self.day.add(raw.price, raw.size, count)
+        self.stages.see(raw.ts_ns, received_ns, late=count.late)
+        self.check.add(raw.ts_ns, raw.price, raw.size, volume=count.volume, in_range=count.range)
+        trade = Trade(
+            seq,
+            raw.ts_ns,
+            received_ns,
+            raw.price,
+            raw.size,
+            venue_name(raw.venue),
+            raw.conditions,
+            side,
+            count.volume,
+            count.last,
+            count.vpin,
+            count.range,
+            rule,
+            bid,
+            ask,
+        )
+        self.recent.append(trade)
+        return trade
