@@ -42,6 +42,26 @@ def test_three_venues_on_one_side_within_the_window_are_a_sweep() -> None:
     assert detector.score(60 * MS) == 1.0
 
 
+def test_three_prices_of_one_venue_or_two_intermarket_sweep_prints_on_two_are_a_sweep() -> None:
+    # given a book walked on one venue
+    walked = SweepDetector(100 * MS)
+    assert walked.add(0, 10.00, 100, "ARCA", "buy") is None
+    assert walked.add(1 * MS, 10.01, 100, "ARCA", "buy") is None
+    assert walked.add(2 * MS, 10.01, 100, "ARCA", "buy") is None
+    found = walked.add(3 * MS, 10.02, 100, "ARCA", "buy")
+    assert found is not None and found.levels == 3 and found.venues == ["ARCA"] and found.prints == 4
+    # prices that left the window do not count
+    slow = SweepDetector(100 * MS)
+    assert all(slow.add(i * 60 * MS, 10.0 + i / 100, 100, "ARCA", "buy") is None for i in range(9))
+    # two of condition F on two venues are one; on one venue, or one of them without F, none
+    iso = SweepDetector(100 * MS)
+    assert iso.add(0, 10.0, 100, "ARCA", "sell", "F") is None
+    assert iso.add(1, 10.0, 100, "ARCA", "sell", "F I") is None
+    assert iso.add(2, 10.0, 100, "BATS", "sell", "@") is None
+    found = iso.add(3, 10.0, 100, "BATS", "sell", "@ F")
+    assert found is not None and found.iso_prints == 3 and found.venues == ["ARCA", "BATS"]
+
+
 def test_what_is_no_sweep() -> None:
     detector = SweepDetector(100 * MS)
     for ts, venue, side in (

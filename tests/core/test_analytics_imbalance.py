@@ -83,9 +83,19 @@ def test_order_flow_imbalance_over_random_quotes_is_the_sum_of_its_definition() 
         ofi.add(i, *quote)
     over_depth, share, n = ofi.value()
     assert over_depth is not None and share is not None
-    depth = sum(d for _, _, d in ofi.events) / n
+    depth = sum(d for _, _, d in ofi.events) / (2 * n * im.UNITS_A_SHARE)
     assert over_depth * depth == pytest.approx(ofi_by_definition(quotes), abs=1e-9)
     assert -1 <= share <= 1
+
+
+def test_the_running_sums_are_those_of_the_window_after_a_hundred_thousand_quotes() -> None:
+    draw, ofi = random.Random(9), im.Ofi(50)
+    for i in range(100_000):
+        bid = draw.randint(9_990, 10_010) / 100
+        ofi.add(i, bid, draw.randint(1, 90_000) / 10, bid + 0.01, draw.randint(1, 90_000) / 10)
+    assert len(ofi.events) == 50
+    assert ofi.flow == sum(e for _, e, _ in ofi.events) and ofi.gross == sum(abs(e) for _, e, _ in ofi.events)
+    assert ofi.depth == sum(d for _, _, d in ofi.events)
 
 
 def test_the_window_forgets_and_a_reset_skips_one_event() -> None:

@@ -14,6 +14,7 @@ import msgspec
 
 Levels = Sequence[tuple[float, float]]
 MIN_SLOPE_LEVELS: Final = 3
+UNITS_A_SHARE: Final = 10_000
 
 TICKS: Final = {"ES": 0.25, "NQ": 0.25, "RTY": 0.10, "VX": 0.05, "DX": 0.005, "GC": 0.10, "CL": 0.01, "ZB": 1 / 32}
 """Minimum price steps of the futures (domain.md §10)."""
@@ -87,8 +88,12 @@ class Ofi(msgspec.Struct):
     window_ns: int
     previous: tuple[float, float, float, float] | None = None
     """bid, bid size, ask, ask size."""
-    events: list[tuple[int, float, float]] = msgspec.field(default_factory=list)
-    """(ts, e, mean depth of both sides), oldest first."""
+    events: list[tuple[int, int, int]] = msgspec.field(default_factory=list)
+    """(ts, e, bid size + ask size), oldest first, in ten-thousandths of a share: whole numbers, so that the sums never drift."""
+    flow: int = 0
+    gross: int = 0
+    depth: int = 0
+    """Sums over `events` of e, of its size, and of the sizes."""
 
     def add(self, ts_ns: int, bid: float, bid_size: float, ask: float, ask_size: float) -> None:
         before, self.previous = self.previous, (bid, bid_size, ask, ask_size)
@@ -105,29 +110,33 @@ class Ofi(msgspec.Struct):
         if ask >= was_ask:
             e += was_ask_size
         if e or bid_size + ask_size != was_bid_size + was_ask_size:
-            self.events.append((ts_ns, e, (bid_size + ask_size) / 2))
+            event, sizes = round(e * UNITS_A_SHARE), round((bid_size + ask_size) * UNITS_A_SHARE)
+            self.events.append((ts_ns, event, sizes))
+            self.flow, self.gross, self.depth = self.flow + event, self.gross + abs(event), self.depth + sizes
         self.forget(ts_ns)
 
     def forget(self, now_ns: int) -> None:
         keep = 0
-        for ts_ns, _, _ in self.events:
+        for ts_ns, e, sizes in self.events:
             if ts_ns > now_ns - self.window_ns:
                 break
+            self.flow, self.gross, self.depth = self.flow - e, self.gross - abs(e), self.depth - sizes
             keep += 1
-        del self.events[:keep]
+        if keep:
+            del self.events[:keep]
 
     def reset(self) -> None:
         """The book was reset: the next quote is compared with nothing."""
         self.previous, self.events = None, []
+        self.flow = self.gross = self.depth = 0
 
     def value(self) -> tuple[float | None, float | None, int]:
         """(sum over mean depth, sum over gross in [-1, 1], events); None without an event in the window."""
-        if not self.events:
+        n = len(self.events)
+        if not n:
             return None, None, 0
-        flow = math.fsum(e for _, e, _ in self.events)
-        gross = math.fsum(abs(e) for _, e, _ in self.events)
-        depth = math.fsum(d for _, _, d in self.events) / len(self.events)
-        return (flow / depth if depth > 0 else None), (flow / gross if gross > 0 else 0.0), len(self.events)
+        over_depth = 2 * n * self.flow / self.depth if self.depth > 0 else None
+        return over_depth, (self.flow / self.gross if self.gross > 0 else 0.0), n
 
 
 def blend(parts: Mapping[str, float | None], weights: Mapping[str, float]) -> float | None:

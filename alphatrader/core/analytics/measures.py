@@ -261,7 +261,7 @@ def sweep(state: SymbolState, now_ns: int, age_of: AgeOf, feed: str | None) -> M
         value,
         reason,
         units="signed share of swept notional, last 60 s, -1 to 1",
-        convention="+ buyers swept; three or more lit venues on one side within the window, by reception time",
+        convention="+ buyers swept; one side within the window of reception: 3 lit venues, or 3 prices on one, or 2 F on 2",
         n=len(found),
         components={
             "buy_usd": math.fsum(s.notional for s in found if s.side == "buy"),
@@ -269,6 +269,8 @@ def sweep(state: SymbolState, now_ns: int, age_of: AgeOf, feed: str | None) -> M
             "newest_side": newest.side if newest else None,
             "newest_usd": newest.notional if newest else None,
             "newest_venues": newest.venues if newest else [],
+            "newest_levels": newest.levels if newest else None,
+            "newest_iso_share": newest.iso_prints / newest.prints if newest else None,
             "newest_age_ms": age_of(newest.last_ns) if newest else None,
             "since_start": state.sweeps.count,
         },

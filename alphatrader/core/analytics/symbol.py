@@ -32,7 +32,7 @@ from alphatrader.core.analytics.regime import Regime
 from alphatrader.core.analytics.sweep import SweepDetector
 from alphatrader.core.analytics.vpin import Vpin
 
-VERSION: Final = 2
+VERSION: Final = 3
 """Of the checkpoint: another one is not read."""
 FLOW_SECONDS: Final = 180
 SMOOTHING_NS: Final = 20_000_000_000
@@ -168,7 +168,7 @@ class SymbolState(msgspec.Struct):
             return
         self.vpin.add(trade.ts_ns, round(trade.size), trade.side)
         self.flow.add(trade.received_ns, trade.size, trade.side)
-        if self.sweeps.add(trade.received_ns, trade.price, trade.size, trade.venue, trade.side) is not None:
+        if self.sweeps.add(trade.received_ns, trade.price, trade.size, trade.venue, trade.side, trade.conditions) is not None:
             self.note("sweeps")
         if self.bid is not None and self.ask is not None:
             self.hidden.add(trade.received_ns, trade.price, trade.size, trade.venue, trade.side, self.bid, self.ask)
