@@ -325,13 +325,10 @@ class AsyncStore(_Base):
 
     async def read(self, cursor: Cursor, *, block_seconds: float | None = BLOCK_SECONDS, count: int = 500) -> list[Entry[Any]]:
         server = next(iter(cursor.keys.values())).key.server
+        await self.fix(cursor)
         idle = self._readers[server] = [reader for reader in self._readers[server] if reader.alive]
         hot = idle.pop() if idle else await self._connect(server)
         try:
-            for name, position in cursor.positions.items():
-                if position == "$":
-                    last = await hot.ask("XREVRANGE", name, "+", "-", "COUNT", 1)
-                    cursor.positions[name] = last[0][0].decode() if last else "0"
             reply = await hot.ask(*_read_command(cursor, block_seconds, count), block_seconds=block_seconds or 0.0)
         except (ConnectionError, TimeoutError) as error:
             hot.close()
@@ -342,10 +339,19 @@ class AsyncStore(_Base):
         idle.append(hot)
         return self._entries(reply, cursor)
 
+    async def fix(self, cursor: Cursor) -> None:
+        """Gives an end of a stream its real id, so that nothing that comes between now and the first read is lost."""
+        client = self._clients[next(iter(cursor.keys.values())).key.server]
+        for name, position in cursor.positions.items():
+            if position == "$":
+                last: Any = await client.execute_command("XREVRANGE", name, "+", "-", "COUNT", 1)
+                cursor.positions[name] = last[0][0].decode() if last else "0"
+
     async def saved_cursor(self, streams: Iterable[BoundKey[Any]]) -> Cursor:
         cursor = Cursor.at_end(streams)
         kept = await self.fields(k.CURSOR.at(module=self.module))
         cursor.positions |= {n: p for n, p in kept.items() if n in cursor.keys}
+        await self.fix(cursor)
         return cursor
 
     async def scan(self, key: Key[T]) -> AsyncIterator[BoundKey[T]]:

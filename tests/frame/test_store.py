@@ -10,6 +10,7 @@ from alphatrader.contract import keys as k
 from alphatrader.contract.key import BadKeyPartError, Server
 from alphatrader.contract.messages.market import Last, Trade
 from alphatrader.contract.messages.operations import Health
+from alphatrader.contract.messages.risk import ControlRequest
 from alphatrader.contract.modules import Module
 from alphatrader.runtime.batch import ForbiddenWriteError, WrongMessageError
 from alphatrader.runtime.store import Cursor, StoreError, is_permission_error
@@ -146,3 +147,21 @@ def test_the_async_store_reads_what_the_blocking_one_wrote(servers: Servers) -> 
         return found, names
 
     assert asyncio.run(read()) == (health, ["health:risk"])
+
+
+def test_what_comes_between_the_saved_cursor_and_the_first_read_is_read(servers: Servers) -> None:
+    async def story() -> list[str]:
+        reader = servers.async_store(Module.EXECUTION)
+        writer = servers.async_store(Module.CLI)
+        # given a reader that stands at the end of a stream it never read
+        cursor = await reader.saved_cursor([k.CONTROL.at(module=Module.CLI)])
+        batch = writer.batch()
+        batch.append(k.CONTROL.at(module=Module.CLI), ControlRequest("r-1", "halt", "a test", "between", 1, 1))
+        await writer.commit(batch)
+        # when it reads for the first time after something came
+        entries = await reader.read(cursor, block_seconds=None)
+        await reader.close()
+        await writer.close()
+        return [entry.event.id for entry in entries]
+
+    assert asyncio.run(story()) == ["r-1"]

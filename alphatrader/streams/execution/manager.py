@@ -101,11 +101,13 @@ class ExecutionManager(StreamModule):
         self.settlement = Settlement(desk, self.exits, self.connection, self._wake, self.settings.orders.inactive_seconds)
         await self.exits.read_all()
         await desk.read_permission()
-        await self._read_standing_requests()
         self._approvals = await self.store.saved_cursor([k.EVENTS_APPROVALS.at()])
         self._requests = Cursor.at_end(
             [*(k.CONTROL.at(module=m) for m in REQUESTERS), k.EVENTS_HALT.at(), k.EVENTS_POSITIONS.at()]
         )
+        # The end first, then what stands: a request between the two is heard twice rather than never.
+        await self.store.fix(self._requests)
+        await self._read_standing_requests()
         await desk.flush()
 
     def _add_from_journal(self, book: OrderBook) -> None:
