@@ -10,6 +10,7 @@ from alphatrader.contract.messages.market import Bar, BarEvent, BookEvent, GapEv
 from alphatrader.core.market.bars import BarFold, joined
 from alphatrader.core.market.book import ASK, BID, INSERT, UPDATE
 from alphatrader.core.market.feed import CONFLATE_SECONDS, MUTE_TICKS, SymbolFeed
+from alphatrader.core.market.status import Hours, MarketWide
 
 NS = 1_000_000_000
 MINUTE = 60 * NS
@@ -266,3 +267,47 @@ def test_a_gap_says_whether_only_the_depth_is_concerned() -> None:
     story.feed.set_depth(True)
     story.feed.gap("reconnected")
     assert [event.depth_only for event in story.events() if isinstance(event, GapEvent)] == [True, False]
+
+
+def test_a_book_from_depth_says_its_nbbo_and_why_it_is_not_ready_and_what_was_replaced_is_counted() -> None:
+    story = Story()
+    story.depth(100.0, 100.02)
+    (book,) = (event for event in story.events() if isinstance(event, BookEvent))
+    assert book.ready and book.reason is None and book.nbbo is not None
+    assert (book.nbbo.bid, book.nbbo.bid_venues, book.nbbo.ask, book.nbbo.ask_venues) == (100.0, ("ARCA",), 100.02, ("BATS",))
+    assert story.feed.status().depth == "ready"
+    counted = story.feed.timestamps().conflated_books
+    for size in (100, 200, 300):
+        story.feed.depth(UPDATE, 0, BID, 100.0, size, "ARCA", "")
+    story.feed.depth(UPDATE, 7, BID, 100.0, 100, "ARCA", "")
+    story.later(CONFLATE_SECONDS)
+    (broken,) = (event for event in story.events() if isinstance(event, BookEvent))
+    assert not broken.ready and broken.reason and "update at 7 of 1 rows" in broken.reason and broken.nbbo is None
+    assert broken.conflated == 3 and story.feed.timestamps().conflated_books == counted + 3
+    said = story.feed.status()
+    assert said.depth == "not ready" and said.depth_reason == broken.reason
+
+
+def test_a_fall_of_the_proxy_halts_every_symbol_that_shares_its_market() -> None:
+    wide, time = MarketWide(), Time()
+    hours = Hours("today", START - MINUTE, START + 390 * MINUTE)
+    spy, other = (
+        SymbolFeed(
+            symbol, full=True, depth_rows=10, quiet_seconds=5.0, market_ns=time.market_ns, monotonic=time.monotonic,
+            session=lambda _: hours, market_wide=wide,
+        )
+        for symbol in ("SPY", "AAPL")
+    )  # fmt: skip
+    for feed in (spy, other):
+        feed.tick_generic(49, 0)
+    spy.set_ticks(True)
+    spy.tick_price(9, 600.0, None)
+    spy.trade(START // NS, 599.0, 100, False, False, "ARCA", "")
+    assert other.status().halted is False
+    spy.trade(START // NS, 558.0, 100, False, False, "ARCA", "")
+    said = other.status()
+    assert said.halted and said.state == "halted" and said.breaker and (said.breaker.proxy, said.breaker.level) == ("SPY", 1)
+    luld = spy.status().luld
+    assert luld is not None and (luld.lower, luld.upper) == (569.05, 628.95)
+    time.seconds += 15 * 60
+    assert other.status().halted is False

@@ -281,6 +281,7 @@ class SymbolFeed:
         depth_on = self._depth.on
         bids, asks = self._depth.levels() if depth_on else self._quoted_levels()
         reason = self._why_not_ready(now, (bids, asks))
+        price = self._quote.prev_close or self._quote.bid or (bids[0].price if bids else None)
         return m.Book(
             symbol=self.symbol,
             ts_ns=(self._book_ns if depth_on else 0) or self._received_ns or self._market_ns(),
@@ -291,7 +292,7 @@ class SymbolFeed:
             bids=bids,
             asks=asks,
             crc32=checksum(bids, asks),
-            nbbo=self._depth.national(now, self._quote.prev_close or self._quote.bid) if depth_on and self._equity else None,
+            nbbo=self._depth.national(now, price) if depth_on and self._equity else None,
         )
 
     def last(self) -> m.Last:
