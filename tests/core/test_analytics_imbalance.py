@@ -7,8 +7,10 @@ import math
 import random
 from fractions import Fraction
 
+import msgspec
 import pytest
 
+from alphatrader.contract.settings.market import Analytics
 from alphatrader.core.analytics import imbalance as im
 
 BIDS = [(99.99, 300.0), (99.98, 500.0), (99.97, 200.0), (99.96, 900.0)]
@@ -116,6 +118,15 @@ def test_the_blend_renormalises_over_what_is_there() -> None:
     assert im.blend({"volume": 1.0, "slope": None, "micro": -1.0}, weights) == pytest.approx((0.3 - 0.15) / 0.45)
     assert im.blend({"volume": None}, weights) is None
     assert im.blend({}, weights) is None
+
+
+@pytest.mark.parametrize(
+    "weights", [{"volume": 0.9}, {"volume": 1.5, "ofi": -0.5}, {"volume": 0.5, "depth": 0.5}, {"ofi": math.nan}]
+)
+def test_weights_that_do_not_add_up_or_name_nothing_are_refused(weights: dict[str, float]) -> None:
+    with pytest.raises(msgspec.ValidationError, match="obi_weights"):
+        msgspec.convert({"obi_weights": weights}, Analytics)
+    assert msgspec.convert({"obi_weights": {"volume": 0.7, "ofi": 0.2, "micro": 0.1}}, Analytics).obi_weights["ofi"] == 0.2
 
 
 def test_smoothing_forgets_after_a_long_silence() -> None:

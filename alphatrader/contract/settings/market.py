@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
@@ -68,6 +68,9 @@ class Discovery(Section, frozen=True):
     min_trades: Annotated[int, Meta(ge=100, description="Fewer prints than this fall back to volume / 50.")] = 1000
 
 
+OBI_PARTS: Final = frozenset({"volume", "pressure", "slope", "ofi", "micro"})
+
+
 class Analytics(Section, frozen=True):
     shards: Annotated[int, Meta(ge=1, le=1, description="Processes that share the symbols; more than one is not there yet.")] = 1
     publish_seconds: Annotated[float, Meta(ge=0.02, le=1, description="Least time between two metrics events of a symbol.")] = 0.1
@@ -83,3 +86,11 @@ class Analytics(Section, frozen=True):
         float, Meta(gt=0, le=0.5, description="Share of spot searched for the zero-gamma flip, either way.")
     ] = 0.1
     checkpoint_seconds: Annotated[Seconds, Meta(description="How often the folded state is kept.")] = 10.0
+
+    def __post_init__(self) -> None:
+        unknown = self.obi_weights.keys() - OBI_PARTS
+        if unknown:
+            raise ValueError(f"obi_weights: no such part: {', '.join(sorted(unknown))}")
+        # Negated, so that NaN is refused: it compares false with everything.
+        if not (all(weight >= 0 for weight in self.obi_weights.values()) and abs(sum(self.obi_weights.values()) - 1) < 1e-9):
+            raise ValueError(f"obi_weights: must be at least 0 and add up to 1, not to {sum(self.obi_weights.values()):g}")
