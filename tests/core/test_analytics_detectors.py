@@ -14,12 +14,12 @@ from alphatrader.contract.messages.market import Bar, BookEvent, GapEvent, Level
 from alphatrader.contract.settings.market import Analytics
 from alphatrader.core.analytics import measures, shards
 from alphatrader.core.analytics.flow import MIN_WATCH_NS, FlowWindow
-from alphatrader.core.analytics.hidden import HiddenDetector
 from alphatrader.core.analytics.makers import makers
 from alphatrader.core.analytics.minutes import MINUTE_NS, Minutes
 from alphatrader.core.analytics.regime import DWELL_NS, Reading, Regime, read, slope_t
 from alphatrader.core.analytics.sweep import MEMORY_NS, SweepDetector
 from alphatrader.core.analytics.symbol import VERSION, SymbolState, checkpoint, fresh, restored
+from alphatrader.core.market.hidden_prints import HiddenDetector
 from alphatrader.core.signals.atr import wilder_atr
 
 MS = 1_000_000

@@ -13,10 +13,10 @@ from alphatrader.contract.messages.metrics import Metric
 from alphatrader.contract.settings.market import Analytics
 from alphatrader.core.analytics import exposure as gamma_exposure
 from alphatrader.core.analytics import imbalance
-from alphatrader.core.analytics.hidden import WINDOW_SECONDS
 from alphatrader.core.analytics.options_view import OptionsView
 from alphatrader.core.analytics.regime import Reading
 from alphatrader.core.analytics.symbol import SymbolState
+from alphatrader.core.market.hidden_prints import WINDOW_SECONDS
 
 AgeOf = Callable[[int | None], float | None]
 """Market instant of reception -> age in milliseconds of machine time; None for never."""
@@ -280,6 +280,7 @@ def sweep(state: SymbolState, now_ns: int, age_of: AgeOf, feed: str | None) -> M
 
 def hidden(state: SymbolState, now_ns: int, age_of: AgeOf, feed: str | None) -> Metric:
     lit, bought, sold, at_mid = state.hidden.totals(now_ns)
+    state.icebergs.forget(now_ns)
     inside = bought + sold
     reason = feed
     if reason is None and state.venue_ns is None:
@@ -300,9 +301,33 @@ def hidden(state: SymbolState, now_ns: int, age_of: AgeOf, feed: str | None) -> 
             "inside_shares": inside,
             "at_mid_shares": at_mid,
             "signed": (bought - sold) / inside if inside > 0 else None,
-            "iceberg": None,
-            "iceberg_reason": "not detected yet: needs displayed size before and after each fill",
-            "quote_before": "conflated to 100 ms",
+            "icebergs": [
+                {
+                    "at_ms": i.last_ns // 1_000_000,
+                    "side": i.side,
+                    "price": i.price,
+                    "peak": i.peak,
+                    "refills": i.refills,
+                    "executed": i.executed,
+                    "confidence": i.confidence,
+                }
+                for i in state.icebergs.icebergs
+            ],
+            "icebergs_since_start": state.icebergs.count,
+            "executions": [
+                {
+                    "at_ms": x.received_ns // 1_000_000,
+                    "side": x.side,
+                    "price": x.price,
+                    "shares": x.shares,
+                    "prints": x.prints,
+                    "venue": x.venue,
+                    "at_mid": x.at_mid,
+                    "confidence": x.confidence,
+                }
+                for x in state.hidden.executions
+            ],
+            "quote_before": "in force at the print by the feed, else the newest, conflated to 100 ms",
         },
         ages={"trades": age_of(state.venue_ns), "quote": age_of(state.quote_ns)},
     )

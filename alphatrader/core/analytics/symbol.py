@@ -25,14 +25,16 @@ from alphatrader.contract.messages.market import (
 )
 from alphatrader.contract.settings.market import Analytics
 from alphatrader.core.analytics.flow import FlowWindow
-from alphatrader.core.analytics.hidden import HiddenDetector
 from alphatrader.core.analytics.imbalance import Ofi, Smoothed
 from alphatrader.core.analytics.minutes import Minutes
 from alphatrader.core.analytics.regime import Regime
 from alphatrader.core.analytics.sweep import SweepDetector
 from alphatrader.core.analytics.vpin import Vpin
+from alphatrader.core.market.hidden_prints import HiddenDetector
+from alphatrader.core.market.icebergs import IcebergDetector, displayed_at
+from alphatrader.core.market.venues import OFF_EXCHANGE
 
-VERSION: Final = 3
+VERSION: Final = 4
 """Of the checkpoint: another one is not read."""
 FLOW_SECONDS: Final = 180
 SMOOTHING_NS: Final = 20_000_000_000
@@ -60,6 +62,7 @@ class SymbolState(msgspec.Struct):
     obi: Smoothed
     sweeps: SweepDetector
     hidden: HiddenDetector
+    icebergs: IcebergDetector
     minutes: Minutes
     regime: Regime
     book: BookNow | None = None
@@ -136,6 +139,8 @@ class SymbolState(msgspec.Struct):
         self.ofi.reset()
         self.flow.reset()
         self.sweeps.reset()
+        self.hidden.break_quotes()
+        self.icebergs.reset()
         self.book = None
         self.bid = self.ask = self.bid_size = self.ask_size = self.quote_ns = None
 
@@ -143,6 +148,7 @@ class SymbolState(msgspec.Struct):
         """The book starts anew, and what was folded from it; prints and quotes have no hole."""
         self.note("depth gaps announced")
         self.book = None
+        self.icebergs.reset()
         if not self._quote_leads(self.received_ns or 0):
             self.ofi.reset()
             self.bid = self.ask = self.bid_size = self.ask_size = self.quote_ns = None
@@ -170,8 +176,19 @@ class SymbolState(msgspec.Struct):
         self.flow.add(trade.received_ns, trade.size, trade.side)
         if self.sweeps.add(trade.received_ns, trade.price, trade.size, trade.venue, trade.side, trade.conditions) is not None:
             self.note("sweeps")
-        if self.bid is not None and self.ask is not None:
-            self.hidden.add(trade.received_ns, trade.price, trade.size, trade.venue, trade.side, self.bid, self.ask)
+        bid, ask = (trade.bid, trade.ask) if trade.bid is not None and trade.ask is not None else (self.bid, self.ask)
+        if bid is not None and ask is not None:
+            self.hidden.add(trade.received_ns, trade.price, trade.size, trade.venue, trade.side, bid, ask, ts_ns=trade.ts_ns)
+        if trade.venue and trade.venue not in OFF_EXCHANGE:
+            self.icebergs.fill(trade.received_ns, trade.price, trade.size, trade.side, self._displayed(trade))
+
+    def _displayed(self, trade: Trade) -> float | None:
+        """What the newest book, else the best quote, shows on the side that a print took from, at its price."""
+        bought = trade.side == "buy"
+        if self.book is not None and self.book.ready:
+            return displayed_at(self.book.asks if bought else self.book.bids, trade.price)
+        best, size = (self.ask, self.ask_size) if bought else (self.bid, self.bid_size)
+        return size if best == trade.price else None
 
     def _quote(self, quote: QuoteEvent) -> None:
         self.quote_ns = quote.received_ns
@@ -180,12 +197,17 @@ class SymbolState(msgspec.Struct):
         if quote.bid is None or quote.ask is None or quote.bid_size is None or quote.ask_size is None:
             return
         self.ofi.add(quote.received_ns, quote.bid, quote.bid_size, quote.ask, quote.ask_size)
+        self.hidden.quote(quote.received_ns, quote.bid, quote.ask)
+        if self.book is None or not self.book.ready:
+            self.icebergs.book(quote.received_ns, [(quote.bid, quote.bid_size)], [(quote.ask, quote.ask_size)])
         if quote.ask >= quote.bid:
             self.minutes.add_price(quote.received_ns, (quote.bid + quote.ask) / 2)
 
     def _book(self, book: BookEvent) -> None:
         named = any(level.market_maker for level in book.bids) or any(level.market_maker for level in book.asks)
         self.book = BookNow(book.ready, book.source, book.received_ns, _sizes(book.bids), _sizes(book.asks), named)
+        if book.ready:
+            self.icebergs.book(book.received_ns, self.book.bids, self.book.asks)
         if self._quote_leads(book.received_ns):
             return
         if not book.ready or not book.bids or not book.asks:
@@ -194,6 +216,7 @@ class SymbolState(msgspec.Struct):
         bid, ask = book.bids[0], book.asks[0]
         self.bid, self.bid_size, self.ask, self.ask_size = bid.price, bid.size, ask.price, ask.size
         self.ofi.add(book.received_ns, bid.price, bid.size, ask.price, ask.size)
+        self.hidden.quote(book.received_ns, bid.price, ask.price)
         if ask.price >= bid.price:
             self.minutes.add_price(book.received_ns, (bid.price + ask.price) / 2)
 
@@ -227,6 +250,7 @@ def fresh(symbol: str, settings: Analytics) -> SymbolState:
         obi=Smoothed(SMOOTHING_NS),
         sweeps=SweepDetector(settings.sweep_window_ms * 1_000_000),
         hidden=HiddenDetector(),
+        icebergs=IcebergDetector(),
         minutes=Minutes(),
         regime=Regime(),
     )

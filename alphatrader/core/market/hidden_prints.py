@@ -1,0 +1,122 @@
+"""Hidden executions: lit prints strictly inside the quote that stood before them. domain.md §3.
+
+Off-exchange reports are dark, not hidden, and left out; prints at mid are counted apart (pegs). Prints of one instant, venue,
+price and side are one order's and make one execution. Prints and quotes come on separate streams: an execution's confidence is
+the share of the quotes within 250 ms around it in which it lies strictly inside, the one before it always among them.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from alphatrader.core.market.venues import OFF_EXCHANGE
+
+SECOND_NS: Final = 1_000_000_000
+WINDOW_SECONDS: Final = 300
+TOLERANCE_NS: Final = 250_000_000
+KEPT: Final = 20
+_KEPT_QUOTES: Final = 8
+_EDGE: Final = 1e-6
+
+
+class HiddenExecution(msgspec.Struct):
+    ts_ns: int
+    received_ns: int
+    price: float
+    shares: float
+    venue: str
+    side: str
+    at_mid: bool
+    quotes: int
+    """Seen within the tolerance; likewise `inside`, those that agree."""
+    inside: int
+    prints: int = 1
+
+    @property
+    def confidence(self) -> float:
+        return self.inside / self.quotes
+
+
+class HiddenDetector(msgspec.Struct):
+    slots: list[tuple[int, float, float, float, float]] = msgspec.field(default_factory=list)
+    """(second, lit shares, hidden bought, hidden sold, at mid), oldest first."""
+    prints: int = 0
+    executions: list[HiddenExecution] = msgspec.field(default_factory=list)
+    """The newest, oldest first."""
+    quotes: list[tuple[int, float, float]] = msgspec.field(default_factory=list)
+    """(received, bid, ask), the newest, oldest first."""
+
+    def quote(self, received_ns: int, bid: float, ask: float) -> None:
+        """Fold one best quote: it also speaks for or against the executions just before it."""
+        self.quotes.append((received_ns, bid, ask))
+        del self.quotes[:-_KEPT_QUOTES]
+        for execution in reversed(self.executions):
+            if received_ns - execution.received_ns > TOLERANCE_NS:
+                break
+            execution.quotes += 1
+            execution.inside += _inside(execution.price, bid, ask)
+
+    def add(
+        self, received_ns: int, price: float, shares: float, venue: str, side: str, bid: float, ask: float, ts_ns: int = 0
+    ) -> None:
+        """Fold one print with the best quote that stood before it."""
+        if not venue or venue in OFF_EXCHANGE or ask <= bid:
+            return
+        inside = _inside(price, bid, ask)
+        at_mid = inside and abs(price - (bid + ask) / 2) <= _EDGE
+        bought = shares if inside and side == "buy" else 0.0
+        sold = shares if inside and not bought else 0.0
+        if inside and side == "unknown":
+            bought = sold = shares / 2
+        self.prints += 1
+        if inside:
+            self._execution(ts_ns, received_ns, price, shares, venue, side, at_mid)
+        second = received_ns // SECOND_NS
+        entry = (second, shares, bought, sold, shares if at_mid else 0.0)
+        if self.slots and self.slots[-1][0] >= second:
+            last = self.slots[-1]
+            entry = (last[0], last[1] + entry[1], last[2] + entry[2], last[3] + entry[3], last[4] + entry[4])
+            self.slots[-1] = entry
+        else:
+            self.slots.append(entry)
+        self.forget(received_ns)
+
+    def _execution(self, ts_ns: int, received_ns: int, price: float, shares: float, venue: str, side: str, at_mid: bool) -> None:
+        last = self.executions[-1] if self.executions else None
+        if (
+            last is not None
+            and (last.ts_ns, last.price, last.venue, last.side) == (ts_ns, price, venue, side)
+            and received_ns - last.received_ns <= TOLERANCE_NS
+        ):
+            last.shares += shares
+            last.prints += 1
+            return
+        around = [quote for quote in self.quotes if 0 <= received_ns - quote[0] <= TOLERANCE_NS]
+        agree = sum(_inside(price, bid, ask) for _, bid, ask in around)
+        self.executions.append(
+            HiddenExecution(ts_ns, received_ns, price, shares, venue, side, at_mid, len(around) + 1, agree + 1)
+        )
+        del self.executions[:-KEPT]
+
+    def forget(self, now_ns: int) -> None:
+        first = now_ns // SECOND_NS - WINDOW_SECONDS
+        while self.slots and self.slots[0][0] <= first:
+            self.slots.pop(0)
+        while self.executions and self.executions[0].received_ns // SECOND_NS <= first:
+            self.executions.pop(0)
+
+    def break_quotes(self) -> None:
+        """Quotes before a hole in the feed say nothing of prints after it."""
+        self.quotes = []
+
+    def totals(self, now_ns: int) -> tuple[float, float, float, float]:
+        """(lit, hidden bought, hidden sold, at mid) shares of the window."""
+        self.forget(now_ns)
+        lit = sum(slot[1] for slot in self.slots)
+        return lit, sum(s[2] for s in self.slots), sum(s[3] for s in self.slots), sum(s[4] for s in self.slots)
+
+
+def _inside(price: float, bid: float, ask: float) -> bool:
+    return bid + _EDGE < price < ask - _EDGE
