@@ -81,6 +81,26 @@ def test_what_is_no_sweep() -> None:
     assert detector.score(MEMORY_NS) == 0.0
 
 
+def test_the_tape_is_the_newest_twenty_sweeps_of_the_minute_oldest_first() -> None:
+    folded = state()
+    seq = 0
+    for n in range(25):
+        for venue in ("ARCA", "BATS", "IEX"):
+            seq += 1
+            folded.apply(trade(seq, (n + 1) * SECOND, venue=venue, side="buy" if n % 2 else "sell"), HOURS)
+    tape = measures.sweep(folded, 26 * SECOND, lambda instant_ns: 0.0, None).components["tape"]
+    assert [s["at_ms"] for s in tape] == [n * 1000 for n in range(6, 26)]
+    assert tape[-1] == {
+        "at_ms": 25_000,
+        "side": "sell",
+        "notional_usd": 3000.0,
+        "shares": 300.0,
+        "venues": ["ARCA", "BATS", "IEX"],
+        "levels": 1,
+        "f_share": 0.0,
+    }
+
+
 # -- hidden --------------------------------------------------------------------------------------------------------------
 
 

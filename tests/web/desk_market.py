@@ -168,7 +168,7 @@ class MarketDesk:
                 ),
             ),
             (k.METRICS_DEX, metric("dex", -8.2e9, "USD", 3120, call=2.1e10, put=-2.92e10)),
-            (k.METRICS_SWEEP, metric("sweep", 3.0, "sweeps", 3, buy=2, sell=1, notional_usd=812_000)),
+            (k.METRICS_SWEEP, metric("sweep", 0.6, "share", 2, buy_usd=650_000, sell_usd=162_000, tape=self.sweeps(now))),
             (k.METRICS_HIDDEN, metric("hidden", None, "share", 0, "no depth for this symbol now")),
             (
                 k.METRICS_REGIME,
@@ -181,6 +181,23 @@ class MarketDesk:
                 batch.put(key.at(symbol=symbol), message)
 
         self.write(Module.ANALYTICS, put)
+
+    @staticmethod
+    def sweeps(now_ns: int) -> list[dict[str, Any]]:
+        """As analytics tells them, oldest first."""
+        rows = ((40, "sell", 162_000.0, ["ARCA", "BATS"], 0.5), (3, "buy", 650_000.0, ["ARCA", "BATS", "IEX"], 1.0))
+        return [
+            {
+                "at_ms": (now_ns - ago * SECOND) // 1_000_000,
+                "side": side,
+                "notional_usd": usd,
+                "shares": usd / 650,
+                "venues": venues,
+                "levels": 1,
+                "f_share": f,
+            }
+            for ago, side, usd, venues, f in rows
+        ]
 
     def moment_of_metrics(self, seq: int, vpin: float | None, symbol: str = "SPY") -> None:
         event = MetricsEvent(seq, symbol, self.clock.market_ns(), seq, 0, {"vpin": vpin, "obi": 0.25})

@@ -166,6 +166,13 @@ def test_the_microstructure_of_the_chosen_symbol_is_told(
     assert strikes == sorted(strikes) and len(strikes) == 40 and strikes[0] == 660.0
     assert profile["rows"][3] == [661.5, 3e7, -2e7]
     assert depth["bids"][0] == [661.41, 100.0] and depth["asks"][0] == [661.43, 100.0]
+    # and the sweeps, oldest first; no other list of a metric is sent
+    page.wait(lambda v: v.get("@SPY.metric.sweep", {}).get("ready"))
+    assert [(s["side"], s["venues"]) for s in page.values["@SPY.metric.sweep"]["tape"]] == [
+        ("sell", ["ARCA", "BATS"]),
+        ("buy", ["ARCA", "BATS", "IEX"]),
+    ]
+    assert "tape" not in page.values["@SPY.metric.gex"] and "strikes" not in page.values["@SPY.metric.gex"]["parts"]
     # and a book that is not ready is no book, with its reason
     day.book(reason="317: reset")
     page.wait(lambda v: v["@SPY.depth"]["reason"] == "317: reset" and v["@SPY.depth"]["bids"] == [])

@@ -57,6 +57,8 @@ def test_the_page_draws_the_day_and_halts_in_one_click(day: Desk, link: Callable
     wait("profile-note", "USD per 1 %")
     wait("heat-note", "resting size")
     assert inked(browser, "profile") and inked(browser, "heat")
+    wait("sweeps", "▲ buy")
+    assert text("sweeps").index("650") < text("sweeps").index("162"), "the newest sweep comes first"
 
     before = len(requests_written(day))
     browser.find_element("id", "halt").click()

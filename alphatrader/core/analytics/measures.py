@@ -24,6 +24,7 @@ FAST: Final = ("vpin", "obi")
 SLOW: Final = ("gex", "dex", "sweep", "hidden", "regime")
 _CHAIN_LIFE_MS: Final = 30_000.0
 _TREND_SECONDS: Final = (60, 180)
+_TAPE_SWEEPS: Final = 20
 
 
 def make(
@@ -273,6 +274,18 @@ def sweep(state: SymbolState, now_ns: int, age_of: AgeOf, feed: str | None) -> M
             "newest_iso_share": newest.iso_prints / newest.prints if newest else None,
             "newest_age_ms": age_of(newest.last_ns) if newest else None,
             "since_start": state.sweeps.count,
+            "tape": [
+                {
+                    "at_ms": s.last_ns // 1_000_000,
+                    "side": s.side,
+                    "notional_usd": s.notional,
+                    "shares": s.shares,
+                    "venues": s.venues,
+                    "levels": s.levels,
+                    "f_share": s.iso_prints / s.prints,
+                }
+                for s in found[-_TAPE_SWEEPS:]
+            ],
         },
         ages={"trades": age_of(state.venue_ns)},
     )

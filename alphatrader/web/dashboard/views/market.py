@@ -46,10 +46,11 @@ def quote(last: Last | None, passed: Timestamps | None, status: Status | None) -
 
 
 def metric(message: Metric | None) -> dict[str, Any]:
-    """`known` False: the key is absent, so analytics says nothing of it now."""
+    """`known` False: the key is absent, so analytics says nothing of it now. Lists are not sent, but for the tape of sweeps."""
     if message is None:
         return {"known": False}
     parts = {name: part for name, part in message.components.items() if isinstance(part, int | float | str) or part is None}
+    tape = {"tape": message.components.get("tape") or []} if message.metric == "sweep" else {}
     return {
         "known": True,
         "ready": message.ready,
@@ -61,6 +62,7 @@ def metric(message: Metric | None) -> dict[str, Any]:
         "at_ms": ms(message.ts_ns),
         "parts": dict(list(parts.items())[:_SHOWN_PARTS]),
         "input_age_ms": message.input_age_ms,
+        **tape,
     }
 
 

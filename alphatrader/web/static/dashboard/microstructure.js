@@ -1,6 +1,6 @@
-// The chosen symbol from near: gamma by strike, the book as a heat map, and the strip of VPIN and OBI.
+// The chosen symbol from near: gamma by strike, the book as a heat map, the strip of VPIN and OBI, and the tape of sweeps.
 
-import { price, time } from "./format.js";
+import { arrow, compact, el, price, seconds, table, time, waiting } from "./format.js";
 
 const get = (id) => document.getElementById(id);
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -22,6 +22,7 @@ export class Microstructure {
       { get needs() { return own("profile"); }, draw: () => this.profile() },
       { get needs() { return own("depth"); }, draw: () => this.depth() },
       { get needs() { return own("metric.vpin"); }, draw: () => this.strip.add(this.board) },
+      { get needs() { return own("metric.sweep"); }, draw: () => sweeps(this.board) },
     ];
   }
 
@@ -174,6 +175,24 @@ class Strip {
 }
 
 const point = (t, value) => (typeof value === "number" ? { time: t, value } : { time: t });
+
+function sweeps(board) {
+  const metric = board.own("metric.sweep");
+  const place = get("sweeps");
+  get("sweeps-note").textContent = metric && metric.known && !metric.ready ? metric.reason : "";
+  const found = (metric && metric.known && metric.tape) || [];
+  if (!found.length) return place.replaceChildren(waiting("none in the last minute"));
+  const now = board.now();
+  const rows = [...found].reverse().map((sweep) => ({
+    cells: [
+      now ? seconds((now.market - sweep.at_ms) / 1000 / now.speed) : time(sweep.at_ms),
+      [`${arrow(sweep.side === "buy" ? 1 : -1)} ${sweep.side}`, sweep.side === "buy" ? "up" : "down"],
+      compact(sweep.notional_usd).replace("+", ""),
+      el("span", { text: String(sweep.venues.length), title: sweep.venues.join(", ") }),
+    ],
+  }));
+  place.replaceChildren(table([["Ago", "n"], ["Side"], ["USD", "n"], ["Venues", "n"]], rows, "Sweeps, newest first"));
+}
 
 // A canvas made ready at the screen's own resolution and emptied.
 function canvas(id) {
