@@ -199,7 +199,7 @@ class SymbolFeed:
         self.changed.add("bars")
         self._emit(m.BarEvent(self._next(), bar))
 
-    def option(self, *_: object) -> None:
+    def option(self, *_: object, **__: object) -> None:
         """Nothing an underlying's line carries."""
 
     def min_tick(self, tick: float) -> None:
