@@ -159,7 +159,7 @@ def test_redis_emptied_under_it_the_ledgers_come_back_and_nothing_opens_before_a
             await until_settled(on, first)
             on.approve("i-1")
             await until(lambda: on.state("i-1/stop") == "WORKING" and on.state("i-1/target") == "WORKING", what="protected")
-            await until(lambda: all(fill.commission for fill in on.fills().values()), what="commission")
+            await until(lambda: (fills := on.fills()) and all(fill.commission for fill in fills.values()), what="commission")
             fills, orders = on.fills(), set(on.orders())
             # given a state server that is emptied while it runs: its lock is gone, so it ends
             on.servers.flush()

@@ -10,7 +10,7 @@ from tests.support.trading import Stage, filled, play, refs_of, until
 
 def test_when_the_gateway_begins_again_at_one_our_ids_go_on(servers: Servers, tmp_path: Path) -> None:
     async def story(on: Stage) -> None:
-        async with on.execution():
+        async with on.execution() as execution:
             await filled(on)
             await until(lambda: on.state("i-1/stop") == "WORKING", what="stop")
             # given a gateway that says its next id is 1, and one more connection that it says so to
@@ -18,7 +18,7 @@ def test_when_the_gateway_begins_again_at_one_our_ids_go_on(servers: Servers, tm
             on.gateway.gateway.inject("drop")
             await until(lambda: on.state("i-1/stop") == "UNKNOWN", what="in doubt")
             on.gateway.gateway.inject("next_valid_id", order_id=1)
-            await until(lambda: on.state("i-1/stop") == "WORKING", what="settled again")
+            await until(lambda: on.state("i-1/stop") == "WORKING" and execution.desk.settled, what="settled again")
             await filled(on, "i-2")
             # then the second bracket's ids are above the first's, and both families stand apart
             ids = [frame["fields"]["orderId"] for frame in on.placed()]
