@@ -67,8 +67,9 @@ def whole(system: System, since_ns: int) -> str | None:
     return None
 
 
-def wait_whole(system: System, what: str, since_ns: int) -> float:
-    began = time.monotonic()
+def wait_whole(system: System, what: str, since_ns: int, began: float | None = None) -> float:
+    """Seconds from `began` (monotonic; now where not given) until the system was whole with words later than `since_ns`."""
+    began = time.monotonic() if began is None else began
     wrong: str | None = "not looked at"
     while time.monotonic() - began < WHOLE_SECONDS:
         wrong = whole(system, since_ns)
@@ -91,10 +92,10 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 @pytest.mark.parametrize("module", LINES)
 def test_killed_and_whole_again(system: System, module: str) -> None:
     victim = main_process(system, module)
-    killed_ns = time.time_ns()
+    killed_ns, killed = time.time_ns(), time.monotonic()
     os.kill(victim.pid, signal.SIGKILL)
     wait_for(f"{module} runs again", lambda: main_process_or_none(system, module, victim.pid), WHOLE_SECONDS)
-    seconds = wait_whole(system, f"{module} killed", max(killed_ns, time.time_ns() - 2_000_000_000))
+    seconds = wait_whole(system, f"{module} killed", max(killed_ns, time.time_ns() - 2_000_000_000), killed)
     promise(f"{module} killed: whole again after {seconds:.1f} s")
 
 
