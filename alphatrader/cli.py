@@ -5,11 +5,19 @@ Each command lives in `alphatrader/commands/` and is imported only when it is as
 
 from __future__ import annotations
 
+import os
+import select
 import sys
+from typing import Final
+
+READER_LEFT: Final = 128 + 13
+"""Exit code of a command whose reader closed the pipe (`| head`): what a shell reports of a process ended by SIGPIPE."""
 
 
 def main() -> None:
-    """Entry point. Exit codes: 0 done, 1 it found something wrong, 2 it was used wrongly, 3 the system cannot be reached."""
+    """Entry point. Exit codes: 0 done, 1 it found something wrong, 2 it was used wrongly, 3 the system cannot be reached.
+
+    141: whoever read the output closed it before the end."""
     if len(sys.argv) == 3 and sys.argv[1] == "run":
         from alphatrader.runtime import parent
         from alphatrader.runtime.settings import SettingsError
@@ -20,4 +28,22 @@ def main() -> None:
             sys.exit(f"alphatrader run {sys.argv[2]}: {error.args[0]}")
     from alphatrader.commands import dispatch
 
-    sys.exit(dispatch(sys.argv[1:]))
+    try:
+        try:
+            code = dispatch(sys.argv[1:])
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        if not _reader_left():
+            raise  # a server's connection, not the output
+        # What is still buffered would be complained about once more when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = READER_LEFT
+    sys.exit(code)
+
+
+def _reader_left() -> bool:
+    """Whether nobody reads standard output any more: errors and hang-ups are always told, so no event is asked for."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return bool(poll.poll(0))

@@ -1,7 +1,7 @@
 """The operator's commands, one file each, imported only when asked for.
 
 A command module has `arguments(parser)` and `run(args) -> int`. Every command takes `--json`. Exit codes: 0 done, 1 it found
-something wrong, 2 it was used wrongly, 3 the system cannot be reached.
+something wrong, 2 it was used wrongly, 3 the system cannot be reached; `alphatrader.cli` adds 141, the reader left.
 """
 
 from __future__ import annotations

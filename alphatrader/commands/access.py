@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
@@ -17,6 +17,9 @@ from alphatrader.runtime.clock import Clock, last_known_clock
 from alphatrader.runtime.secrets import Vault
 from alphatrader.runtime.settings import data_path, load
 from alphatrader.runtime.store import Store
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 PIPE_COLUMNS: Final = 400
 Cell = str | tuple[str, str]
@@ -52,7 +55,6 @@ def print_json(value: Any) -> None:
 def show(*columns: str, rows: Iterable[Iterable[Cell]], right: bool = False) -> None:
     """A table. Nothing in it is cut: what is too long for the terminal goes on below, and a pipe is as wide as it takes.
     `right` aligns all columns but the first to the right."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -62,7 +64,18 @@ def show(*columns: str, rows: Iterable[Iterable[Cell]], right: bool = False) -> 
         table.add_column(column, overflow="fold", no_wrap=number == 0, justify=justify)
     for row in rows:
         table.add_row(*(Text(cell) if isinstance(cell, str) else Text(cell[0], style=cell[1]) for cell in row))
-    Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS).print(table)
+    console(None if sys.stdout.isatty() else PIPE_COLUMNS).print(table)
+
+
+def console(width: int | None = None) -> Console:
+    """A console that leaves a closed pipe to `alphatrader.cli`, as all other output does: Rich's own would end with code 1."""
+    from rich.console import Console
+
+    class Told(Console):
+        def on_broken_pipe(self) -> None:
+            raise  # Rich calls this while it handles the BrokenPipeError
+
+    return Told(width=width)
 
 
 def say(text: str) -> None:

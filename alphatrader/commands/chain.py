@@ -21,7 +21,7 @@ import msgspec
 from alphatrader.clients.alphavantage.answers import chain as decode
 from alphatrader.clients.alphavantage.errors import AlphaVantageError
 from alphatrader.commands import DONE, MISUSED, WRONG
-from alphatrader.commands.access import print_json, say
+from alphatrader.commands.access import console, print_json, say
 from alphatrader.contract.messages.options import OptionRow
 from alphatrader.contract.settings import Settings
 from alphatrader.core.analytics.exposure import CONVENTION, Exposure, measure, prepare, zero_gamma_flip
@@ -122,7 +122,6 @@ def _result(
 
 
 def _table(result: dict[str, Any], e: Exposure) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     flip, share = result["flip"], result["flip_range"]
@@ -136,7 +135,7 @@ def _table(result: dict[str, Any], e: Exposure) -> None:
     table = Table("Expiry", "GEX per 1 %", "DEX net", box=None)
     for expiry, gex in e.by_expiry.items():
         table.add_row(expiry, f"{gex:+,.0f}", f"{e.dex_by_expiry[expiry]:+,.0f}")
-    Console().print(table)
+    console().print(table)
     for reason, n in sorted(result["dropped"].items(), key=lambda item: -item[1]):
         say(f"Dropped    {n:>6}  {reason}")
     if not result["dropped"]:
