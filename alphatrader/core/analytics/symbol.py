@@ -34,7 +34,7 @@ from alphatrader.core.market.hidden_prints import HiddenDetector
 from alphatrader.core.market.icebergs import IcebergDetector, displayed_at
 from alphatrader.core.market.venues import OFF_EXCHANGE
 
-VERSION: Final = 4
+VERSION: Final = 5
 """Of the checkpoint: another one is not read."""
 FLOW_SECONDS: Final = 180
 SMOOTHING_NS: Final = 20_000_000_000

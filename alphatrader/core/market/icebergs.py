@@ -1,8 +1,9 @@
 """Icebergs: resting orders that show a part and show it again after each fill. domain.md §3.
 
 At one price and side, a refill is either a fill larger than what was left of the displayed size (executed beyond what was
-shown), or a displayed size back at 80 % of what stood before a fill, within 500 ms after it, though the fills had taken it under.
-Two refills or more, fills never two seconds apart, are an iceberg: peak the median refill, confidence 1 - exp(-refills / 2).
+shown), or a displayed size back at 80 % of what stood before a fill, within 500 ms after it, though the fills had taken it under;
+far more than stood there (over 125 %) is somebody else's order. Two refills within two seconds, or more while fills stay that
+close, are an iceberg: peak the median refill, confidence 1 - exp(-refills / 2).
 """
 
 from __future__ import annotations
@@ -55,12 +56,17 @@ class Watched(msgspec.Struct):
     executed: float = 0.0
     refills: list[float] = msgspec.field(default_factory=list)
     """Sizes, the newest."""
+    times: list[int] = msgspec.field(default_factory=list)
+    """Of the newest two refills."""
     count: int = 0
     found: bool = False
+    since: float | None = None
+    """Displayed by a book since the newest fill, where that was no refill."""
 
-    def refilled(self, size: float) -> None:
+    def refilled(self, size: float, at_ns: int) -> None:
         self.refills.append(size)
-        del self.refills[:-_MOST_REFILLS]
+        self.times.append(at_ns)
+        del self.refills[:-_MOST_REFILLS], self.times[:-MIN_REFILLS]
         self.count += 1
 
 
@@ -84,14 +90,18 @@ class IcebergDetector(msgspec.Struct):
             watch = Watched(resting, price, displayed, displayed, received_ns, received_ns)
         else:
             self.watched.remove(watch)
+            before = displayed if received_ns - watch.fill_ns > REFILL_NS else watch.since
+            if before:
+                watch.shown = watch.left = before
+        watch.since = None
         self.watched.append(watch)
         del self.watched[:-_MOST_PRICES]
         watch.fill_ns = received_ns
         watch.executed += shares
         watch.left -= shares
-        while watch.left < 0:
-            watch.refilled(watch.shown)
-            watch.left += watch.shown
+        if watch.left < 0:  # a print is one fill: however large, it tells of one refill
+            watch.refilled(watch.shown, received_ns)
+            watch.left %= watch.shown
         self._judge(watch, received_ns)
 
     def book(self, received_ns: int, bids: Levels, asks: Levels) -> None:
@@ -104,16 +114,16 @@ class IcebergDetector(msgspec.Struct):
             size = displayed_at(bids if watch.side == "bid" else asks, watch.price)
             if size is None:
                 continue
-            if watch.left < BACK_AT * watch.shown <= size:
-                watch.refilled(size - watch.left)
+            if watch.left < BACK_AT * watch.shown <= size <= watch.shown / BACK_AT:
+                watch.refilled(size - watch.left, received_ns)
                 self._judge(watch, received_ns)
                 watch.shown = watch.left = size
-            elif size > watch.left:
-                watch.left = size  # others joined
-                watch.shown = max(watch.shown, size)
+                watch.since = None
+            else:
+                watch.since = size
 
     def _judge(self, watch: Watched, now_ns: int) -> None:
-        if watch.count < MIN_REFILLS:
+        if watch.count < MIN_REFILLS or now_ns - watch.times[0] > WINDOW_NS:
             return
         peak = statistics.median(watch.refills)
         found = Iceberg(watch.side, watch.price, peak, watch.count, watch.executed, watch.first_ns, now_ns)

@@ -1,0 +1,214 @@
+"""What the detectors find of what there was: precision and recall against the sandbox's truth log, and on LOBSTER's tape.
+
+The simulated market runs in this process from a seed. What a wire would show of it (prints, and books and quotes conflated to
+100 ms, received in turns of 50 ms) is folded by analytics' own state; the truth log is only read to grade. Run:
+`python -m bench.bench_detectors [--minutes 10] [--seed 7] [--symbols SPY,QQQ,IWM]`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from alphatrader.contract.messages.market import BookEvent, Level, QuoteEvent, Trade
+from alphatrader.contract.settings.market import Analytics
+from alphatrader.core.analytics.sweep import Sweep
+from alphatrader.core.analytics.symbol import SymbolState, fresh
+from alphatrader.core.market.conditions import counts
+from alphatrader.core.market.hidden_prints import HiddenDetector, HiddenExecution
+from alphatrader.core.market.icebergs import Iceberg
+from alphatrader.core.market.prints import TickRule
+from alphatrader.runtime.calendar import nyse
+from alphatrader.runtime.clock import exchange_instant
+from alphatrader.sandbox.market import SimulatedMarket, TruthLog
+from alphatrader.sandbox.market.types import Print
+
+TURN_NS = 50_000_000
+CONFLATE_TURNS = 2
+SLACK_NS = 250_000_000
+LOBSTER = Path(__file__).parents[2] / "shared" / "data" / "lobster"
+HOURS = (0, 2**62)
+Truth = dict[str, list[dict[str, Any]]]
+
+
+@dataclass
+class Folded:
+    """One symbol's state, and everything its bounded lists ever held."""
+
+    state: SymbolState
+    rule: TickRule = field(default_factory=TickRule)
+    seq: int = 0
+    best: tuple[float | None, float | None] = (None, None)
+    icebergs: dict[tuple[str, float, int], Iceberg] = field(default_factory=dict)
+    hidden: dict[tuple[int, float, str, str], HiddenExecution] = field(default_factory=dict)
+    sweeps: dict[tuple[str, int], Sweep] = field(default_factory=dict)
+
+    def next(self) -> int:
+        self.seq += 1
+        return self.seq
+
+    def print(self, made: Print, now: int) -> None:
+        count, (bid, ask) = counts(made.conditions), self.best
+        side = self.rule.side(made.price, bid, ask, moves=count.last)
+        self.state.apply(
+            Trade(
+                self.next(), made.ts_ns, now, made.price, made.size, made.exchange, made.conditions, side, count.volume,
+                count.last, count.vpin, bid=bid, ask=ask,
+            ),
+            HOURS,
+        )  # fmt: skip
+
+    def keep(self) -> None:
+        self.icebergs |= {(i.side, i.price, i.first_ns): i for i in self.state.icebergs.icebergs}
+        self.hidden |= {(x.ts_ns, x.price, x.venue, x.side): x for x in self.state.hidden.executions}
+        self.sweeps |= {(s.side, s.first_ns): s for s in self.state.sweeps.sweeps}
+
+
+def simulate(minutes: float, seed: int, symbols: Iterable[str]) -> tuple[dict[int, Folded], Truth]:
+    """What was folded, by con_id, and the truth of the same symbols, by kind."""
+    start = exchange_instant(date(2026, 11, 18), "10:00")
+    known = [(s.day, s.open_ns, s.close_ns) for s in nyse().sessions if abs((s.day - date(2026, 11, 18)).days) < 200]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "truth.jsonl"
+        market = SimulatedMarket(seed=seed, start_ns=start, sessions=known, truth=TruthLog(path))
+        con_ids = {c.symbol: c.con_id for c in market.contracts(sec_type="STK")}
+        folded = {con_ids[symbol]: Folded(fresh(symbol, Analytics())) for symbol in symbols}
+        stirred: set[int] = set()
+        for turn in range(1, int(minutes * 60e9 / TURN_NS) + 1):
+            now = start + turn * TURN_NS
+            step = market.step(now)
+            for made in step.prints:
+                if made.con_id in folded:
+                    folded[made.con_id].print(made, now)
+            stirred |= {*step.quotes, *step.books} & folded.keys()
+            for con_id in stirred:
+                if quote := market.quote(con_id):
+                    folded[con_id].best = (quote.bid, quote.ask)
+            if turn % CONFLATE_TURNS == 0:
+                for con_id in stirred:
+                    show(market, con_id, folded[con_id], now + 1)
+                stirred = set()
+            for one in folded.values():
+                one.keep()
+        truth: Truth = defaultdict(list)
+        for line in path.read_text().splitlines():
+            entry = json.loads(line)
+            if entry["con_id"] in folded:
+                truth[entry["kind"]].append(entry)
+    return folded, truth
+
+
+def show(market: SimulatedMarket, con_id: int, folded: Folded, now: int) -> None:
+    quote, depth = market.quote(con_id), market.book(con_id)
+    if quote:
+        folded.state.apply(QuoteEvent(folded.next(), now, now, quote.bid, quote.bid_size, quote.ask, quote.ask_size), HOURS)
+    if depth:
+        bids, asks = (summed((row.price, row.size) for row in side) for side in (depth.bids, depth.asks))
+        folded.state.apply(BookEvent(folded.next(), now, now, True, bids, asks, 0, 0), HOURS)
+
+
+def summed(rows: Iterable[tuple[float, float]]) -> tuple[Level, ...]:
+    """Rows of several venues by price, best first, as they come."""
+    sizes: dict[float, float] = {}
+    for price, size in rows:
+        sizes[price] = sizes.get(price, 0.0) + size
+    return tuple(Level(price, size) for price, size in sizes.items())
+
+
+def grade(name: str, found: list[Any], true: list[dict[str, Any]], same: Callable[[Any, dict[str, Any]], bool]) -> None:
+    """Prints precision (found that are true) and recall (true that were found)."""
+    right = sum(any(same(one, truth) for truth in true) for one in found)
+    seen = sum(any(same(one, truth) for one in found) for truth in true)
+    precision = f"{right / len(found):.3f}" if found else "none found"
+    recall = f"{seen / len(true):.3f}" if true else "none true"
+    print(f"{name:<34} precision {precision:>10} ({right}/{len(found)})   recall {recall:>9} ({seen}/{len(true)})")
+
+
+def detectors(folded: dict[int, Folded], truth: Truth) -> None:
+    def tagged(name: str) -> list[tuple[int, Any]]:
+        return [(con_id, one) for con_id, f in folded.items() for one in getattr(f, name).values()]
+
+    def same_iceberg(one: tuple[int, Iceberg], t: dict[str, Any]) -> bool:
+        con_id, i = one
+        return (
+            con_id == t["con_id"]
+            and i.side == ("bid" if t["side"] == 1 else "ask")
+            and abs(i.price - t["price"]) < 1e-6
+            and i.first_ns <= t["ts_ns"] + SLACK_NS
+            and i.last_ns >= t["from_ns"] - SLACK_NS
+        )
+
+    def same_hidden(one: tuple[int, HiddenExecution], t: dict[str, Any]) -> bool:
+        con_id, x = one
+        return con_id == t["con_id"] and x.ts_ns == t["ts_ns"] and abs(x.price - t["price"]) < 1e-6
+
+    def same_sweep(one: tuple[int, Sweep], t: dict[str, Any]) -> bool:
+        con_id, s = one
+        side = "buy" if t["side"] == 1 else "sell"
+        return con_id == t["con_id"] and s.side == side and s.first_ns - SLACK_NS <= t["ts_ns"] <= s.last_ns + SLACK_NS
+
+    for least in (2, 3, 5):
+        grade(
+            f"icebergs, refills >= {least}",
+            [o for o in tagged("icebergs") if o[1].refills >= least],
+            truth["iceberg"],
+            same_iceberg,
+        )
+    for sure in (0.0, 0.5, 1.0):
+        grade(
+            f"hidden, confidence >= {sure}",
+            [o for o in tagged("hidden") if o[1].confidence >= sure],
+            truth["hidden"],
+            same_hidden,
+        )
+    for share in (0.0, 0.5, 1.0):
+        found = [o for o in tagged("sweeps") if o[1].iso_prints / o[1].prints >= share]
+        grade(f"sweeps, F share >= {share}", found, truth["sweep"], same_sweep)
+
+
+def lobster() -> None:
+    """Hidden executions (type 5) among the executions of a real tape, by the quote before each; one order's counted once."""
+    if not LOBSTER.is_dir():
+        print("LOBSTER: the sample is absent, skipped")
+        return
+    messages, books = (list(csv.reader(next(LOBSTER.glob(f"*_{name}_*.csv")).open())) for name in ("message", "orderbook"))
+    detector, true, visible = HiddenDetector(), set(), set()
+    found: dict[tuple[int, float], None] = {}
+    for message, before in zip(messages[1:], books, strict=False):
+        at, kind, price, resting = int(float(message[0]) * 1e9), int(message[1]), int(message[4]) / 10_000, int(message[5])
+        if kind not in (4, 5):
+            continue
+        (true if kind == 5 else visible).add((at, price))
+        bid, ask = int(before[2]) / 10_000, int(before[0]) / 10_000
+        detector.quote(at - 1, bid, ask)
+        detector.add(at, price, float(message[3]), "NASDAQ", "sell" if resting == 1 else "buy", bid, ask, ts_ns=at)
+        found |= dict.fromkeys((x.ts_ns, x.price) for x in detector.executions)
+    right = len(found.keys() & true)
+    print(f"LOBSTER AAPL: {len(true)} hidden and {len(visible)} visible executions")
+    print(
+        f"  precision {right / max(1, len(found)):.3f} ({right}/{len(found)})"
+        f"   recall {right / len(true):.3f} ({right}/{len(true)})"
+    )
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--minutes", type=float, default=10.0)
+    arguments.add_argument("--seed", type=int, default=7)
+    arguments.add_argument("--symbols", default="SPY,QQQ,IWM")
+    asked = arguments.parse_args()
+    print(f"{asked.minutes:g} min of {asked.symbols}, seed {asked.seed}")
+    detectors(*simulate(asked.minutes, asked.seed, asked.symbols.split(",")))
+    lobster()
+
+
+if __name__ == "__main__":
+    main()
