@@ -136,7 +136,10 @@ class ParameterDiscovery:
         settings = self._settings.discovery
         events = self._recorded(symbol)
         sizes = [event.size for event in events if isinstance(event, Trade) and event.counts_for_vpin]
-        books = [event for event in events if isinstance(event, BookEvent) and intact(event)]
+        told = [event for event in events if isinstance(event, BookEvent)]
+        books = [book for book in told if intact(book)]
+        if refused := len(told) - len(books):
+            self._log.warning("books_refused", symbol=symbol, count=refused, reason="wrong checksum")
         daily = self._bars(k.MARKET_DAILY, symbol)
         adv = average_daily_volume(daily, settings.history_days)
         returns = returns_by_session(history)

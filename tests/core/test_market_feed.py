@@ -298,6 +298,10 @@ def test_a_fall_of_the_proxy_halts_every_symbol_that_shares_its_market() -> None
         )
         for symbol in ("SPY", "AAPL")
     )  # fmt: skip
+    future = SymbolFeed(
+        "ES", full=True, depth_rows=10, quiet_seconds=5.0, market_ns=time.market_ns, monotonic=time.monotonic,
+        session=lambda _: hours, market_wide=wide, equity=False,
+    )  # fmt: skip
     for feed in (spy, other):
         feed.tick_generic(49, 0)
     spy.set_ticks(True)
@@ -306,8 +310,57 @@ def test_a_fall_of_the_proxy_halts_every_symbol_that_shares_its_market() -> None
     assert other.status().halted is False
     spy.trade(START // NS, 558.0, 100, False, False, "ARCA", "")
     said = other.status()
-    assert said.halted and said.state == "halted" and said.breaker and (said.breaker.proxy, said.breaker.level) == ("SPY", 1)
+    assert said.halted and said.halted_by == "estimate" and said.state == "open"  # the broker's own word stands beside it
+    assert said.halt_reason and "our estimate from SPY: market-wide breaker level 1" in said.halt_reason
+    future.tick_generic(49, 0)
+    of_future = future.status()
+    assert of_future.halted is False and of_future.halted_by is None and of_future.breaker == said.breaker
+    assert said.breaker and (said.breaker.proxy, said.breaker.level) == ("SPY", 1)
     luld = spy.status().luld
     assert luld is not None and (luld.lower, luld.upper) == (569.05, 628.95)
     time.seconds += 15 * 60
     assert other.status().halted is False
+
+
+def test_a_pause_and_a_limit_state_say_when_the_pause_should_end() -> None:
+    time = Time()
+    hours = Hours("today", START - MINUTE, START + 390 * MINUTE)
+    feed = SymbolFeed(
+        "VXX",
+        full=True,
+        depth_rows=10,
+        quiet_seconds=5.0,
+        market_ns=time.market_ns,
+        monotonic=time.monotonic,
+        session=lambda _: hours,
+    )
+    feed.tick_generic(49, 0)
+    feed.set_ticks(True)
+    feed.tick_price(9, 100.0, None)
+    feed.trade(START // NS, 100.0, 100, False, False, "ARCA", "")
+    assert feed.status().pause_ends_ns is None
+    # given a bid at the upper band of Tier 1, then the pause is due in 15 s and lasts five minutes
+    feed.tick_price(1, 105.0, 100)
+    said = feed.status()
+    assert said.luld and (said.luld.upper, said.luld.state) == (105.0, "limit_up") and said.luld.pause_due_ns
+    assert said.pause_ends_ns == said.luld.pause_due_ns + 5 * MINUTE
+    # and when the broker says that it is paused, its word counts
+    time.seconds += 20
+    feed.tick_generic(49, 2)
+    said = feed.status()
+    assert said.halted_by == "broker" and said.halt_reason == "the broker says: volatility pause"
+    assert said.halted_since_ns and said.pause_ends_ns == said.halted_since_ns + 5 * MINUTE
+
+
+def test_the_event_and_the_key_of_one_turn_are_one_book() -> None:
+    time = Time()
+    feed = SymbolFeed("SPY", full=True, depth_rows=10, quiet_seconds=5.0, market_ns=time.market_ns, monotonic=time.monotonic)
+    feed.set_depth(True)
+    feed.depth(0, 0, 1, 100.0, 200, "ARCA", "")
+    feed.depth(0, 0, 0, 100.02, 300, "ARCA", "")
+    now = time.monotonic()
+    told = feed.take_events(now)[-1]
+    key = feed.book(now)
+    assert key is feed.book(now) and told.bids is key.bids and told.seq == key.seq
+    feed.depth(1, 0, 1, 100.0, 700, "ARCA", "")
+    assert feed.book(now).bids[0].size == 700 and feed.book(now + 60).ready is False

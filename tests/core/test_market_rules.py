@@ -43,11 +43,31 @@ def test_sizes_at_the_best_are_added_over_venues() -> None:
     assert (best.bid, best.bid_size, best.bid_venues, best.ask) == (10, 400, ("IEX", "ARCA"), None)
 
 
+@pytest.mark.parametrize(
+    ("arca", "bats", "heard_ago", "left_out"),
+    [
+        ((99.99, 100.01), (99.99, 100.02), (600, 1), set()),  # stands still at the best: it is good
+        ((99.97, 100.05), (99.99, 100.02), (600, 1), set()),  # behind the best: it harms nobody
+        ((99.99, 100.01), (100.02, 100.03), (600, 1), {"ARCA"}),  # its ask would cross
+        ((99.99, 100.01), (100.01, 100.03), (600, 1), {"ARCA"}),  # its ask would lock
+        ((99.99, 100.01), (99.97, 99.98), (600, 1), {"ARCA"}),  # its bid would cross
+        ((99.99, 100.01), (100.02, 100.03), (4, 1), set()),  # heard of late: a crossed market is told, not mended
+        ((99.99, 100.01), (99.99, 100.01), (600, 60), {"ARCA", "BATS"}),  # the whole line is silent
+        ((99.99, 100.01), (100.02, 100.03), (600, 60), {"ARCA", "BATS"}),
+    ],
+)
+def test_a_silent_venue_is_left_out_only_when_the_others_moved_through_its_quote(
+    arca: tuple[float, float], bats: tuple[float, float], heard_ago: tuple[float, float], left_out: set[str]
+) -> None:
+    bids, asks = ([Quoted(arca[side], 100, "ARCA"), Quoted(bats[side], 100, "BATS")] for side in (0, 1))
+    heard = {"ARCA": 1000.0 - heard_ago[0], "BATS": 1000.0 - heard_ago[1]}
+    assert stale(bids, asks, heard, 1000.0, lot=100) == left_out
+
+
 def test_venues_without_protected_quotes_are_left_out_and_named() -> None:
     rows = [Quoted(10.05, 100, "FINRA"), Quoted(10.04, 100, "MEMX"), Quoted(10.0, 100, "ARCA")]
     best = nbbo(rows, [], lot=100, excluded={"MEMX"})
     assert (best.bid, best.excluded) == (10.0, ("FINRA", "MEMX"))
-    assert stale({"ARCA": 1.0, "MEMX": 9.0}, 10.0) == {"ARCA"}
 
 
 @pytest.mark.parametrize(("ask", "locked", "crossed"), [(10.01, False, False), (10.0, True, False), (9.99, False, True)])

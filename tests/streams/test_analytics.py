@@ -136,6 +136,27 @@ def test_a_feed_becomes_all_seven_metrics_with_their_ttl_and_events(stage: Stage
     asyncio.run(story())
 
 
+def test_a_book_with_a_wrong_checksum_is_counted_and_not_computed_from(stage: Stage) -> None:
+    async def story() -> None:
+        set_scene(stage)
+        feed = Feed(stage)
+        async with stage.running(AnalyticsEngine) as engine:
+            # given a good book, then one that was damaged on its way, and no quote line
+            feed.say(feed.book())
+            await until(lambda: (m := metric(stage, "obi")) and m.ready, "obi")
+            feed.say(replace(feed.book(), asks=(Level(660.01, 999_999.0),)))
+            # then there is no imbalance, it is said why, and it is counted
+            gone = await until(lambda: (m := metric(stage, "obi")) and not m.ready and m, "obi not ready")
+            assert gone.value is None and gone.reason
+            assert engine.health._counts["books refused: wrong checksum"] == 1
+            # and the next good one serves again
+            feed.say(feed.book())
+            await until(lambda: (m := metric(stage, "obi")) and m.ready, "obi again")
+            assert engine.health._counts["books refused: wrong checksum"] == 1
+
+    asyncio.run(story())
+
+
 def test_a_silent_feed_takes_the_numbers_away_and_says_why(stage: Stage) -> None:
     async def story() -> None:
         set_scene(stage)

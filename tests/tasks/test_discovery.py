@@ -14,9 +14,10 @@ import structlog
 
 from alphatrader.contract import keys as k
 from alphatrader.contract.key import Server
-from alphatrader.contract.messages.market import Bar, Bars, Trade
+from alphatrader.contract.messages.market import Bar, Bars, BookEvent, Level, Trade
 from alphatrader.contract.modules import Module
 from alphatrader.core.discovery import found as files
+from alphatrader.core.market.checksum import checksum
 from alphatrader.runtime.clock import Clock
 from alphatrader.tasks.discovery import SEED, ParameterDiscovery, read, write
 from tests.support.servers import Servers
@@ -145,6 +146,19 @@ def test_one_symbols_failure_loses_no_other(servers: Servers, tmp_path: Path, mo
     assert "failed: ZeroDivisionError" in lookback["SPY"].fallback and lookback["SPY"].value == 20
     assert lookback["QQQ"].n == 779
     assert lookback["IWM"].n == 0
+
+
+def test_books_with_a_wrong_checksum_are_told_and_left_out(servers: Servers, tmp_path: Path) -> None:
+    store = servers.store(Module.IBKR)
+    batch = store.batch()
+    rows = (Level(100.0, 300.0, "ARCA"),)
+    for seq, crc in ((1, checksum(rows, ())), (2, 7), (3, 8)):
+        batch.append(k.EVENTS_MARKET.at(symbol="SPY"), BookEvent(seq, MONDAY_TEN_NS, MONDAY_TEN_NS, True, rows, (), crc, 0))
+    store.commit(batch)
+    with structlog.testing.capture_logs() as said:
+        discovery(servers, tmp_path)._computations("SPY", ())
+    (refused,) = (line for line in said if line["event"] == "books_refused")
+    assert (refused["symbol"], refused["count"], refused["reason"]) == ("SPY", 2, "wrong checksum")
 
 
 def first_return(servers: Servers, symbol: str) -> float:

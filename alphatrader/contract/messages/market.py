@@ -257,7 +257,13 @@ class Status(Message, frozen=True):
     halted: bool | None
     """None: unknown, which blocks trading like a halt."""
     halt_code: int | None
+    halted_by: Literal["broker", "estimate"] | None = None
+    """Whose word it is: the broker's tick, or our estimate of a market-wide breaker from its proxy. Both stop openings."""
+    halt_reason: str | None = None
+    """In words; None where it trades."""
     halted_since_ns: int | None = None
+    pause_ends_ns: int | None = None
+    """ESTIMATED: the earliest end of a volatility pause, or of the one a lasting limit state is about to become."""
     auction_imbalance: float | None = None
     auction_price: Price | None = None
     auction_volume: Size | None = None

@@ -71,8 +71,9 @@ class DepthLine:
         if price is None or self.broken or self.heard is None:
             return None
         bids, asks = ([national.Quoted(r.price, r.size, r.venue) for r in side] for side in (self._book.bids, self._book.asks))
-        excluded = national.stale(self._venues_heard, now, stale_seconds=max(national.STALE_SECONDS, self._quiet_seconds))
-        return national.nbbo(bids, asks, lot=national.round_lot(price), excluded=excluded)
+        lot, seconds = national.round_lot(price), max(national.STALE_SECONDS, self._quiet_seconds)
+        excluded = national.stale(bids, asks, self._venues_heard, now, lot=lot, stale_seconds=seconds)
+        return national.nbbo(bids, asks, lot=lot, excluded=excluded)
 
     def why_not_ready(
         self, now: float, sides: Sides, quote: tuple[float | None, float | None], *, regular_hours: bool

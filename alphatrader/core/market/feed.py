@@ -70,6 +70,8 @@ class SymbolFeed:
         self._muted_prints = 0
         self._received_ns = self._folded_ns = 0
         self.conflated_books = self.conflated_quotes = 0
+        self._book_told: tuple[tuple[float, int, int, float | None], m.Book] | None = None
+        """(what it was computed from, the book): the event and the state key of one turn share it."""
         self._published = (0, 0)
         """(reception, when it was first published)."""
         self._events: list[m.MarketEvent] = []
@@ -91,6 +93,7 @@ class SymbolFeed:
     @depth_broken.setter
     def depth_broken(self, reason: str) -> None:
         self._depth.broken = reason
+        self._book_told = None
 
     @property
     def bars_different(self) -> int:
@@ -269,15 +272,20 @@ class SymbolFeed:
             self.changed.add("book")
             unseen, self._book_dirty = self._book_dirty - 1, 0
             self.conflated_books += unseen
-            b, received = self.book(now), self._received_ns or self._market_ns()
-            self._emit(
-                m.BookEvent(self._next(), b.ts_ns, received, b.ready, b.bids, b.asks, b.crc32, unseen, b.source, b.nbbo, b.reason)
-            )
+            seq, received = self._next(), self._received_ns or self._market_ns()
+            b = self.book(now)
+            self._emit(m.BookEvent(seq, b.ts_ns, received, b.ready, b.bids, b.asks, b.crc32, unseen, b.source, b.nbbo, b.reason))
         events, self._events = self._events, []
         return events
 
     def book(self, now: float) -> m.Book:
         """The book as it stands; not ready, with the reason, where it cannot be relied on."""
+        made_of = (now, self.seq, self._book_dirty, self.heard)
+        if self._book_told is None or self._book_told[0] != made_of:
+            self._book_told = (made_of, self._book_now(now))
+        return self._book_told[1]
+
+    def _book_now(self, now: float) -> m.Book:
         depth_on = self._depth.on
         bids, asks = self._depth.levels() if depth_on else self._quoted_levels()
         reason = self._why_not_ready(now, (bids, asks))
@@ -331,26 +339,13 @@ class SymbolFeed:
         )
 
     def status(self) -> m.Status:
-        now = self._monotonic()
-        q, halts, market_ns = self._quote, self._status.halts, self._market_ns()
-        hours = self._session_now(market_ns)
-        breaker = self._status.breaker(market_ns)
-        stopped = breaker is not None and (breaker.day_over or breaker.halted_until_ns is not None)
-        reason = self._why_not_ready(now, self._depth.levels()) if self._depth.on else "no depth subscription"
-        return m.Status(
-            symbol=self.symbol,
-            ts_ns=self._received_ns,
-            halted=True if stopped else halts.halted,
-            halt_code=halts.code,
-            halted_since_ns=halts.since_ns if halts.halted else None,
-            auction_imbalance=q.auction_imbalance,
-            auction_price=q.auction_price,
-            auction_volume=q.auction_volume,
-            state="halted" if stopped and halts.halted is False else halts.state(market_ns),
-            halts_today=halts.today,
-            luld=self._status.luld(market_ns, q.bid, q.ask),
-            breaker=breaker,
-            closing=self._status.closing(market_ns, hours, q),
+        market_ns = self._market_ns()
+        reason = self._why_not_ready(self._monotonic(), self._depth.levels()) if self._depth.on else "no depth subscription"
+        return self._status.message(
+            self._received_ns,
+            market_ns,
+            self._session_now(market_ns),
+            self._quote,
             depth="none" if not self._depth.on else "not ready" if reason else "ready",
             depth_reason=reason,
         )

@@ -1,6 +1,6 @@
 """Limit up, limit down: price bands of a stock, ESTIMATED. The broker does not publish the processors' bands.
 
-National Market System Plan to Address Extraordinary Market Volatility, as amended (Amendment 18 ended the doubling at the open):
+The rules as domain.md gives them (LULD plan, Amendment 18: no doubling at the open):
 percentages by the previous close on the primary exchange, reference price = mean of the eligible prints of the last five minutes,
 replaced only by one at least 1 % away and after the old has stood 30 seconds. Bands double in the last 25 minutes of the session
 for Tier 1, and for Tier 2 at or under $3.00. A limit state that lasts 15 seconds becomes a pause.
@@ -136,6 +136,6 @@ class LuldEstimate:
 
 
 def pause_ends_ns(paused_ns: int, close_ns: int) -> int:
-    """When trading may resume at the earliest: five minutes on, but not in the last ten minutes before the close."""
+    """When trading may resume at the earliest, an estimate: five minutes on, but not in the last ten minutes before the close."""
     ends = paused_ns + PAUSE_NS
     return close_ns if paused_ns >= close_ns - NO_REOPENING_NS or ends >= close_ns - NO_REOPENING_NS else ends

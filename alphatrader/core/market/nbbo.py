@@ -16,7 +16,7 @@ from alphatrader.core.market.venues import PROTECTED
 ROUND_LOTS: Final = ((250.0, 100), (1_000.0, 40), (10_000.0, 10))
 """(prices up to and including, shares). Above the last: 1."""
 STALE_SECONDS: Final = 5.0
-"""A venue not heard for this long, while its feed goes on, is left out."""
+"""A venue not heard for this long is left out where its quote does not fit the others' any more."""
 
 
 class Quoted(NamedTuple):
@@ -101,6 +101,26 @@ def _best(
     return best, sum(size for size, _ in standing), tuple(venue for _, venue in standing)
 
 
-def stale(heard: Mapping[str, float], now: float, *, stale_seconds: float = STALE_SECONDS) -> frozenset[str]:
-    """Venues last heard too long ago. `heard`: monotonic seconds of each venue's newest row."""
-    return frozenset(venue for venue, at in heard.items() if now - at > stale_seconds)
+def stale(
+    bids: Collection[Quoted],
+    asks: Collection[Quoted],
+    heard: Mapping[str, float],
+    now: float,
+    *,
+    lot: int,
+    stale_seconds: float = STALE_SECONDS,
+) -> frozenset[str]:
+    """Venues whose quote is not to be believed: silent while the others moved away, so that it would lock or cross them; all of
+    them where the whole line is silent. `heard`: monotonic seconds of each venue's newest row. Silence alone is none: a venue
+    that stands still sends nothing, see decision 030."""
+    silent = frozenset(venue for venue, at in heard.items() if now - at > stale_seconds)
+    if not silent or len(silent) == len(heard):
+        return silent
+    others = nbbo(bids, asks, lot=lot, excluded=silent)
+    found = set()
+    for venue in silent:
+        bid = protected([row for row in bids if row.venue == venue], lot, bid=True)
+        ask = protected([row for row in asks if row.venue == venue], lot, bid=False)
+        if (bid and others.ask is not None and bid[0] >= others.ask) or (ask and others.bid is not None and ask[0] <= others.bid):
+            found.add(venue)
+    return frozenset(found)

@@ -5,18 +5,19 @@ Folded from ticks and prints by `SymbolFeed`, published in `market:{symbol}:stat
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
-from alphatrader.contract.messages.market import Breaker, Imbalance, Luld
+from alphatrader.contract.messages.market import Breaker, Imbalance, Luld, Status
 from alphatrader.core.market.auctions import closing
 from alphatrader.core.market.breakers import PROXIES, MarketBreaker
-from alphatrader.core.market.halts import Halts
-from alphatrader.core.market.luld import LuldEstimate, Security
+from alphatrader.core.market.halts import VOLATILITY, Halts
+from alphatrader.core.market.luld import LuldEstimate, Security, pause_ends_ns
 from alphatrader.core.market.quotes import QuoteFold
 
 EVEN: Final = Security(tier=1)
-SECURITIES: Final = {"VXX": Security(tier=2)}
-"""Who is not an even Tier 1: VXX is a note on futures of volatility, unleveraged, outside the list of Tier 1 products."""
+SECURITIES: Final = {"VXX": Security(tier=1)}
+"""Who is no stock of the S&P 500 or the Russell 1000. VXX is a listed exchange-traded product, liquid and without leverage: such
+are Tier 1, too (domain.md, "listed ETPs"). A leveraged one, or a stock of neither index, needs a line here."""
 
 
 class Hours(NamedTuple):
@@ -74,13 +75,62 @@ class InstrumentStatus:
             self._luld_of = (hours.name, previous_close)
         self._luld.add(ts_ns, price)
 
-    def luld(self, now_ns: int, bid: float | None, ask: float | None) -> Luld | None:
-        return None if self._luld is None else self._luld.estimate(now_ns, bid, ask)
+    def message(
+        self,
+        ts_ns: int,
+        now_ns: int,
+        hours: Hours | None,
+        quote: QuoteFold,
+        *,
+        depth: Literal["ready", "not ready", "none"],
+        depth_reason: str | None,
+    ) -> Status:
+        """All of it at `now_ns`. A breaker we estimate stops stocks like a halt, and says that it is our estimate; futures have
+        their exchange's own limits and are not stopped by it."""
+        halts, breaker, luld = self.halts, self._market_wide.state(now_ns), self._bands(now_ns, quote)
+        stopped = self._equity and breaker is not None and (breaker.day_over or breaker.halted_until_ns is not None)
+        reason: str | None = None
+        if halts.halted:
+            reason = f"the broker says: {'volatility pause' if halts.code == VOLATILITY else 'general halt'}"
+        elif stopped and breaker is not None:
+            until = "the day is over" if breaker.day_over else "15 minutes"
+            reason = f"our estimate from {breaker.proxy}: market-wide breaker level {breaker.level}, {until}"
+        elif halts.halted is None:
+            reason = "the broker has not said whether it trades"
+        return Status(
+            symbol=self._symbol,
+            ts_ns=ts_ns,
+            halted=True if stopped else halts.halted,
+            halt_code=halts.code,
+            halted_by="broker" if halts.halted else "estimate" if stopped else None,
+            halt_reason=reason,
+            halted_since_ns=halts.since_ns if halts.halted else None,
+            pause_ends_ns=self._pause_ends(hours, luld),
+            auction_imbalance=quote.auction_imbalance,
+            auction_price=quote.auction_price,
+            auction_volume=quote.auction_volume,
+            state=halts.state(now_ns),
+            halts_today=halts.today,
+            luld=luld,
+            breaker=breaker,
+            closing=self._closing(now_ns, hours, quote),
+            depth=depth,
+            depth_reason=depth_reason,
+        )
 
-    def breaker(self, now_ns: int) -> Breaker | None:
-        return self._market_wide.state(now_ns)
+    def _pause_ends(self, hours: Hours | None, luld: Luld | None) -> int | None:
+        if hours is None or not self._equity:
+            return None
+        if self.halts.code == VOLATILITY and self.halts.since_ns is not None:
+            return pause_ends_ns(self.halts.since_ns, hours.close_ns)
+        if luld is not None and luld.pause_due_ns is not None:
+            return pause_ends_ns(luld.pause_due_ns, hours.close_ns)
+        return None
 
-    def closing(self, now_ns: int, hours: Hours | None, quote: QuoteFold) -> Imbalance | None:
+    def _bands(self, now_ns: int, quote: QuoteFold) -> Luld | None:
+        return None if self._luld is None else self._luld.estimate(now_ns, quote.bid, quote.ask)
+
+    def _closing(self, now_ns: int, hours: Hours | None, quote: QuoteFold) -> Imbalance | None:
         if not self._equity or hours is None or now_ns < hours.open_ns:
             return None
         return closing(

@@ -123,7 +123,10 @@ def _time_gates(window: Window, situation: Situation) -> list[Gate]:
 def _halt(situation: Situation) -> Gate:
     status = situation.inputs.status
     halted = status.halted if status is not None else None
-    return Gate("halt", halted is False, {None: "unknown", True: "halted", False: "trading"}[halted], "trading")
+    value = {None: "unknown", True: "halted", False: "trading"}[halted]
+    if status is not None and status.halted_by == "estimate":
+        value = f"halted: {status.halt_reason}"
+    return Gate("halt", halted is False, value, "trading")
 
 
 def _chain(situation: Situation, least: float) -> Gate:

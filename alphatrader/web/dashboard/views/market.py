@@ -42,7 +42,34 @@ def quote(last: Last | None, passed: Timestamps | None, status: Status | None) -
         "received_ms": ms(passed.received_ns) if passed else None,
         "gaps": passed.gaps if passed else None,
         "halted": status.halted if status else None,
+        **warning(status),
     }
+
+
+def warning(status: Status | None) -> dict[str, str | None]:
+    """What stops or bends trading in it: `flag` for the table, the gravest first, and all of it in words."""
+    if status is None:
+        return {"flag": None, "warning": "no status: halts are not known"}
+    found: list[tuple[str | None, str]] = []
+    if status.halted:
+        words = status.halt_reason or "halted"
+        found.append(("HALTED, est." if status.halted_by == "estimate" else "HALTED", words))
+    elif status.halt_reason is not None:
+        found.append((None, status.halt_reason))
+    if status.luld is not None and status.luld.state != "inside":
+        words = status.luld.state.replace("_", " ")
+        found.append((words.upper(), f"{words}, by our estimate: bands {status.luld.lower:g} to {status.luld.upper:g}"))
+    if status.breaker is not None and status.breaker.level and status.halted_by != "estimate":
+        found.append(
+            (
+                f"BREAKER {status.breaker.level}",
+                f"breaker level {status.breaker.level} today, estimated from {status.breaker.proxy}",
+            )
+        )
+    if status.depth == "not ready":
+        found.append(("no book", f"depth not ready: {status.depth_reason}"))
+    flag = next((flag for flag, _ in found if flag is not None), None)
+    return {"flag": flag, "warning": "; ".join(words for _, words in found) or None}
 
 
 def metric(message: Metric | None) -> dict[str, Any]:

@@ -63,7 +63,8 @@ class Quotes {
       const age = now && quote.received_ms ? (now.market - quote.received_ms) / 1000 / now.speed : null;
       const stale = !quote.feed || age === null || age * 1000 > quote.quiet_ms;
       if (!stale) fresh += 1;
-      row.cells[4].textContent = !quote.feed ? "no feed" : quote.halted ? "HALTED" : seconds(age);
+      row.cells[4].textContent = !quote.feed ? "no feed" : quote.flag ?? seconds(age);
+      row.cells[4].title = quote.feed ? (quote.warning ?? "") : "";
       row.node.className = [name === this.board.symbol ? "chosen" : "", !quote.feed ? "absent" : stale ? "stale" : ""].join(" ").trim();
       row.node.title = !quote.feed ? "Its key is absent: nothing is known of it now" : stale ? "No news for a while: do not trust this price" : "";
     }
