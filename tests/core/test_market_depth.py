@@ -79,52 +79,91 @@ def test_whatever_the_market_does_both_styles_give_the_reference_book(sequence: 
         assert book.out_of_order() is None
 
 
-def noticed(ops: list[Op], after: list[tuple[float, float]], best: float) -> bool:
-    """Whether the protocol (a position that fits nothing) or a check of plausibility says that the book is not this one."""
+OPPOSITE = {BID: 50.26, ASK: 50.00}
+"""The other side's only row: every price of `states` lies between."""
+
+
+def stream(sequence: list[State], side: int, style: str) -> tuple[list[Op], list[tuple[float, float]]]:
+    ops, shown = list[Op](), list[tuple[float, float]]()
+    for state in sequence:
+        wanted = ranked(state, side)
+        ops += side_ops(side, shown, wanted, style)
+        shown = wanted
+    return ops, shown
+
+
+def finding(ops: list[Op], side: int, best: float) -> str | None:
+    """What the depth line says after these operations, beside a quote line that has the true best price; None: all is well."""
     line = DepthLine(TEN, 5.0)
     line.on = True
-    line.apply(INSERT, 0, ASK, 60.0, 1.0, "ARCA", "", 0.0)
+    line.apply(INSERT, 0, ASK if side == BID else BID, OPPOSITE[side], 1.0, "ARCA", "", 0.0)
     try:
         for op in ops:
             line.apply(*op, "ARCA", "", 0.0)
     except BookError:
-        return True
-    sides = line.levels()
-    if line.why_not_ready(0.0, sides, (best, best + 0.01), regular_hours=True) is not None:
-        return True
-    return bool(sides[0]) and sides[0][0].price != best
+        return "position"
+    quote = (best, OPPOSITE[side]) if side == BID else (OPPOSITE[side], best)
+    return line.why_not_ready(0.0, line.levels(), quote, regular_hours=True)
+
+
+def replayed(ops: list[Op]) -> list[tuple[float, float]] | None:
+    """The rows by a list of our own; None where an operation fits no row."""
+    rows: list[tuple[float, float]] = []
+    for operation, position, _, price, size in ops:
+        if position > len(rows) or (operation != INSERT and position == len(rows)):
+            return None
+        rows[position : position + (operation != INSERT)] = [] if operation == DELETE else [(price, size)]
+        del rows[TEN:]
+    return rows
+
+
+SIDES, STYLES = st.sampled_from([ASK, BID]), st.sampled_from(["shift", "restate"])
+kept = states.filter(lambda s: len(s) > 1 and all(s))
 
 
 @settings(max_examples=200)
-@given(states.filter(lambda s: len(s) > 1 and all(s)), st.data())
-def test_damage_to_the_best_price_or_the_number_of_rows_is_noticed(sequence: list[State], data: st.DataObject) -> None:
-    """A cut, a copy or a swap that leaves a well-formed book of other rows cannot be seen: IB sends no number and no checksum.
-
-    So what is promised is what docs/decisions/030 says: each damage either leaves the best price and the order of rows
-    as they were, or is noticed by position, by order, or by the quote line.
-    """
-    ops, shown = list[Op](), list[tuple[float, float]]()
-    for state in sequence:
-        wanted = ranked(state, BID)
-        ops += side_ops(BID, shown, wanted, "shift")
-        shown = wanted
+@given(kept, SIDES, STYLES, st.sampled_from(["cut", "copy", "swap"]), st.data())
+def test_a_cut_a_copy_or_a_swap_is_noticed_by_position_an_empty_side_or_the_order_and_else_not(
+    sequence: list[State], side: int, style: str, kind: str, data: st.DataObject
+) -> None:
+    """Exactly the classes of docs/decisions/030: what leaves rows in order on both sides is not noticeable near the quote."""
+    ops, shown = stream(sequence, side, style)
     where = data.draw(st.integers(0, len(ops) - 1))
-    kind = data.draw(st.sampled_from(["cut", "copy", "swap"]))
     damaged = list(ops)
     if kind == "cut":
         del damaged[where]
     elif kind == "copy":
         damaged.insert(where, damaged[where])
     else:
-        other = min(where + 1, len(ops) - 1)
-        damaged[where], damaged[other] = damaged[other], damaged[where]
-    if noticed(damaged, shown, shown[0][0]):
-        return
-    book = DepthBook(TEN)
-    for op in damaged:
-        book.apply(*op)
-    assert book.bids[0].price == shown[0][0]
-    assert [row.price for row in book.bids] == sorted((row.price for row in book.bids), reverse=True)
+        damaged[where : where + 2] = damaged[where : where + 2][::-1]
+    assert finding(ops, side, shown[0][0]) is None
+    said, rows = finding(damaged, side, shown[0][0]), replayed(damaged)
+    if rows is None:
+        assert said == "position"
+    elif not rows:
+        assert said == ("no bid" if side == BID else "no ask")
+    elif [price for price, _ in rows] != sorted((price for price, _ in rows), reverse=side == BID):
+        assert said is not None and "out of order" in said
+    else:
+        assert said is None
+
+
+@given(kept, SIDES, STYLES, st.data())
+def test_a_size_damaged_on_the_way_is_not_noticed(sequence: list[State], side: int, style: str, data: st.DataObject) -> None:
+    ops, shown = stream(sequence, side, style)
+    where = data.draw(st.sampled_from([i for i, op in enumerate(ops) if op[0] != DELETE]))
+    operation, position, _, price, size = ops[where]
+    damaged = [*ops[:where], (operation, position, side, price, size + 1), *ops[where + 1 :]]
+    assert finding(damaged, side, shown[0][0]) is None
+
+
+@given(kept, SIDES, STYLES, st.floats(0.03, 0.5))
+def test_a_best_price_far_from_the_quote_line_is_noticed(sequence: list[State], side: int, style: str, share: float) -> None:
+    ops, shown = stream(sequence, side, style)
+    away = shown[0][0] * (1 - share if side == BID else 1 + share)
+    only = [*ops, *((DELETE, i, side, 0.0, 0.0) for i in range(len(shown) - 1, 0, -1)), (UPDATE, 0, side, away, 1.0)]
+    said = finding(only, side, shown[0][0])
+    assert said is not None and "depth stands at" in said
 
 
 @given(states.filter(lambda s: bool(s[-1])), st.integers(0, 9), st.sampled_from(["size", "price", "cut"]))
