@@ -247,6 +247,15 @@ CHECKPOINT = _key(
     "Analytics' folded state with the stream id it stands at",
     server=DATA,
 )
+CHECKPOINT_VPIN_HISTORY = _key(
+    "checkpoint:{symbol}:vpin_history",
+    VALUE,
+    a.VpinHistory,
+    M.ANALYTICS,
+    (),
+    "VPIN by session, which its percentile is ranked in; outlives the checkpoint's version",
+    server=DATA,
+)
 
 # -- Signals -------------------------------------------------------------------------------------------------------------
 _TOLD = (M.RISK, M.DISTRIBUTION, M.EXECUTION, M.POSITIONS, M.TELEGRAM)

@@ -2,7 +2,8 @@
 
 Reads `events:market:{symbol}` of all equities and futures and `events:options` (one XREAD), `options:{symbol}:chain`,
 `market:{symbol}:history` and `:daily` (warm-up), `discovered:vpin_bucket_size`. Writes `metrics:{symbol}:*` (vpin and obi in each
-turn that changed them, all once a second), `events:metrics` (at most ten a second a symbol), `checkpoint:{symbol}`. Started by
+turn that changed them, all once a second), `events:metrics` (at most ten a second a symbol), `checkpoint:{symbol}` and
+`checkpoint:{symbol}:vpin_history`. Started by
 the Procfile line `analytics`; shards by `ALPHATRADER_SHARD`. A restart goes on from the checkpoint and the stream since; a first
 start warms up from the broker's bars.
 """
@@ -27,6 +28,7 @@ from alphatrader.core.analytics.meter import Meter
 from alphatrader.core.analytics.options_view import OptionsView
 from alphatrader.core.analytics.symbol import VERSION, checkpoint, restored
 from alphatrader.core.analytics.vpin import fallback_size
+from alphatrader.core.analytics.vpin_history import VpinRanks
 from alphatrader.core.market.checksum import intact
 from alphatrader.runtime.calendar import CalendarError, Session
 from alphatrader.runtime.context import Context
@@ -80,6 +82,9 @@ class AnalyticsEngine(StreamModule):
                 self._meters[symbol].state = state
                 self._cursor.positions[k.EVENTS_MARKET.at(symbol=symbol).name] = saved.stream_id
             self.health.count("checkpoints restored", int(state is not None))
+        histories = await self.store.get_many([k.CHECKPOINT_VPIN_HISTORY.at(symbol=symbol) for symbol in self.symbols])
+        for symbol, history in zip(self.symbols, histories, strict=True):
+            self._meters[symbol].ranks = VpinRanks(history)
         # The first read fixes where "from now on" is: what comes while the warm-up is read is not lost.
         await self._fold(await self.store.read(self._cursor, block_seconds=None, count=_COUNT))
         for symbol in self.symbols:
@@ -214,13 +219,14 @@ class AnalyticsEngine(StreamModule):
         self._keep_next = (self._keep_next + 1) % len(self.symbols)
 
     async def _checkpoint(self, symbol: str) -> None:
-        """State and stream position in one write."""
+        """State, stream position and VPIN's history in one write: no bucket is counted twice after a restart."""
         position = self._cursor.positions.get(k.EVENTS_MARKET.at(symbol=symbol).name, "$")
         if position == "$":
             return
         batch = self.store.batch()
         state = checkpoint(self._meters[symbol].state)
         batch.put(k.CHECKPOINT.at(symbol=symbol), Checkpoint(symbol, position, self.clock.market_ns(), VERSION, state))
+        batch.put(k.CHECKPOINT_VPIN_HISTORY.at(symbol=symbol), self._meters[symbol].ranks.message(symbol))
         await self.store.commit(batch)
 
     def _tell(self) -> None:

@@ -107,6 +107,7 @@ def test_every_key_has_a_reader_besides_the_screens_or_says_why() -> None:
         "audit:index",
         "signals:{symbol}:why",
         "checkpoint:{symbol}",
+        "checkpoint:{symbol}:vpin_history",
         "twitter:tweet:{id}",
         "twitter:posted_signals",
         "ledger:stripe",

@@ -12,9 +12,10 @@ from msgspec.structs import replace
 
 from alphatrader.contract import keys as k
 from alphatrader.contract.messages.market import Bars, BookEvent, GapEvent, Level, QuoteEvent, Trade
-from alphatrader.contract.messages.metrics import Discovered, Metric, Parameter
+from alphatrader.contract.messages.metrics import Discovered, Metric, Parameter, VpinHistory, VpinSession
 from alphatrader.contract.messages.options import Chain, OptionRow, OptionsEvent
 from alphatrader.contract.modules import Module
+from alphatrader.core.analytics.vpin_history import BINS
 from alphatrader.core.market.checksum import checksum
 from alphatrader.runtime.clock import exchange_instant
 from alphatrader.streams.analytics import METRIC_KEYS, AnalyticsEngine
@@ -153,6 +154,31 @@ def test_a_book_with_a_wrong_checksum_is_counted_and_not_computed_from(stage: St
             feed.say(feed.book())
             await until(lambda: (m := metric(stage, "obi")) and m.ready, "obi again")
             assert engine.health._counts["books refused: wrong checksum"] == 1
+
+    asyncio.run(story())
+
+
+def test_vpin_is_ranked_in_the_history_kept_before_the_start_and_the_history_is_kept_again(stage: Stage) -> None:
+    async def story() -> None:
+        set_scene(stage)
+        # given 20 whole sessions of low values
+        low = (10, *(0 for _ in range(BINS - 1)))
+        kept = VpinHistory("SPY", tuple(VpinSession(day, low) for day in range(20)))
+        key = k.CHECKPOINT_VPIN_HISTORY.at(symbol="SPY")
+        stage.put(Module.ANALYTICS, key, kept)
+        feed = Feed(stage)
+        async with stage.running(AnalyticsEngine):
+            feed.say(feed.quote())
+            # when more buckets fill than the ring has warm ones
+            feed.say(*(feed.trade(900.0, "sell") for _ in range(60)))
+            vpin = await until(lambda: (m := metric(stage, "vpin")) and m.ready and m.components["warm"] == 0 and m, "vpin")
+            # then it is above all of them
+            parts = vpin.components
+            assert (parts["percentile"], parts["percentile_n"], parts["percentile_days"]) == (1.0, 200, 20)
+            assert parts["percentile_reason"] is None
+        # and today's session joined what is kept
+        after = stage.get(key)
+        assert after.sessions[:20] == kept.sessions and len(after.sessions) == 21 and sum(after.sessions[20].counts) > 0
 
     asyncio.run(story())
 

@@ -83,3 +83,17 @@ class Checkpoint(Message, frozen=True):
     ts_ns: int
     version: int
     state: dict[str, Any]
+
+
+class VpinSession(Message, frozen=True):
+    open_ns: int
+    """Market time the session opened: its name."""
+    counts: tuple[int, ...]
+    """Full buckets by their VPIN, in bins of equal width over [0, 1]."""
+
+
+class VpinHistory(Message, frozen=True):
+    """How often each VPIN was seen, oldest session first."""
+
+    symbol: str
+    sessions: tuple[VpinSession, ...]

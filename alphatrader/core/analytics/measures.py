@@ -16,6 +16,7 @@ from alphatrader.core.analytics import imbalance
 from alphatrader.core.analytics.options_view import OptionsView
 from alphatrader.core.analytics.regime import Reading
 from alphatrader.core.analytics.symbol import SymbolState
+from alphatrader.core.analytics.vpin_history import VpinRanks
 from alphatrader.core.market.hidden_prints import WINDOW_SECONDS
 
 AgeOf = Callable[[int | None], float | None]
@@ -72,7 +73,7 @@ def feed_reason(state: SymbolState, age_of: AgeOf, quiet_seconds: float) -> str 
     return f"feed silent for {age / 1000:.1f} s" if age > quiet_seconds * 1000 else None
 
 
-def vpin(state: SymbolState, now_ns: int, age_of: AgeOf, feed: str | None) -> Metric:
+def vpin(state: SymbolState, ranks: VpinRanks, now_ns: int, age_of: AgeOf, feed: str | None) -> Metric:
     v = state.vpin
     value = v.value
     reason = feed
@@ -80,6 +81,7 @@ def vpin(state: SymbolState, now_ns: int, age_of: AgeOf, feed: str | None) -> Me
         reason = "bucket size unknown: neither discovered nor daily volume"
     if reason is None and not v.ready:
         reason = f"{len(v.imbalances)} of {v.buckets} buckets full"
+    rank = ranks.rank(value)
     return make(
         "vpin",
         state,
@@ -92,8 +94,10 @@ def vpin(state: SymbolState, now_ns: int, age_of: AgeOf, feed: str | None) -> Me
         components={
             "vpin_adj": value,
             "vpin_adj_reason": "fewer than two market-maker inputs: equal to vpin",
-            "percentile": None,
-            "percentile_reason": "needs 20 sessions of its own history",
+            "percentile": rank.percentile,
+            "percentile_n": rank.n,
+            "percentile_days": rank.sessions,
+            "percentile_reason": rank.reason,
             "signed_10": v.signed(10),
             "flow_30s": state.flow.value(now_ns, 30),
             "flow_60s": state.flow.value(now_ns, 60),

@@ -13,6 +13,7 @@ from alphatrader.core.analytics.measures import AgeOf
 from alphatrader.core.analytics.options_view import OptionsView
 from alphatrader.core.analytics.regime import Reading, read
 from alphatrader.core.analytics.symbol import SymbolState, fresh
+from alphatrader.core.analytics.vpin_history import VpinRanks
 
 REWRITE_NS = 1_000_000_000
 """Every metric is written again at least this often: the keys live 5 s."""
@@ -23,6 +24,7 @@ class Meter:
         self.symbol = symbol
         self.view = view
         self.state: SymbolState = fresh(symbol, settings)
+        self.ranks = VpinRanks()
         self.changed = False
         self.values: dict[str, float | None] = {}
         self._settings = settings
@@ -35,7 +37,11 @@ class Meter:
         self._reading: tuple[tuple[int, int], Reading, float | None] | None = None
 
     def fold(self, event: MarketEvent, session: tuple[int, int] | None) -> None:
+        vpin = self.state.vpin
+        before = vpin.filled
         self.changed = self.state.apply(event, session) or self.changed
+        if vpin.filled != before and session is not None and not vpin.warm and (value := vpin.value) is not None:
+            self.ranks.add(session[0], value)
 
     def take_bucket_size(self, size: int, source: str, bars: Sequence[Bar], now_ns: int) -> None:
         """A bucket size, and the minutes to warm up from when the ring had to start anew."""
@@ -59,7 +65,7 @@ class Meter:
         self.changed, self._made_ns, self._untold = False, made_ns, True
         feed = measures.feed_reason(state, age_of, self._quiet_seconds)
         made = [
-            measures.vpin(state, now_ns, age_of, feed),
+            measures.vpin(state, self.ranks, now_ns, age_of, feed),
             measures.obi(state, now_ns, age_of, feed, self._settings, self._book_parts),
         ]
         if made_ns - self._all_made_ns >= REWRITE_NS:
