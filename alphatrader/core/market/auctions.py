@@ -1,8 +1,9 @@
 """Closing auctions: where each symbol is listed, when its exchange says the imbalance, until when an order may enter.
 
-Nasdaq rule 4754: early imbalance (no indicative prices) from 15:50, in full from 15:55; market-on-close orders until 15:55.
-NYSE rule 7.35B: from 15:50, when market-on-close orders end. NYSE Arca rule 7.35-E: from 15:00, orders until 15:59. Cboe BZX rule
-11.23: from 15:55, when orders end. Times stand as minutes before the close, so that an early close shifts all. Before data exist,
+From domain.md, verified there: Nasdaq, early imbalance (no indicative prices) from 15:50, in full from 15:55, market-on-close
+orders until 15:55; NYSE, from 15:50, when market-on-close orders end. Arca's start at 15:00 is marked uncertain there; that its
+orders end at 15:59, and that Cboe BZX begins at 15:55 when its orders end, nobody has looked up.
+Times stand as minutes before the close, so that an early close shifts all. Before data exist,
 what is computed of the close rests on proxies (order flow, volume), and the message says so.
 """
 

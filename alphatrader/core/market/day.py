@@ -13,7 +13,7 @@ from alphatrader.contract.messages.market import Day
 from alphatrader.core.market.conditions import Counts
 
 FAR_SHARE: Final = 0.20
-"""A regular print further from the middle of a firm quote than this is an error (clearly erroneous, rule 11890: 3 to 10 %)."""
+"""A regular print further from the middle of a firm quote than this is an error (our choice, no exchange's rule)."""
 REMEMBERED: Final = 512
 
 

@@ -1,8 +1,8 @@
 """The national best bid and offer, computed from the rows of a consolidated depth line.
 
 Regulation NMS protects round lots on automated exchanges. A venue's orders smaller than a round lot are added up, best first, and
-count at the worst price that was needed to make one. Round lots by price since November 2025 (SEC release 34-101070, rule
-600(b)(93)). Locked and crossed markets are told, not mended. Used by `SymbolFeed` once a turn, never per message.
+count at the worst price that was needed to make one. Round lots by price since November 2025 (domain.md; SEC release
+34-101070). Locked and crossed markets are told, not mended. Used by `SymbolFeed` once a turn, never per message.
 """
 
 from __future__ import annotations

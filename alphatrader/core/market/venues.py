@@ -1,8 +1,8 @@
 """The 24 venues of US equities: the letter of the consolidated tapes (CTA and UTP participant tables), MIC and IB's name.
 
 19 exchanges that quote or are to (18 with a letter, MX2 without one yet), the four facilities of FINRA under D (three trade
-reporting facilities and the display facility), and OTC: 24. Only exchanges have protected quotes (Regulation NMS, rule
-600(b)(70)): what trades at FINRA or over the counter protects nobody.
+reporting facilities and the display facility), and OTC: 24. Only exchanges have protected quotes (domain.md, Regulation
+NMS): what trades at FINRA or over the counter protects nobody.
 """
 
 from __future__ import annotations
