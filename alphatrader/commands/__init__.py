@@ -31,6 +31,7 @@ COMMANDS: Final = {
     "report": "Closed trades: win rate, Sharpe, drawdown; the paper gate",
     "restore": "The money ledgers, from the journals, into an empty state server",
     "chain": "Exposure, walls and flip of a saved option chain",
+    "futures": "Contracts, last trading and notice days, rolls, the front month on a date",
     "login": "A one-time link to the dashboard",
     "docs": "Writes the generated docs; --check only compares",
 }

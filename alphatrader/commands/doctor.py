@@ -162,7 +162,13 @@ def _gateway(host: str, port: int) -> Check:
 
 def _readings(access: Access) -> Iterator[Check]:
     """What the modules have learnt: the account, the chains, the watchdog."""
-    for name, read in (("account", _account), ("Alpha Vantage", _vendor), ("option chains", _chains), ("watchdog", _watchdog)):
+    for name, read in (
+        ("account", _account),
+        ("futures", _futures),
+        ("Alpha Vantage", _vendor),
+        ("option chains", _chains),
+        ("watchdog", _watchdog),
+    ):
         try:
             yield read(access)
         except StoreError:
@@ -182,6 +188,18 @@ def _account(access: Access) -> Check:
         return Check("account", "no-go", str(error))
     fresh = age <= access.settings.risk.max_account_age_seconds
     return _judge("account", fresh, f"allowed in this mode, heard {age:.0f} s ago", f"last heard {age:.0f} s ago")
+
+
+def _futures(access: Access) -> Check:
+    """The broker's last trading days against the rules, and a front month for each root."""
+    known = access.store.fields(k.FUTURES.at())
+    market = access.settings.market
+    roots = [future.root for future in (*market.futures, *market.quote_only_futures)]
+    missing = [root for root in roots if root not in known]
+    differ = [text for root in roots if root in known for text in known[root].differences]
+    fronts = ", ".join(f"{root} {known[root].front}" for root in roots if root in known)
+    wrong = [f"no contract known: {', '.join(missing)}"] * bool(missing) + differ
+    return _judge("futures", not wrong, f"front months {fronts}", "; ".join(wrong))
 
 
 def _vendor(access: Access) -> Check:

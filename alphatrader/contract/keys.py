@@ -108,6 +108,15 @@ CONTRACTS = _key(
     "OCC name -> the contract with the broker's conId, once wanted and found",
     server=DATA,
 )
+FUTURES = _key(
+    "contracts:futures",
+    HASH,
+    m.FutureRoot,
+    M.IBKR,
+    (M.WATCHDOG,),
+    "Root -> its months at the broker, the front month and why: a roll is never taken back",
+    server=STATE,
+)
 AUDIT_INDEX = _key(
     "audit:index",
     VALUE,

@@ -7,6 +7,7 @@ from decimal import Decimal as D
 import pytest
 
 from alphatrader.contract import keys as k
+from alphatrader.contract.messages import market as m
 from alphatrader.contract.messages import positions as p
 from alphatrader.contract.messages import risk as r
 from alphatrader.contract.modules import Module
@@ -69,6 +70,24 @@ def test_doctor_names_every_no_go_and_no_secret(busy: Desk, run: Command) -> Non
         value for value in (busy.servers.vault.get(name) for name in ("stripe_key", "session_key", "x_consumer_key")) if value
     ]
     assert values and not any(value in answer.out for value in values)
+
+
+def test_doctor_says_which_futures_differ_from_the_rules(busy: Desk, run: Command) -> None:
+    def verdict() -> tuple[str, str]:
+        (check,) = (check for check in run("doctor", "--json").json()["checks"] if check["name"] == "futures")
+        return check["verdict"], check["detail"]
+
+    assert verdict()[0] == "no-go" and "no contract known: ES" in verdict()[1]
+    # given a broker that lists every root, one of them with another last day than the rules say
+    market = busy.servers.settings.market
+    for future in (*market.futures, *market.quote_only_futures):
+        told = ("ES 202612: last trading day 2026-12-17 at the broker",) if future.root == "ES" else ()
+        root = m.FutureRoot(future.root, 1, "202612", "2026-11-18", "nearest", (), told)
+        busy.write(Module.IBKR, lambda b, root=root: b.put_field(k.FUTURES.at(), root.root, root))  # type: ignore[misc]
+    assert verdict() == ("no-go", "ES 202612: last trading day 2026-12-17 at the broker")
+    agreed = m.FutureRoot("ES", 1, "202612", "2026-11-18", "nearest", ())
+    busy.write(Module.IBKR, lambda b: b.put_field(k.FUTURES.at(), "ES", agreed))
+    assert verdict()[0] == "go" and "ES 202612" in verdict()[1]
 
 
 def test_doctor_says_that_alpha_vantage_backs_off(busy: Desk, run: Command) -> None:

@@ -3,119 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
-from datetime import date
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
-import structlog
 
 from alphatrader.clients.ibkr.wiretap import messages
 from alphatrader.contract import keys as k
-from alphatrader.contract.messages.market import BarEvent, GapEvent, OptionRef, StatusEvent, Trade, Wanted
+from alphatrader.contract.messages.market import BarEvent, GapEvent, OptionRef, StatusEvent, Trade
 from alphatrader.contract.modules import Module
 from alphatrader.contract.settings.system import Address
 from alphatrader.runtime.audit_file import Kind, read
-from alphatrader.runtime.calendar import nyse
-from alphatrader.runtime.clock import Clock
-from alphatrader.runtime.context import Context
-from alphatrader.runtime.secrets import Secrets
-from alphatrader.runtime.store import AsyncStore, Cursor
 from alphatrader.sandbox.gateway.limits import Limits
-from alphatrader.streams.ibkr import IBKRIngestion
-from tests.support.fixed_market import AAPL, ES_DEC, ES_MAR, SPY, FixedMarket
-from tests.support.gateway import Running, new_york_ns, running_gateway, until
+from tests.support.fixed_market import AAPL, SPY
+from tests.support.gateway import new_york_ns, until
+from tests.support.ingestion import FULL_KEYS, QUOTE_KEYS, Story, ingestion, occ
 from tests.support.servers import Servers
-
-FULL_KEYS = (k.MARKET_BOOK, k.MARKET_TRADES, k.MARKET_LAST, k.MARKET_BARS, k.MARKET_TIMESTAMP, k.MARKET_STATUS)
-QUOTE_KEYS = (k.MARKET_LAST, k.MARKET_TIMESTAMP)
-
-
-class TickingMarket(FixedMarket):
-    """The fixed market with SPY trading in every turn: few contracts, so that subscribing takes no time."""
-
-    def step(self, now_ns: int) -> Any:
-        self.trade(SPY, 600.0, 10)
-        bids, asks = self._books[SPY].bids, self._books[SPY].asks
-        self.book_set(SPY, [replace(bids[0], size=100 + now_ns % 97), *bids[1:]], list(asks))
-        return super().step(now_ns)
-
-
-@dataclass
-class Story:
-    running: Running
-    module: IBKRIngestion
-    servers: Servers
-    reader: AsyncStore
-
-    async def seen(self, condition: Callable[[], Awaitable[Any]], limit: float = 20.0) -> Any:
-        """The condition's value once it is true, within the limit."""
-        deadline = time.monotonic() + limit
-        while not (value := await condition()):
-            assert time.monotonic() < deadline, f"not seen within {limit} s; {self.module.health._reason}"
-            await asyncio.sleep(0.01)
-        return value
-
-    async def get(self, key: Any, **parts: Any) -> Any:
-        return await self.reader.get(key.at(**parts))
-
-    async def want(self, module: Module, *refs: OptionRef) -> None:
-        store = self.servers.async_store(module)
-        batch = store.batch()
-        batch.put(k.WANTED.at(module=module), Wanted(refs, 0))
-        await store.commit(batch)
-        await store.close()
-
-    async def events(self, symbol: str) -> list[Any]:
-        cursor = Cursor.at_start([k.EVENTS_MARKET.at(symbol=symbol)])
-        return [entry.event for entry in await self.reader.read(cursor, block_seconds=None, count=100_000)]
-
-    def subscribed(self) -> dict[str, int]:
-        return self.running.gateway.data.counts()
-
-
-@asynccontextmanager
-async def ingestion(
-    servers: Servers, folder: Path, *, market: str = "fixed", speed: float = 1.0, **gateway: Any
-) -> AsyncIterator[Story]:
-    """The module beside a gateway whose market time flows, and the keys as the dashboard's user reads them."""
-    clock = Clock(new_york_ns("2026-11-18 10:00:00"), time.time_ns(), speed)
-    folder.mkdir(exist_ok=True)
-    sold: Any = TickingMarket(clock.market_ns()) if market == "ticking" else market
-    async with running_gateway(folder, market=sold, clock=clock.market_ns, **gateway) as running:  # type: ignore[arg-type]
-        settings = msgspec.structs.replace(
-            servers.settings,
-            broker=msgspec.structs.replace(
-                servers.settings.broker,
-                gateways=(Address("127.0.0.1", running.port), Address("127.0.0.1", running.second_port)),
-                backoff_first_seconds=0.05,
-            ),
-            market=msgspec.structs.replace(servers.settings.market, quiet_seconds=1.0),
-        )
-        secrets = Secrets(Module.IBKR, servers.vault.environment_for(Module.IBKR))
-        context = Context(Module.IBKR, settings, secrets, clock, nyse(), structlog.get_logger(), folder)
-        module = IBKRIngestion(context)
-        reader = servers.async_store(Module.DASHBOARD)
-        await module.recover()
-        task = asyncio.create_task(module.run())
-        try:
-            yield Story(running, module, servers, reader)
-            assert not task.done(), task
-        finally:
-            module.stopping.set()
-            await asyncio.wait_for(task, 3)
-            await module.shut()
-            await reader.close()
-            await module.store.close()
-
-
-def occ(strike: float, right: str = "C", symbol: str = "SPY", expiry: str = "20261218") -> OptionRef:
-    return OptionRef(symbol, expiry, strike, right)  # type: ignore[arg-type]
 
 
 def test_every_instrument_has_its_keys_and_its_numbered_events(servers: Servers, tmp_path: Path) -> None:
@@ -395,27 +298,6 @@ def test_a_farm_that_flaps_is_no_alarm_and_one_that_stays_down_is(
             s.running.gateway.inject("notice", code=2104, text="Market data farm connection is OK:usfarm")
             await until(lambda: health._state == "ready", limit=20.0)
             assert s.subscribed()["lines"] == 25 and s.module._connection.connections == 1
-
-    asyncio.run(story())
-
-
-def test_a_new_day_may_bring_another_front_month(servers: Servers, tmp_path: Path) -> None:
-    async def story() -> None:
-        async with ingestion(servers, tmp_path) as s:
-            await until(lambda: s.subscribed()["lines"] == 3)
-            december = s.module._contracts["ES"]
-            assert december.con_id == ES_DEC
-            # given that yesterday another month was the front month
-            s.module._contracts["ES"] = replace(december, con_id=ES_MAR, local_symbol="ESH7")
-            s.module._qualified_on = date(2026, 11, 17)
-
-            async def rolled() -> bool:
-                reasons = [event.reason for event in await s.events("ES") if isinstance(event, GapEvent)]
-                return "rolled from ESH7 to ESZ6" in reasons
-
-            await s.seen(rolled)
-            await until(lambda: s.subscribed()["lines"] == 3 and s.subscribed()["realtime_bars"] == 3)
-            assert s.module._contracts["ES"].con_id == ES_DEC
 
     asyncio.run(story())
 

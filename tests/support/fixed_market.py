@@ -95,12 +95,18 @@ class FixedMarket:
         for con_id in (AAPL, SPY, ES_DEC):
             self.book_ladder(con_id)
         self._changes: dict[str, list[Any]] = {}
+        self.bar_volume: dict[int, int] = {}
+        """Volume of each past bar of a contract; 1000 without an entry."""
         self._clear()
 
     # --- what a test does
 
     def option(self, strike: float = 600.0, right: str = "C", expiry: str = "20261218") -> Contract:
         return self.contracts(symbol="SPY", sec_type="OPT", strike=strike, right=right, expiry=expiry)[0]
+
+    def relist(self, con_id: int, **changes: Any) -> None:
+        """The broker lists it otherwise."""
+        self._contracts[con_id] = replace(self._contracts[con_id], **changes)
 
     def quote_set(self, con_id: int, **changes: Any) -> None:
         self._quotes[con_id] = replace(self._quotes[con_id], **changes)
@@ -169,7 +175,7 @@ class FixedMarket:
                 step = min(bar_seconds * NS, bounds[1] - bounds[0])
                 for at in range(bounds[0], bounds[1], step):
                     if start <= at and at + step <= end_ns:
-                        found.append(Bar(at, price, price + 1, price - 1, price, 1000, price, 10))
+                        found.append(Bar(at, price, price + 1, price - 1, price, self.bar_volume.get(con_id, 1000), price, 10))
             day += hours.ONE_DAY
         return found
 

@@ -277,6 +277,34 @@ class Status(Message, frozen=True):
     depth_reason: str | None = None
 
 
+class FutureContract(Event, frozen=True, tag=False):
+    """One month of a future as the broker lists it. Days are YYYYMMDD."""
+
+    contract_month: str
+    """YYYYMM."""
+    con_id: int
+    local_symbol: str
+    last_trading_day: str
+    hard_roll_day: str
+    """The first day it is not used any more, whatever trades."""
+
+
+class FutureRoot(Message, frozen=True):
+    """A future's months at the broker, and which is the front. See core/market/futures.py."""
+
+    root: str
+    ts_ns: int
+    front: str
+    """YYYYMM: never goes back, over restarts too."""
+    since: str
+    """The date, YYYY-MM-DD, on which it became the front."""
+    reason: Literal["nearest", "hard roll", "volume", "kept"]
+    contracts: tuple[FutureContract, ...]
+    """Nearest first."""
+    differences: tuple[str, ...] = ()
+    """Where the broker's last trading days are not the rules': the broker's are used, and a person should know."""
+
+
 class ContractQuote(Message, frozen=True):
     """The broker's quote of one contract: what orders and positions are priced from."""
 

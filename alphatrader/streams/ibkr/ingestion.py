@@ -1,9 +1,9 @@
 """`IBKRIngestion`: the broker's market data into Redis.
 
 Reads the data connection to IB Gateway and `wanted:{module}`. Writes `market:{symbol}:*` and `events:market:{symbol}` for every
-instrument of the settings, `quotes:{con_id}` and `contracts:options` for wanted contracts, and history for warm-up. The keys are
-renewed while their feed lives and left to expire otherwise. Every raw message goes to the audit log, and to `audit:index` where
-the newest stand. Started by the Procfile line `ibkr`.
+instrument of the settings, `quotes:{con_id}` and `contracts:options` for wanted contracts, `contracts:futures`, and history for
+warm-up. The keys are renewed while their feed lives and left to expire otherwise. Every raw message goes to the audit log, and to
+`audit:index` where the newest stand. Started by the Procfile line `ibkr`.
 """
 
 from __future__ import annotations
@@ -12,11 +12,9 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Coroutine
-from datetime import date
 from random import Random
 from typing import Any, Final
 
-from alphatrader.clients.ibkr import lookup
 from alphatrader.clients.ibkr import subscriptions as broker
 from alphatrader.clients.ibkr.connection import BrokerConnection
 from alphatrader.clients.ibkr.option_names import OptionNames
@@ -25,15 +23,15 @@ from alphatrader.clients.ibkr.wiretap import tap
 from alphatrader.contract import keys as k
 from alphatrader.contract.messages.market import OptionRef
 from alphatrader.contract.modules import Module
-from alphatrader.core.market.contracts import Instrument, NoContractError, front_month, instruments, option_spec
+from alphatrader.core.market.contracts import Instrument, instruments, option_spec
 from alphatrader.core.market.feed import SymbolFeed
-from alphatrader.core.market.slots import RETRY_SECONDS
 from alphatrader.core.market.status import Hours, MarketWide
 from alphatrader.runtime.audit import AuditLog
 from alphatrader.runtime.batch import Batch
 from alphatrader.runtime.calendar import CalendarError
 from alphatrader.runtime.context import Context
 from alphatrader.runtime.module import StreamModule
+from alphatrader.streams.ibkr.contracts import Contracts
 from alphatrader.streams.ibkr.history import History
 from alphatrader.streams.ibkr.lines import Lines
 from alphatrader.streams.ibkr.publishing import TURN_SECONDS, Publisher
@@ -59,16 +57,15 @@ class IBKRIngestion(StreamModule):
         self._instruments = {instrument.symbol: instrument for instrument in instruments(market)}
         self._market_wide = MarketWide()
         self._feeds = {symbol: self._feed(instrument) for symbol, instrument in self._instruments.items()}
-        self._contracts: dict[str, lookup.Listed] = {}
+        self._contracts = Contracts(self, self._instruments, self._broker, self._on_rolled)
         self._names = OptionNames(option_spec, self._publish_name, self._tell_unlisted, self.clock.monotonic)
-        self._lines = Lines(self, self._instruments, self._feeds, self._contracts, self._names)
+        self._lines = Lines(self, self._instruments, self._feeds, self._contracts.listed, self._names)
         self._publisher = Publisher(market, self._feeds, self._lines.options)
-        self._history = History(self, self._feeds, self._contracts, self._broker)
+        self._history = History(self, self._feeds, self._contracts.listed, self._broker)
         self._broken_farms: dict[str, float] = {}
         self._ib: Any = None
         self._link_up = False
         self._gap_reason = "started"
-        self._qualified_on: date | None = None
         self._woken = asyncio.Event()
         self._unposted: deque[Batch] = deque()
         """Turns of the loop that the store could not take at once, in order."""
@@ -121,6 +118,7 @@ class IBKRIngestion(StreamModule):
     async def recover(self) -> None:
         """Go on numbering where the streams end, and with the contracts the broker has named."""
         self._unposted.clear()
+        await self._contracts.recover()
         for symbol, feed in self._feeds.items():
             newest = await self.store.latest(k.EVENTS_MARKET.at(symbol=symbol))
             feed.seq = max(feed.seq, newest[0].seq if newest else 0)
@@ -142,6 +140,7 @@ class IBKRIngestion(StreamModule):
                 self._publish(),
                 self._follow_wanted(),
                 self._keep_up(),
+                self._contracts.run(),
                 self._history.run(),
                 self._index_audit(),
             )
@@ -170,7 +169,7 @@ class IBKRIngestion(StreamModule):
         self._broken_farms.clear()
         self._lines.begin(Subscriptions(ib, self.settings.market.depth_rows, self._refuse_frame))
         self._link_up = True
-        await self._qualify(list(self._instruments.values()))
+        await self._contracts.ask_for_all()
         self._lines.assign()
         self._history.due = True
 
@@ -226,33 +225,10 @@ class IBKRIngestion(StreamModule):
 
     # -- contracts -------------------------------------------------------------------------------------------------------
 
-    async def _qualify(self, wanted: list[Instrument]) -> None:
-        """Asks the broker which contract each instrument is. One that is not listed is told and asked again later."""
-        answers = await asyncio.gather(*(self._find(instrument) for instrument in wanted), return_exceptions=True)
-        for instrument, answer in zip(wanted, answers, strict=True):
-            if isinstance(answer, lookup.LookupFailedError | NoContractError):
-                self.health.count("contracts_not_found")
-                self.log.warning("contract_not_found", symbol=instrument.symbol, reason=str(answer))
-            elif isinstance(answer, BaseException):
-                raise answer
-            else:
-                self._use(instrument.symbol, answer)
-        self._qualified_on = self.clock.session_date()
-
-    async def _find(self, instrument: Instrument) -> lookup.Listed:
-        if instrument.kind != "future":
-            return await lookup.find_one(self._ib, instrument.spec)
-        listed = [found for found in await lookup.find(self._ib, instrument.spec) if found.last_trading_day]
-        return front_month(instrument.symbol, listed, self.clock.session_date(), lambda day: self.calendar.on(day) is not None)
-
-    def _use(self, symbol: str, listed: lookup.Listed) -> None:
-        before = self._contracts.get(symbol)
-        self._contracts[symbol] = listed
-        if before is None or before.con_id == listed.con_id or self._lines.subscriptions is None:
-            return
-        self.log.info("rolled", symbol=symbol, old=before.local_symbol, new=listed.local_symbol)
-        self._lines.roll(symbol, f"rolled from {before.local_symbol} to {listed.local_symbol}")
-        self._history.due = True
+    def _on_rolled(self, symbol: str, reason: str) -> None:
+        if self._lines.subscriptions is not None:
+            self._lines.roll(symbol, reason)
+            self._history.due = True
 
     async def _publish_name(self, ref: OptionRef) -> None:
         batch = self.store.batch()
@@ -293,18 +269,13 @@ class IBKRIngestion(StreamModule):
         return batch
 
     async def _keep_up(self) -> None:
-        asked_at = self.clock.monotonic()
         while not self.stopping.is_set():
             await self.pause(UPKEEP_SECONDS)
             now = self.clock.monotonic()
             if self._lines.subscriptions is not None and self._link_up:
                 self._lines.mend(now)
-                missing = [i for symbol, i in self._instruments.items() if symbol not in self._contracts]
-                new_day = self._qualified_on not in (None, self.clock.session_date())
-                if new_day or (missing and now - asked_at >= RETRY_SECONDS):
-                    asked_at = now
-                    with contextlib.suppress(ConnectionError, TimeoutError):  # the connection itself tells of these
-                        await self._qualify(list(self._instruments.values()) if new_day else missing)
+                with contextlib.suppress(ConnectionError, TimeoutError):  # the connection itself tells of these
+                    await self._contracts.keep_up(now)
             self._tell(now)
 
     async def _index_audit(self) -> None:
@@ -339,7 +310,8 @@ class IBKRIngestion(StreamModule):
         self.health.fact("conflated_quotes", sum(f.conflated_quotes for _, f in feeds))
         self.health.fact("bars_different", sum(f.bars_different for _, f in feeds))
         self.health.fact("gaps", sum(f.gaps for _, f in feeds))
-        missing = [symbol for symbol in self._instruments if symbol not in self._contracts]
+        missing, differ = self._contracts.missing, self._contracts.differences
+        self.health.fact("futures_differ", "; ".join(differ) or None)
         down = [farm for farm, since in self._broken_farms.items() if now - since > FARM_SECONDS]
         if not self._connection.connected:
             self.health.waiting(f"no gateway: {self._connection.problem}")
@@ -347,6 +319,8 @@ class IBKRIngestion(StreamModule):
             self.health.waiting("the gateway has lost its link to the broker")
         elif missing or down:
             self.health.degraded(f"no contract for {', '.join(missing)}" if missing else f"farms down: {', '.join(down)}")
+        elif differ:
+            self.health.degraded(f"the broker's futures differ from the rules: {'; '.join(differ)}")
         elif self._audit is not None and self._audit.problem:
             self.health.degraded(f"audit log: {self._audit.problem}")
         else:
