@@ -1,9 +1,11 @@
-"""The audit log: every raw byte of a broker connection, both ways, in `data/<mode>/audit/{name}-{date}-{part}.audit`.
+"""The audit log: what a module took in and gave out, in `data/<mode>/audit/{name}-{date}-{part}.audit`.
 
-The event loop appends to a bounded queue and never waits; a thread packs what came into blocks of about a second or 64 KB and
-writes each with one call. What the queue or the disk could not take is counted, and the log itself says where it is missing.
-Files are rotated by New York date of market time; the oldest go when all outgrow `log.audit_most_bytes`. Each start begins a new
-part, so that nothing is ever appended to a torn end. `ibkr` writes one; `audit_file.py` knows the format and reads it.
+`ibkr` writes every raw byte of its broker connection, both ways, and where its turns ended (streams/ibkr/recording.py); deciders
+write what each of their turns took and gave (runtime/recording.py). The event loop appends to a bounded queue and never waits; a
+thread packs what came into blocks of about a second or 64 KB and writes each with one call. What the queue or the disk could not
+take is counted, and the log itself says where it is missing. Files are rotated by New York date of market time; the oldest go
+when all of one name outgrow the bound. Each start begins a new part, so that nothing is ever appended to a torn end.
+`audit_file.py` knows the format and reads it.
 """
 
 from __future__ import annotations
@@ -12,9 +14,8 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 from alphatrader.contract.messages.operations import AuditEntry
 from alphatrader.runtime.audit_file import CLOSED, DROPPED, MAGIC, OPENED, RECEIVED, SENT, SUFFIX, Raw, block
@@ -32,22 +33,41 @@ PARTS: Final = 8
 """A file ends at this share of the bound, so that dropping the oldest drops little."""
 
 
-class AuditLog:
-    """`opened`, `received`, `sent` and `closed` belong to the event loop's thread; all else is the writing thread's."""
+class Deferred(NamedTuple):
+    """A record that becomes bytes in the writing thread. Nobody may change the content any more."""
 
-    def __init__(self, folder: Path, name: str, clock: Clock, most_bytes: int, *, queue_bytes: int = QUEUE_BYTES) -> None:
+    weight: int
+    """About the memory it holds."""
+    content: Any
+
+
+class AuditLog:
+    """`add` and what calls it belong to the event loop's thread; all else is the writing thread's."""
+
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        clock: Clock,
+        most_bytes: int,
+        *,
+        queue_bytes: int = QUEUE_BYTES,
+        pack: Callable[[int, Any], bytes] | None = None,
+    ) -> None:
+        """`pack` makes the bytes of a deferred record's content, by the number of its kind; it runs in the thread."""
         self.entry: AuditEntry | None = None
         """Where the newest block stands; None before the first."""
         self.problem: str | None = None
         """Why the disk does not take it; None while it does."""
-        self.received: Callable[[bytes], None] = partial(self._add, RECEIVED)
-        self.sent: Callable[[bytes], None] = partial(self._add, SENT)
+        self.failures = 0
+        """Blocks that the disk did not take. What a packer leaves out because it stood before may then stand nowhere."""
         self._folder, self._name, self._clock = folder, name, clock
         self._now = clock.machine_ns
         self._most_bytes, self._queue_bytes = most_bytes, queue_bytes
-        self._queue: deque[Raw] = deque()
-        self._put = self._taken = 0
+        self._queue: deque[tuple[int, int, Any]] = deque()
+        self._weight = [0, 0]
         """Bytes ever queued and taken: each has one writer, so no lock is needed."""
+        self._pack = pack
         self._refused = self._unsaid = 0
         self._failed = self._unsaid_failed = 0
         self._pending: list[Raw] = []
@@ -66,26 +86,32 @@ class AuditLog:
 
     # -- the event loop's side -------------------------------------------------------------------------------------------
 
-    def opened(self, peer: str) -> None:
-        self._add(OPENED, peer.encode())
-
-    def closed(self, reason: str) -> None:
-        self._add(CLOSED, reason.encode())
-
-    def _add(self, kind: int, data: bytes) -> None:
-        put = self._put + len(data) + RECORD_COST
-        if put - self._taken > self._queue_bytes:
+    def add(self, kind: int, machine_ns: int, data: bytes | Deferred) -> None:
+        weight = self._weight
+        put = weight[0] + RECORD_COST + (len(data) if type(data) is bytes else data.weight)  # type: ignore[union-attr]
+        if put - weight[1] > self._queue_bytes:
             self._refused += 1
             self._unsaid += 1
             return
-        now = self._now()
         if self._unsaid:
             missing = b"%d" % self._unsaid
-            self._queue.append((DROPPED, now, missing))
+            self._queue.append((DROPPED, machine_ns, missing))
             put += len(missing) + RECORD_COST
             self._unsaid = 0
-        self._queue.append((kind, now, data))
-        self._put = put
+        self._queue.append((kind, machine_ns, data))
+        weight[0] = put
+
+    def opened(self, peer: str) -> None:
+        self.add(OPENED, self._now(), peer.encode())
+
+    def received(self, data: bytes) -> None:
+        self.add(RECEIVED, self._now(), data)
+
+    def sent(self, data: bytes) -> None:
+        self.add(SENT, self._now(), data)
+
+    def closed(self, reason: str) -> None:
+        self.add(CLOSED, self._now(), reason.encode())
 
     def start(self) -> None:
         """Begins writing, if it has not."""
@@ -112,30 +138,45 @@ class AuditLog:
 
     def _drain(self, *, whole: bool) -> None:
         """Writes the blocks that are full or old enough; the rest too when `whole`."""
-        queue, pending, size = self._queue, self._pending, self._pending_bytes
-        for _ in range(len(queue)):
-            record = queue.popleft()
+        take, pending, size, taken = self._queue.popleft, self._pending, self._pending_bytes, 0
+        for _ in range(len(self._queue)):
+            record = take()
+            data = record[2]
+            if type(data) is bytes:
+                taken += RECORD_COST + len(data)
+            else:
+                taken += RECORD_COST + data.weight
+                data = self._packed(record[0], data.content)
+                record = (record[0], record[1], data)
             pending.append(record)
-            size += len(record[2])
+            size += len(data)
             if size >= BLOCK_BYTES:
-                self._write(pending, size)
+                self._weight[1] += taken
+                taken = 0
+                self._write(pending)
                 pending, size = [], 0
+        self._weight[1] += taken
         if pending and (whole or self._now() - pending[0][1] >= BLOCK_NS):
-            self._write(pending, size)
+            self._write(pending)
             pending, size = [], 0
         self._pending, self._pending_bytes = pending, size
 
-    def _write(self, records: list[Raw], size: int) -> None:
-        self._taken += size + RECORD_COST * len(records)
+    def _packed(self, kind: int, content: Any) -> bytes:
+        if self._pack is None:
+            raise TypeError("a deferred record needs a packer")
+        return self._pack(kind, content)
+
+    def _write(self, records: list[Raw]) -> None:
         if self._unsaid_failed:
             records.insert(0, (DROPPED, records[0][1], b"%d" % self._unsaid_failed))
-        first_ns, last_ns = self._market_at(records[0][1]), self._market_at(records[-1][1])
+        first_ns, last_ns = self._clock.market_at(records[0][1]), self._clock.market_at(records[-1][1])
         try:
             self._rotate(first_ns)
             content = block(self._number, records, first_ns, self._clock.speed)
             self._put_on_disk(content)
         except OSError as error:
             self.problem = str(error)
+            self.failures += 1
             self._failed += sum(kind != DROPPED for kind, _, _ in records)
             self._unsaid_failed = sum(int(data) if kind == DROPPED else 1 for kind, _, data in records)
             return
@@ -144,10 +185,6 @@ class AuditLog:
         self.entry = AuditEntry(self._path.name, self._offset, self._records, last_ns, self.dropped)
         self._offset += len(content)
         self._number += 1
-
-    def _market_at(self, machine_ns: int) -> int:
-        """Market time then: it runs along with the machine's."""
-        return self._clock.market_ns() - int((self._now() - machine_ns) * self._clock.speed)
 
     def _put_on_disk(self, content: bytes) -> None:
         """Raises OSError, with the file cut back to its last whole block, or ended where that fails too."""
@@ -170,7 +207,7 @@ class AuditLog:
         if self._file is None or date != self._date or self._offset >= self._most_bytes // PARTS:
             self._end_file()
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            part = 1 + max((_part(path) for path in self._folder.glob(f"{self._name}-{date}-*{SUFFIX}")), default=0)
+            part = 1 + max((part_of(path) for path in self._folder.glob(f"{self._name}-{date}-*{SUFFIX}")), default=0)
             self._path = self._folder / f"{self._name}-{date}-{part:04d}{SUFFIX}"
             self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             self._date, self._offset, self._number, self._records = date, 0, 0, 0
@@ -206,6 +243,7 @@ class AuditLog:
             self._file = None
 
 
-def _part(path: Path) -> int:
+def part_of(path: Path) -> int:
+    """The part number in a log's name; 0 where there is none."""
     number = path.stem.rpartition("-")[2]
     return int(number) if number.isdecimal() else 0

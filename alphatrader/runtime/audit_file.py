@@ -1,31 +1,35 @@
 """The format of an audit log, and its reader. `audit.py` writes it.
 
 A file is a magic number and blocks. A block is a header (number, sizes, instants of its first record), the CRC of the header, the
-CRC of the payload, and the payload: one lz4 frame that needs no other. The headers are the index: `index` hops over them. `read`
-gives every record up to the first block that is not whole, and then says so.
+CRC of the payload, and the payload: one lz4 frame that needs no other. In it stand the kinds, the instants, the sizes and then
+the content of its records, each a column: packed in one call, and what is alike lies together. The headers are the index: `index`
+hops over them.
+
+Reading never raises for what stands in a file: where a block is not whole (a crash while writing, a broken disk) the hole is a
+record of its own that names it, and reading goes on at the next block that is.
 """
 
 from __future__ import annotations
 
+import mmap
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, BinaryIO, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from zlib import crc32
 
 import lz4.frame
 
 SUFFIX: Final = ".audit"
-MAGIC: Final = b"ATAUDIT1"
+MAGIC: Final = b"ATAUDIT2"
 _HEADER: Final = struct.Struct("<4sIIIIQQd")
 """Mark, block number, payload bytes, raw bytes, records, machine and market time of the first, market clock's speed."""
 _SUMS: Final = struct.Struct("<II")
-RECORD: Final = struct.Struct("<BQI")
-"""Kind, machine time, bytes that follow."""
-_MARK: Final = b"ATB1"
-_MOST_RAW: Final = 64_000_000
+_HEAD_BYTES: Final = _HEADER.size + _SUMS.size
+_MARK: Final = b"ATB2"
+_MOST_RAW: Final = 256_000_000
 
 
 class Kind(StrEnum):
@@ -37,10 +41,18 @@ class Kind(StrEnum):
     CLOSED = "closed"
     DROPPED = "dropped"
     """So many records are missing here."""
+    BEGUN = "begun"
+    """A process began to write: its settings and its clock. What follows needs nothing from before."""
+    TOLD = "told"
+    """What a module told one of its feeds, beside what the wire brought."""
+    TURN = "turn"
+    """One turn: what was taken and what was given. See runtime/recording.py and streams/ibkr/recording.py."""
+    HOLE = "hole"
+    """Never written: the reader says why something is missing here."""
 
 
 _KINDS: Final = tuple(Kind)
-OPENED, RECEIVED, SENT, CLOSED, DROPPED = range(len(_KINDS))
+OPENED, RECEIVED, SENT, CLOSED, DROPPED, BEGUN, TOLD, TURN, HOLE = range(len(_KINDS))
 """How a kind stands in the file, and on its way there."""
 
 Raw = tuple[int, int, bytes]
@@ -65,92 +77,144 @@ class BlockPlace:
     machine_ns: int
     market_ns: int
     speed: float
+    raw_bytes: int
+    payload_sum: int
 
     def market_at(self, machine_ns: int) -> int:
         """Market time of a record in it."""
         return self.market_ns + int((machine_ns - self.machine_ns) * self.speed)
 
 
-class TornLogError(ValueError):
-    """The log is whole up to `offset` and not beyond."""
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """Bytes of a file that are no whole block."""
 
-    def __init__(self, path: Path, offset: int, why: str) -> None:
-        super().__init__(f"{path.name}: not whole from byte {offset} on: {why}")
-        self.offset = offset
+    offset: int
+    end: int
+    why: str
+
+    def __str__(self) -> str:
+        return f"not whole from byte {self.offset} to {self.end}: {self.why}"
 
 
 def block(number: int, records: Sequence[Raw], market_ns: int, speed: float) -> bytes:
     """One block as it stands in the file. `market_ns` is of its first record."""
-    pack = RECORD.pack
-    raw = b"".join([part for kind, machine_ns, data in records for part in (pack(kind, machine_ns, len(data)), data)])
+    kinds, instants, contents = zip(*records, strict=True)
+    count = len(records)
+    raw = b"".join(
+        (bytes(kinds), struct.pack(f"<{count}Q", *instants), struct.pack(f"<{count}I", *map(len, contents)), *contents)
+    )
     payload: bytes = lz4.frame.compress(raw)
-    header = _HEADER.pack(_MARK, number, len(payload), len(raw), len(records), records[0][1], market_ns, speed)
+    header = _HEADER.pack(_MARK, number, len(payload), len(raw), count, instants[0], market_ns, speed)
     return header + _SUMS.pack(crc32(header), crc32(payload)) + payload
 
 
 # -- reading -----------------------------------------------------------------------------------------------------------------
 
 
-def index(path: Path) -> Iterator[BlockPlace]:
-    """Where each block stands, by the headers alone. Raises TornLogError where a block is not whole."""
-    with path.open("rb") as file:
-        for place, _, _ in _places(path, file):
-            file.seek(place.end)
-            yield place
+def index(path: Path) -> Iterator[BlockPlace | Hole]:
+    """Where each block stands and what is missing between them, by the headers alone. Raises OSError: there is no such file."""
+    with _Mapped(path) as content:
+        yield from _places(content)
 
 
 def read(path: Path) -> Iterator[Record]:
-    """Every record in order, block by block checked. Raises TornLogError where a block is not whole: a crash, or a broken disk.
+    """Every record in order, each block checked; what is missing is a record, too (`HOLE`). Raises OSError: no such file.
 
-    A file cut exactly between two blocks reads as whole: nothing in it tells that more was to come.
-    """
-    with path.open("rb") as file:
-        for place, payload_sum, raw_bytes in _places(path, file):
-            payload = file.read(place.end - file.tell())
-            if crc32(payload) != payload_sum:
-                raise TornLogError(path, place.offset, "the checksum of its content is wrong")
-            yield from _records(path, place, _unpacked(path, place, payload, raw_bytes))
-
-
-def _places(path: Path, file: BinaryIO) -> Iterator[tuple[BlockPlace, int, int]]:
-    """(place, checksum of the payload, its raw size); the file stands at the payload, and must stand at its end when asked on."""
-    size = path.stat().st_size
-    if file.read(len(MAGIC)) != MAGIC:
-        raise TornLogError(path, 0, "it does not begin as an audit log")
-    number, offset = 0, len(MAGIC)
-    while offset < size:
-        head = file.read(_HEADER.size + _SUMS.size)
-        if len(head) < _HEADER.size + _SUMS.size:
-            raise TornLogError(path, offset, "cut in a header")
-        header_sum, payload_sum = _SUMS.unpack_from(head, _HEADER.size)
-        mark, found, payload_bytes, raw_bytes, records, machine_ns, market_ns, speed = _HEADER.unpack_from(head)
-        if mark != _MARK or crc32(head[: _HEADER.size]) != header_sum:
-            raise TornLogError(path, offset, "the checksum of its header is wrong")
-        if found != number:
-            raise TornLogError(path, offset, f"block {found} stands where block {number} should")
-        end = offset + len(head) + payload_bytes
-        if end > size or raw_bytes > _MOST_RAW:
-            raise TornLogError(path, offset, "cut in its content")
-        yield BlockPlace(offset, end, number, records, machine_ns, market_ns, speed), payload_sum, raw_bytes
-        number, offset = number + 1, end
+    A file cut exactly between two blocks reads as whole: nothing in it tells that more was to come."""
+    with _Mapped(path) as content:
+        machine_ns = market_ns = 0
+        for place in _places(content):
+            if isinstance(place, Hole):
+                yield Record(Kind.HOLE, machine_ns, market_ns, str(place).encode())
+                continue
+            records = records_of(content, place)
+            if isinstance(records, Hole):
+                yield Record(Kind.HOLE, place.machine_ns, place.market_ns, str(records).encode())
+                continue
+            yield from records
+            machine_ns, market_ns = records[-1].machine_ns, records[-1].market_ns
 
 
-def _unpacked(path: Path, place: BlockPlace, payload: bytes, raw_bytes: int) -> bytes:
+def records_of(content: Any, place: BlockPlace) -> list[Record] | Hole:
+    """The records of one block of a file's content; a hole where they are not what was written."""
+    payload = bytes(content[place.offset + _HEAD_BYTES : place.end])
+    if crc32(payload) != place.payload_sum:
+        return Hole(place.offset, place.end, f"the checksum of block {place.number} ({place.records} records) is wrong")
     try:
-        raw: Any = lz4.frame.decompress(payload)
+        raw = bytes(lz4.frame.decompress(payload))
     except RuntimeError as error:
-        raise TornLogError(path, place.offset, str(error)) from error
-    if len(raw) != raw_bytes:
-        raise TornLogError(path, place.offset, f"{len(raw)} bytes unpacked where {raw_bytes} should be")
-    return bytes(raw)
-
-
-def _records(path: Path, place: BlockPlace, raw: bytes) -> Iterator[Record]:
-    at = 0
-    for _ in range(place.records):
-        kind, machine_ns, size = RECORD.unpack_from(raw, at)
-        at += RECORD.size
-        yield Record(_KINDS[kind], machine_ns, place.market_at(machine_ns), raw[at : at + size])
+        return Hole(place.offset, place.end, str(error))
+    count, at = place.records, 13 * place.records
+    if len(raw) != place.raw_bytes or at > len(raw):
+        return Hole(place.offset, place.end, f"{len(raw)} bytes unpacked where {place.raw_bytes} should be")
+    instants = struct.unpack_from(f"<{count}Q", raw, count)
+    sizes = struct.unpack_from(f"<{count}I", raw, 9 * count)
+    if at + sum(sizes) != len(raw) or max(raw[:count], default=0) >= HOLE:
+        return Hole(place.offset, place.end, "its records do not fill it")
+    found = []
+    for kind, machine_ns, size in zip(raw[:count], instants, sizes, strict=True):
+        found.append(Record(_KINDS[kind], machine_ns, place.market_at(machine_ns), raw[at : at + size]))
         at += size
-    if at != len(raw):
-        raise TornLogError(path, place.offset, "its records do not fill it")
+    return found
+
+
+class _Mapped:
+    """A file's content as it is now, without reading it all."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb")
+        size = self._file.seek(0, 2)
+        self._content: Any = mmap.mmap(self._file.fileno(), size, access=mmap.ACCESS_READ) if size else b""
+
+    def __enter__(self) -> Any:
+        return self._content
+
+    def __exit__(self, *_: object) -> None:
+        if not isinstance(self._content, bytes):
+            self._content.close()
+        self._file.close()
+
+
+def _places(content: Any) -> Iterator[BlockPlace | Hole]:
+    size = len(content)
+    if content[: len(MAGIC)] != MAGIC:
+        yield Hole(0, size, f"it does not begin as an audit log does ({MAGIC.decode()})")
+        return
+    expected, offset = 0, len(MAGIC)
+    while offset < size:
+        place = _place(content, offset, size)
+        if isinstance(place, str):
+            after = _next_place(content, offset + 1, size, expected)
+            yield Hole(offset, size if after is None else after.offset, place)
+            if after is None:
+                return
+            place = after
+        elif place.number != expected:
+            yield Hole(offset, offset, f"block {place.number} stands where block {expected} should")
+        yield place
+        expected, offset = place.number + 1, place.end
+
+
+def _place(content: Any, offset: int, size: int) -> BlockPlace | str:
+    """The block whose header stands here, or why there is none."""
+    if size - offset < _HEAD_BYTES:
+        return "cut in a header"
+    header_sum, payload_sum = _SUMS.unpack_from(content, offset + _HEADER.size)
+    mark, number, payload_bytes, raw_bytes, records, machine_ns, market_ns, speed = _HEADER.unpack_from(content, offset)
+    if mark != _MARK or crc32(content[offset : offset + _HEADER.size]) != header_sum:
+        return "the checksum of its header is wrong"
+    end = offset + _HEAD_BYTES + payload_bytes
+    if end > size or raw_bytes > _MOST_RAW or not records:
+        return "cut in its content"
+    return BlockPlace(offset, end, number, records, machine_ns, market_ns, speed, raw_bytes, payload_sum)
+
+
+def _next_place(content: Any, offset: int, size: int, expected: int) -> BlockPlace | None:
+    """The next whole block at or after here; content may hold the mark by chance, a header's checksum it does not hold."""
+    while (offset := content.find(_MARK, offset)) >= 0:
+        place = _place(content, offset, size)
+        if not isinstance(place, str) and place.number >= expected:
+            return place
+        offset += 1
+    return None

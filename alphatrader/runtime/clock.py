@@ -68,9 +68,13 @@ class Clock:
         return monotonic()
 
     def market_ns(self) -> int:
+        return self.market_at(self.machine_ns())
+
+    def market_at(self, machine_ns: int) -> int:
+        """Market time at a machine instant."""
         if self.market_start_ns == 0:
-            return time.time_ns()
-        return self.market_start_ns + int((time.time_ns() - self.machine_start_ns) * self.speed)
+            return machine_ns
+        return self.market_start_ns + int((machine_ns - self.machine_start_ns) * self.speed)
 
     def market_datetime(self) -> datetime:
         """Now, in New York."""

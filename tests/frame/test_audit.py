@@ -1,9 +1,13 @@
-"""The audit log: everything comes back, a torn end is noticed and said, the disk and the memory it takes are bounded."""
+"""The audit log: everything comes back, a hole is noticed and named, the disk and the memory it takes are bounded."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import random
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import date
@@ -13,8 +17,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from alphatrader.runtime.audit import BLOCK_BYTES, CLOSE_SECONDS, AuditLog
-from alphatrader.runtime.audit_file import MAGIC, SUFFIX, Kind, Record, TornLogError, block, index, read
+from alphatrader.runtime.audit import BLOCK_BYTES, CLOSE_SECONDS, AuditLog, Deferred
+from alphatrader.runtime.audit_file import MAGIC, SUFFIX, TURN, BlockPlace, Hole, Kind, Record, block, index, read
 from alphatrader.runtime.clock import Clock, exchange_instant
 
 DAY = date(2026, 11, 18)
@@ -40,15 +44,11 @@ def files(folder: Path) -> list[Path]:
     return sorted(folder.glob(f"*{SUFFIX}"))
 
 
-def whole(path: Path) -> tuple[list[Record], TornLogError | None]:
-    """What can be read, and what the reader said of the rest."""
-    found: list[Record] = []
-    try:
-        for record in read(path):
-            found.append(record)
-    except TornLogError as error:
-        return found, error
-    return found, None
+def whole(path: Path) -> tuple[list[Record], list[str]]:
+    """What can be read, and what the reader says is missing."""
+    records = list(read(path))
+    holes = [record.data.decode() for record in records if record.kind is Kind.HOLE]
+    return [record for record in records if record.kind is not Kind.HOLE], holes
 
 
 def until(condition: Callable[[], object], limit: float = 20.0) -> None:
@@ -80,7 +80,7 @@ def test_what_passed_over_the_wire_comes_back_in_order_with_its_instants(tmp_pat
     (path,) = files(tmp_path)
     assert path.name == "ibkr-2026-11-18-0001.audit" and path.stat().st_mode & 0o777 == 0o600
     found, torn = whole(path)
-    assert torn is None and {(record.machine_ns, record.market_ns) for record in found} == {(clock.now_ns, clock.now_ns)}
+    assert not torn and {(record.machine_ns, record.market_ns) for record in found} == {(clock.now_ns, clock.now_ns)}
     assert [(record.kind, record.data[:9]) for record in found] == [
         (Kind.OPENED, b"127.0.0.1"),
         (Kind.SENT, b"API\0hello"),
@@ -91,7 +91,7 @@ def test_what_passed_over_the_wire_comes_back_in_order_with_its_instants(tmp_pat
     ]
     assert len(found[3].data) == 3 * BLOCK_BYTES
     # and the index in Redis would say where the newest of them stand, which the headers say too
-    places = list(index(path))
+    places = [place for place in index(path) if isinstance(place, BlockPlace)]
     assert log.entry is not None and (log.entry.file, log.entry.offset) == (path.name, places[-1].offset)
     assert log.entry.messages == sum(place.records for place in places) == len(found) and log.dropped == 0
     assert places[0].end == places[1].offset and places[-1].end == path.stat().st_size
@@ -107,11 +107,17 @@ def test_a_block_is_on_disk_after_about_a_second_and_at_64_kb_at_once(tmp_path: 
         clock.later(1)
         until(lambda: log.entry is not None and log.entry.messages == 3)
         found, torn = whole(files(tmp_path)[0])  # while it is being written
-        assert torn is None and [record.data[:5] for record in found] == [b"quiet", b"xxxxx", b"later"]
+        assert not torn and [record.data[:5] for record in found] == [b"quiet", b"xxxxx", b"later"]
 
 
 PIECES = st.lists(
-    st.lists(st.tuples(st.sampled_from(Kind), st.binary(max_size=60)), min_size=1, max_size=5), min_size=1, max_size=6
+    st.lists(
+        st.tuples(st.sampled_from([kind for kind in Kind if kind is not Kind.HOLE]), st.binary(max_size=60)),
+        min_size=1,
+        max_size=5,
+    ),
+    min_size=1,
+    max_size=6,
 )
 
 
@@ -128,45 +134,119 @@ def written(folder: Path, pieces: list[list[tuple[Kind, bytes]]]) -> tuple[Path,
     return path, blocks
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(pieces=PIECES, share=st.floats(0, 1))
-def test_a_log_cut_anywhere_reads_up_to_the_cut_and_says_so(
-    tmp_path: Path, pieces: list[list[tuple[Kind, bytes]]], share: float
+def records_of(blocks: list[tuple[int, list[Record]]], keep: Callable[[int, int], bool]) -> list[Record]:
+    """Of the blocks that `keep` says by their begin and end."""
+    begins = [len(MAGIC), *(end for end, _ in blocks)]
+    return [record for begin, (end, records) in zip(begins, blocks, strict=False) if keep(begin, end) for record in records]
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(pieces=PIECES)
+def test_a_log_cut_anywhere_in_its_last_block_reads_up_to_it_and_names_the_hole(
+    tmp_path: Path, pieces: list[list[tuple[Kind, bytes]]]
 ) -> None:
     path, blocks = written(tmp_path, pieces)
-    cut = int(share * path.stat().st_size)
-    os.truncate(path, cut)
-    found, torn = whole(path)
-    ends = [8, *(end for end, _ in blocks)]
-    assert found == [record for end, records in blocks if end <= cut for record in records]
-    assert (torn is None) == (cut in ends)
-    if torn is not None:
-        assert torn.offset == max((end for end in ends if end <= cut), default=0)
-        with pytest.raises(TornLogError):
-            list(index(path))
+    content = path.read_bytes()
+    ends = [len(MAGIC), *(end for end, _ in blocks)]
+    for cut in range(ends[-2], ends[-1] + 1):  # at every byte of the last block
+        path.write_bytes(content[:cut])
+        found, holes = whole(path)
+        assert found == records_of(blocks, lambda _, end: end <= cut)  # noqa: B023 called at once
+        named = [f"not whole from byte {ends[-2]} to {cut}: cut in {what}" for what in ("a header", "its content")]
+        assert (holes == []) if cut in ends else (len(holes) == 1 and holes[0] in named)
+        told = [str(place) for place in index(path) if isinstance(place, Hole)]
+        assert told == holes
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(pieces=PIECES, share=st.floats(0, 1, exclude_max=True), change=st.integers(1, 255))
-def test_one_wrong_byte_anywhere_is_noticed_and_nothing_after_it_is_believed(
-    tmp_path: Path, pieces: list[list[tuple[Kind, bytes]]], share: float, change: int
+@pytest.mark.parametrize("cut", range(len(MAGIC)))
+def test_a_log_cut_in_its_first_bytes_holds_nothing_and_says_why(tmp_path: Path, cut: int) -> None:
+    path, _ = written(tmp_path, [[(Kind.SENT, b"a")]])
+    path.write_bytes(path.read_bytes()[:cut])
+    assert whole(path) == ([], [f"not whole from byte 0 to {cut}: it does not begin as an audit log does (ATAUDIT2)"])
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(pieces=PIECES, change=st.integers(1, 255), which=st.integers(0, 5))
+def test_one_wrong_byte_anywhere_costs_its_block_and_no_other(
+    tmp_path: Path, pieces: list[list[tuple[Kind, bytes]]], change: int, which: int
 ) -> None:
     path, blocks = written(tmp_path, pieces)
-    content = bytearray(path.read_bytes())
-    at = int(share * len(content))
-    content[at] ^= change
-    path.write_bytes(content)
-    found, torn = whole(path)
-    assert torn is not None
-    assert found == ([] if at < 8 else [record for end, records in blocks if end <= at for record in records])
+    content = path.read_bytes()
+    begins = [len(MAGIC), *(end for end, _ in blocks)]
+    which %= len(blocks)
+    for at in range(begins[which], begins[which + 1]):  # every byte of one block
+        path.write_bytes(content[:at] + bytes([content[at] ^ change]) + content[at + 1 :])
+        found, holes = whole(path)
+        assert found == records_of(blocks, lambda begin, _: begin != begins[which])
+        assert len(holes) == 1 and holes[0].startswith(f"not whole from byte {begins[which]} to {begins[which + 1]}: ")
 
 
-def test_a_missing_block_is_noticed(tmp_path: Path) -> None:
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rubbish=st.binary(max_size=300), where=st.integers(0, 10**6))
+def test_rubbish_is_read_without_an_error_and_named(tmp_path: Path, rubbish: bytes, where: int) -> None:
+    path, _ = written(tmp_path, [[(Kind.SENT, b"a")], [(Kind.SENT, b"ATB2")], [(Kind.SENT, b"c")]])
+    content = path.read_bytes()
+    where %= len(content) + 1
+    path.write_bytes(content[:where] + rubbish + content[where:])
+    found, holes = whole(path)
+    assert [record for record in found if record.data in (b"a", b"ATB2", b"c")] == found
+    assert bool(holes) == (len(rubbish) > 0)
+
+
+def test_a_missing_block_is_noticed_and_the_next_one_read(tmp_path: Path) -> None:
     path, blocks = written(tmp_path, [[(Kind.SENT, b"a")], [(Kind.SENT, b"b")], [(Kind.SENT, b"c")]])
     content = path.read_bytes()
     path.write_bytes(content[: blocks[0][0]] + content[blocks[1][0] :])
     found, torn = whole(path)
-    assert [record.data for record in found] == [b"a"] and "block 2 stands where block 1 should" in str(torn)
+    assert [record.data for record in found] == [b"a", b"c"] and "block 2 stands where block 1 should" in torn[0]
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from alphatrader.runtime.audit import AuditLog
+from alphatrader.runtime.clock import Clock
+log = AuditLog(Path(sys.argv[1]), "ibkr", Clock(), 100_000_000)
+log.start()
+number = 0
+while True:
+    for _ in range(200):
+        log.received(number.to_bytes(8, "big") * (1 + number % 50))
+        number += 1
+    entry = log.entry
+    print(entry.messages if entry else 0, flush=True)  # on disk, by the log's own word
+"""
+
+
+def test_a_writer_killed_at_any_instant_leaves_all_it_said_was_on_disk(tmp_path: Path) -> None:
+    chance = random.Random(20261118)
+    for kill in range(6):
+        folder = tmp_path / f"kill-{kill}"
+        with subprocess.Popen([sys.executable, "-c", WRITER, str(folder)], stdout=subprocess.PIPE, text=True) as writer:
+            assert writer.stdout is not None
+            said = 0
+            while said == 0:
+                said = int(writer.stdout.readline())
+            for _ in range(chance.randrange(400)):
+                said = int(writer.stdout.readline())
+            time.sleep(chance.random() * 0.05)
+            writer.send_signal(signal.SIGKILL)
+            said = max([said, *(int(line) for line in writer.stdout.read().splitlines() if line)])
+        found, holes = whole(files(folder)[0])
+        numbers = [int.from_bytes(record.data[:8], "big") for record in found]
+        assert len(numbers) >= said > 0 and len(holes) <= 1
+        assert numbers == list(range(len(numbers)))
+        assert all(len(record.data) == 8 * (1 + number % 50) for number, record in zip(numbers, found, strict=True))
+
+
+def test_a_deferred_record_becomes_bytes_in_the_thread(tmp_path: Path) -> None:
+    clock = StillClock()
+    log = AuditLog(tmp_path, "signals", clock, ROOMY, pack=lambda kind, content: f"{kind} {content}".encode())
+    log.start()
+    log.add(TURN, clock.machine_ns(), Deferred(1000, ["any", "thing"]))
+    log.close()
+    (record,) = whole(files(tmp_path)[0])[0]
+    assert (record.kind, record.data) == (Kind.TURN, b"7 ['any', 'thing']") and log._weight[0] == log._weight[1] == 1200
 
 
 def test_a_start_after_a_crash_leaves_the_torn_end_alone(tmp_path: Path) -> None:
@@ -178,7 +258,7 @@ def test_a_start_after_a_crash_leaves_the_torn_end_alone(tmp_path: Path) -> None
     with writing(tmp_path, clock) as log:
         log.received(b"after it")
     assert [path.name for path in files(tmp_path)] == ["ibkr-2026-11-18-0001.audit", "ibkr-2026-11-18-0002.audit"]
-    assert whole(files(tmp_path)[1])[0][0].data == b"after it" and whole(torn)[1] is not None
+    assert whole(files(tmp_path)[1])[0][0].data == b"after it" and len(whole(torn)[1]) == 1
 
 
 def test_each_session_has_its_own_file(tmp_path: Path) -> None:
@@ -197,7 +277,7 @@ def test_the_disk_it_takes_is_bounded_and_the_oldest_go_first(tmp_path: Path) ->
     with writing(tmp_path, StillClock(), most) as log:
         for number in range(120):
             log.received(number.to_bytes(4, "big") + os.urandom(50_000))
-            until(lambda number=number: log._taken >= (number - 20) * 50_000)  # type: ignore[misc]
+            until(lambda number=number: log._weight[1] >= (number - 20) * 50_000)  # type: ignore[misc]
     assert log.dropped == 0
     left = files(tmp_path)
     assert sum(path.stat().st_size for path in left) <= most + 2 * BLOCK_BYTES
@@ -215,11 +295,11 @@ def test_a_full_queue_drops_counts_and_says_where(tmp_path: Path) -> None:
     # when it does
     clock.later(1)
     log.start()
-    until(lambda: log._taken == log._put)
+    until(lambda: log._weight[0] == log._weight[1])
     log.received(b"after")
     log.close()
     found, torn = whole(files(tmp_path)[0])
-    assert torn is None and [record.data for record in found] == [b"0", b"1", b"2", b"3", b"6", b"after"]
+    assert not torn and [record.data for record in found] == [b"0", b"1", b"2", b"3", b"6", b"after"]
     assert found[4].kind == Kind.DROPPED and log.entry is not None and log.entry.dropped == 6
 
 

@@ -48,6 +48,9 @@ class StoppedClock:
     def market_ns(self) -> int:
         return self._market()
 
+    def market_at(self, machine_ns: int) -> int:
+        return machine_ns
+
 
 async def subscribed(ib: IB, heard: Heard) -> Subscriptions:
     subscriptions = Subscriptions(ib, 20, lambda why: pytest.fail(why))

@@ -78,7 +78,7 @@ def messages(pieces: Iterable[Piece]) -> Iterator[Message]:
     for piece in pieces:
         if piece.kind == "opened":
             rests = {"received": b"", "sent": b""}
-        elif piece.kind not in ("received", "sent"):
+        elif piece.kind in ("closed", "dropped", "hole", "begun"):
             rests = {}
         elif piece.kind in rests:
             data = rests[piece.kind] + piece.data

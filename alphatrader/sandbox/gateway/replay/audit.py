@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from alphatrader.runtime.audit_file import SUFFIX, Kind, TornLogError
+from alphatrader.runtime.audit_file import SUFFIX, Kind
 from alphatrader.runtime.audit_file import read as read_log
 from alphatrader.sandbox.gateway import requests
 from alphatrader.sandbox.gateway.replay.pace import Pace
@@ -100,21 +100,21 @@ class _Connection:
 
 
 def read(paths: Iterable[Path]) -> Iterator[Told]:
-    """Every message of market data, in order. A torn end ends its file; nothing is made up after a hole."""
+    """Every message of market data, in order. Nothing is made up after a hole: it is told again from the next connection on."""
     for path in paths:
         connection: _Connection | None = None
         try:
             for record in read_log(path):
                 if record.kind is Kind.OPENED:
                     connection = _Connection()
-                elif record.kind in (Kind.CLOSED, Kind.DROPPED):
+                elif record.kind in (Kind.CLOSED, Kind.DROPPED, Kind.HOLE):
                     connection = None
                 elif connection is not None and record.kind is Kind.SENT:
                     connection.sent(record.data)
-                elif connection is not None:
+                elif connection is not None and record.kind is Kind.RECEIVED:
                     for key, fields in connection.received(record.data):
                         yield Told(record.market_ns, key, fields)
-        except (TornLogError, FrameError):
+        except FrameError:
             continue
 
 
@@ -125,12 +125,12 @@ def lines(paths: Iterable[Path]) -> frozenset[Key]:
         connection = _Connection()
         try:
             for record in read_log(path):
-                if record.kind is Kind.OPENED:
+                if record.kind in (Kind.OPENED, Kind.HOLE):
                     connection = _Connection()
                 elif record.kind is Kind.SENT:
                     connection.sent(record.data)
                     found |= connection.lines
-        except (TornLogError, FrameError):
+        except FrameError:
             continue
     return frozenset(found)
 
