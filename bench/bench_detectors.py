@@ -20,6 +20,7 @@ from typing import Any
 
 from alphatrader.contract.messages.market import BookEvent, Level, QuoteEvent, Trade
 from alphatrader.contract.settings.market import Analytics
+from alphatrader.core.analytics import sweep_score
 from alphatrader.core.analytics.sweep import Sweep
 from alphatrader.core.analytics.symbol import SymbolState, fresh
 from alphatrader.core.market.conditions import counts
@@ -36,6 +37,7 @@ CONFLATE_TURNS = 2
 SLACK_NS = 250_000_000
 LOBSTER = Path(__file__).parents[2] / "shared" / "data" / "lobster"
 HOURS = (0, 2**62)
+WEIGHTS = Analytics().sweep_weights
 Truth = dict[str, list[dict[str, Any]]]
 
 
@@ -50,6 +52,7 @@ class Folded:
     icebergs: dict[tuple[str, float, int], Iceberg] = field(default_factory=dict)
     hidden: dict[tuple[int, float, str, str], HiddenExecution] = field(default_factory=dict)
     sweeps: dict[tuple[str, int], Sweep] = field(default_factory=dict)
+    strengths: dict[tuple[str, int], float] = field(default_factory=dict)
 
     def next(self) -> int:
         self.seq += 1
@@ -69,7 +72,10 @@ class Folded:
     def keep(self) -> None:
         self.icebergs |= {(i.side, i.price, i.first_ns): i for i in self.state.icebergs.icebergs}
         self.hidden |= {(x.ts_ns, x.price, x.venue, x.side): x for x in self.state.hidden.executions}
-        self.sweeps |= {(s.side, s.first_ns): s for s in self.state.sweeps.sweeps}
+        for s in self.state.sweeps.sweeps:
+            parts = sweep_score.parts(s, self.state.sweeps.past)
+            self.sweeps[s.side, s.first_ns] = s
+            self.strengths[s.side, s.first_ns] = sweep_score.strength(parts, WEIGHTS)
 
 
 def simulate(minutes: float, seed: int, symbols: Iterable[str]) -> tuple[dict[int, Folded], Truth]:
@@ -169,9 +175,12 @@ def detectors(folded: dict[int, Folded], truth: Truth) -> None:
             truth["hidden"],
             same_hidden,
         )
-    for share in (0.0, 0.5, 1.0):
-        found = [o for o in tagged("sweeps") if o[1].iso_prints / o[1].prints >= share]
-        grade(f"sweeps, F share >= {share}", found, truth["sweep"], same_sweep)
+    grade("sweeps, all", tagged("sweeps"), truth["sweep"], same_sweep)
+    for rule in ("iso", "venues", "levels"):
+        grade(f"sweeps, rule {rule}", [o for o in tagged("sweeps") if o[1].rule == rule], truth["sweep"], same_sweep)
+    for least in (0.25, 0.5, 0.75):
+        found = [(c, f.sweeps[at]) for c, f in folded.items() for at, strength in f.strengths.items() if strength >= least]
+        grade(f"sweeps, strength >= {least}", found, truth["sweep"], same_sweep)
 
 
 def lobster() -> None:

@@ -42,6 +42,11 @@ class Feed:
         now = self.stage.clock.market_ns()
         return Trade(seq or self.next(), now, now, price, size, venue, "@", side, True, True, True)  # type: ignore[arg-type]
 
+    def small(self, seconds_ago: int) -> Trade:
+        """A single share, a while ago."""
+        at = self.stage.clock.market_ns() - seconds_ago * 1_000_000_000
+        return replace(self.trade(size=1.0), ts_ns=at, received_ns=at)
+
     def quote(self, bid_size: float = 300.0, ask_size: float = 100.0) -> QuoteEvent:
         now = self.stage.clock.market_ns()
         return QuoteEvent(self.next(), now, now, 660.0, bid_size, 660.01, ask_size)
@@ -100,7 +105,8 @@ def test_a_feed_becomes_all_seven_metrics_with_their_ttl_and_events(stage: Stage
         set_scene(stage)
         feed = Feed(stage)
         async with stage.running(AnalyticsEngine):
-            # given quotes, a book and a sweep over four venues by one buyer
+            # given prints to know the symbol's usual size by, then quotes, a book and a sweep over four venues by one buyer
+            feed.say(*(feed.small(51 - n) for n in range(51)))
             feed.say(feed.quote(), feed.book(), *(feed.trade(venue=venue) for venue in VENUES))
             feed.say(feed.quote(200.0, 100.0))
             # then the book's imbalance and its parts are there, bid heavy, from depth
@@ -113,7 +119,8 @@ def test_a_feed_becomes_all_seven_metrics_with_their_ttl_and_events(stage: Stage
             assert vpin.components["bucket_source"] == "discovered"
             # and the sweep is seen
             sweep = await until(lambda: (m := metric(stage, "sweep")) and m.ready and m, "sweep")
-            assert sweep.value == 1.0 and sweep.n == 1 and sweep.components["newest_side"] == "buy"
+            assert sweep.n == 1 and sweep.components["newest_side"] == "buy" and sweep.components["newest_rule"] == "venues"
+            assert 0 < sweep.value <= sweep.components["newest_strength"] == pytest.approx(0.2 * 3 / 4)
             # and the exposure of the chain, with what was dropped and by which convention
             gex, dex = await until(lambda: (m := metric(stage, "gex")) and m.ready and (m, metric(stage, "dex")), "gex")
             assert gex.n == 41 * 2 * 3 and gex.components["dropped"] == {"expired": 1, "no usable implied volatility": 1}

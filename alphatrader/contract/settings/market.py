@@ -69,6 +69,7 @@ class Discovery(Section, frozen=True):
 
 
 OBI_PARTS: Final = frozenset({"volume", "pressure", "slope", "ofi", "micro"})
+SWEEP_PARTS: Final = frozenset({"notional", "venues", "levels", "f_share"})
 
 
 class Analytics(Section, frozen=True):
@@ -82,15 +83,27 @@ class Analytics(Section, frozen=True):
     ] = msgspec.field(default_factory=lambda: {"volume": 0.3, "pressure": 0.2, "slope": 0.1, "ofi": 0.25, "micro": 0.15})
     ofi_window_seconds: Annotated[Seconds, Meta(description="Window of the order-flow imbalance.")] = 10.0
     sweep_window_ms: Annotated[int, Meta(ge=1, le=5000, description="Prints closer than this may be one sweep.")] = 100
+    sweep_percentile: Annotated[
+        float,
+        Meta(ge=0, le=100, description="Of its own runs of prints, by notional: what a sweep without F must reach."),
+    ] = 80.0
+    sweep_weights: Annotated[
+        dict[str, float],
+        Meta(description="Weights of notional, venues, levels, f_share in a sweep's strength; sum 1."),
+    ] = msgspec.field(default_factory=lambda: {"notional": 0.3, "venues": 0.2, "levels": 0.1, "f_share": 0.4})
     flip_range: Annotated[
         float, Meta(gt=0, le=0.5, description="Share of spot searched for the zero-gamma flip, either way.")
     ] = 0.1
     checkpoint_seconds: Annotated[Seconds, Meta(description="How often the folded state is kept.")] = 10.0
 
     def __post_init__(self) -> None:
-        unknown = self.obi_weights.keys() - OBI_PARTS
-        if unknown:
-            raise ValueError(f"obi_weights: no such part: {', '.join(sorted(unknown))}")
-        # Negated, so that NaN is refused: it compares false with everything.
-        if not (all(weight >= 0 for weight in self.obi_weights.values()) and abs(sum(self.obi_weights.values()) - 1) < 1e-9):
-            raise ValueError(f"obi_weights: must be at least 0 and add up to 1, not to {sum(self.obi_weights.values()):g}")
+        for name, weights, parts in (
+            ("obi_weights", self.obi_weights, OBI_PARTS),
+            ("sweep_weights", self.sweep_weights, SWEEP_PARTS),
+        ):
+            unknown = weights.keys() - parts
+            if unknown:
+                raise ValueError(f"{name}: no such part: {', '.join(sorted(unknown))}")
+            # Negated, so that NaN is refused: it compares false with everything.
+            if not (all(weight >= 0 for weight in weights.values()) and abs(sum(weights.values()) - 1) < 1e-9):
+                raise ValueError(f"{name}: must be at least 0 and add up to 1, not to {sum(weights.values()):g}")

@@ -74,7 +74,7 @@ class Meter:
                 self.view.price(state.spot, now_ns, today)
             reading, atr = self._read()
             made += measures.options(state, self.view, now_ns, age_of, feed)
-            made.append(measures.sweep(state, now_ns, age_of, feed))
+            made.append(measures.sweep(state, now_ns, age_of, feed, self._settings.sweep_weights))
             made.append(measures.hidden(state, now_ns, age_of, feed))
             made.append(measures.regime(state, reading, now_ns, age_of, feed, atr))
             made.append(makers(state, now_ns, age_of, feed))

@@ -1,14 +1,16 @@
 """Sweeps: one order that takes liquidity on several venues at once. domain.md §3.
 
-Prints of one side within the window (reception time: IB stamps whole seconds) on three or more lit venues, or at three or more
-prices of one venue, or two or more of condition F (intermarket sweep; tick-by-tick only) on two or more venues. Every further
-print of that side inside the window belongs to the same sweep. Its score is the signed notional of the sweeps of the last minute
-over their gross, [-1, 1], + where buyers swept.
+Prints of one side within the window (reception time: IB stamps whole seconds): two or more of condition F (intermarket sweep;
+tick-by-tick only) on two or more venues; or three or more lit venues, or three or more prices of one venue, where the window's
+notional reaches the percentile `analytics.sweep_percentile` of the symbol's own last runs. A run is what one side printed within
+the window of its first print, a single print too: without that bound a busy tenth of a second passes for a sweep. Every further
+print of that side inside the window belongs to the same sweep. What a sweep weighs: sweep_score.py.
 """
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, insort
 from typing import Final
 
 import msgspec
@@ -19,6 +21,11 @@ MIN_VENUES: Final = 3
 MIN_LEVELS: Final = 3
 MIN_ISO_VENUES: Final = 2
 ISO: Final = "F"
+RUNS_KEPT: Final = 500
+RUNS_NEEDED: Final = 50
+PAST_KEPT: Final = 200
+_UNITS_A_USD: Final = 10_000
+"""Notional is summed in whole ten-thousandths of a dollar: a sum that prints enter and leave stays exact."""
 
 
 class Window(msgspec.Struct):
@@ -29,17 +36,28 @@ class Window(msgspec.Struct):
     """Venue -> price, as text -> prints."""
     iso: dict[str, int] = msgspec.field(default_factory=dict)
     """Venue -> prints of condition F."""
+    notional: int = 0
 
-    def take(self, venue: str, price: str, iso: bool) -> bool:
-        """Whether the window is a sweep with this print in it."""
+    def take(self, venue: str, price: str, iso: bool, notional: int) -> None:
         self.venues[venue] = self.venues.get(venue, 0) + 1
         levels = self.levels.setdefault(venue, {})
         levels[price] = levels.get(price, 0) + 1
         if iso:
             self.iso[venue] = self.iso.get(venue, 0) + 1
-        return len(self.venues) >= MIN_VENUES or len(levels) >= MIN_LEVELS or len(self.iso) >= MIN_ISO_VENUES
+        self.notional += notional
 
-    def drop(self, venue: str, price: str, iso: bool) -> None:
+    def rule(self, venue: str, least: int | None) -> str | None:
+        """By which rule the window is a sweep with its newest print, on `venue`, in it; `least` is None while unknown."""
+        if len(self.iso) >= MIN_ISO_VENUES:
+            return "iso"
+        if least is None or self.notional < least:
+            return None
+        if len(self.venues) >= MIN_VENUES:
+            return "venues"
+        return "levels" if len(self.levels[venue]) >= MIN_LEVELS else None
+
+    def drop(self, venue: str, price: str, iso: bool, notional: int) -> None:
+        self.notional -= notional
         _less(self.venues, venue)
         _less(self.levels[venue], price)
         if not self.levels[venue]:
@@ -62,21 +80,62 @@ class Sweep(msgspec.Struct):
     shares: float
     venues: list[str]
     prints: int
+    rule: str
+    """That fired: iso, venues or levels."""
     levels: int = 1
     """Most prices on one venue when it was found."""
     iso_prints: int = 0
 
 
+class Runs(msgspec.Struct):
+    """Notional of the newest runs, both sides', in ten-thousandths of a dollar."""
+
+    newest: list[int] = msgspec.field(default_factory=list)
+    """Oldest first."""
+    ranked: list[int] = msgspec.field(default_factory=list)
+    """The same, smallest first."""
+    open: dict[str, tuple[int, int]] = msgspec.field(default_factory=dict)
+    """Side -> (reception of its first print, notional so far) of the run that may still grow."""
+
+    def add(self, received_ns: int, side: str, notional: int, window_ns: int) -> None:
+        first_ns, so_far = self.open.get(side, (received_ns, 0))
+        if received_ns - first_ns >= window_ns:
+            self._close(so_far)
+            first_ns, so_far = received_ns, 0
+        self.open[side] = first_ns, so_far + notional
+
+    def _close(self, notional: int) -> None:
+        if len(self.newest) == RUNS_KEPT:
+            del self.ranked[bisect_left(self.ranked, self.newest.pop(0))]
+        self.newest.append(notional)
+        insort(self.ranked, notional)
+
+    def at(self, percentile: float) -> int | None:
+        """The least notional that this percentage of the runs are at or under; None with fewer than RUNS_NEEDED."""
+        n = len(self.ranked)
+        return self.ranked[max(0, math.ceil(percentile / 100 * n) - 1)] if n >= RUNS_NEEDED else None
+
+
 class SweepDetector(msgspec.Struct):
     window_ns: int
-    recent: list[tuple[int, str, str, float, float, str, bool]] = msgspec.field(default_factory=list)
-    """(received, side, venue, shares, notional, price, condition F) of the window, as they came."""
+    percentile: float = 80.0
+    recent: list[tuple[int, str, str, float, int, str, bool]] = msgspec.field(default_factory=list)
+    """(received, side, venue, shares, notional in ten-thousandths, price, condition F) of the window, as they came."""
     sides: dict[str, Window] = msgspec.field(default_factory=lambda: {"buy": Window(), "sell": Window()})
+    runs: Runs = msgspec.field(default_factory=Runs)
     sweeps: list[Sweep] = msgspec.field(default_factory=list)
     """Of the last minute, oldest first."""
+    past: list[float] = msgspec.field(default_factory=list)
+    """Notional of the newest sweeps before those, oldest first."""
     since_ns: int | None = None
     """Prints with venues have come without a gap since then."""
     count: int = 0
+
+    @property
+    def threshold_usd(self) -> float | None:
+        """What a window without two prints of condition F must reach to be a sweep; None until enough runs were seen."""
+        least = self.runs.at(self.percentile)
+        return least / _UNITS_A_USD if least is not None else None
 
     def add(self, received_ns: int, price: float, shares: float, venue: str, side: str, conditions: str = "") -> Sweep | None:
         """Fold one print; the sweep it completes, if any."""
@@ -88,6 +147,8 @@ class SweepDetector(msgspec.Struct):
             return None
         self._leave(received_ns - self.window_ns)
         iso = ISO in conditions.split()
+        notional = round(price * shares * _UNITS_A_USD)
+        self.runs.add(received_ns, side, notional, self.window_ns)
         open_sweep = next((s for s in reversed(self.sweeps) if s.side == side and s.last_ns > received_ns - self.window_ns), None)
         if open_sweep is not None:
             open_sweep.last_ns = max(open_sweep.last_ns, received_ns)
@@ -99,19 +160,22 @@ class SweepDetector(msgspec.Struct):
                 open_sweep.venues.append(venue)
             return None
         at = repr(price)
-        self.recent.append((received_ns, side, venue, shares, price * shares, at, iso))
+        self.recent.append((received_ns, side, venue, shares, notional, at, iso))
         window = self.sides[side]
-        if not window.take(venue, at, iso):
+        window.take(venue, at, iso, notional)
+        rule = window.rule(venue, self.runs.at(self.percentile))
+        if rule is None:
             return None
         same = [entry for entry in self.recent if entry[1] == side]
         found = Sweep(
             side=side,
             first_ns=same[0][0],
             last_ns=received_ns,
-            notional=math.fsum(entry[4] for entry in same),
+            notional=window.notional / _UNITS_A_USD,
             shares=math.fsum(entry[3] for entry in same),
             venues=sorted(window.venues),
             prints=len(same),
+            rule=rule,
             levels=max(map(len, window.levels.values())),
             iso_prints=sum(window.iso.values()),
         )
@@ -125,25 +189,24 @@ class SweepDetector(msgspec.Struct):
     def _leave(self, until_ns: int) -> None:
         """Takes prints out of the window's front."""
         gone = 0
-        for received_ns, side, venue, _, _, at, iso in self.recent:
+        for received_ns, side, venue, _, notional, at, iso in self.recent:
             if received_ns > until_ns:
                 break
             gone += 1
-            self.sides[side].drop(venue, at, iso)
+            self.sides[side].drop(venue, at, iso, notional)
         del self.recent[:gone]
 
     def forget(self, now_ns: int) -> None:
         while self.sweeps and self.sweeps[0].last_ns <= now_ns - MEMORY_NS:
-            self.sweeps.pop(0)
+            self.past.append(self.sweeps.pop(0).notional)
+            del self.past[:-PAST_KEPT]
 
     def reset(self) -> None:
+        """A hole in the prints: no window or run spans it. What is known of past runs and sweeps stands."""
         self.recent, self.since_ns = [], None
         self.sides = {"buy": Window(), "sell": Window()}
+        self.runs.open = {}
 
-    def score(self, now_ns: int) -> float | None:
-        """0.0 is a measurement: a minute of prints without a sweep. None until a minute of prints has been seen."""
-        self.forget(now_ns)
-        gross = math.fsum(sweep.notional for sweep in self.sweeps)
-        if gross > 0:
-            return math.fsum(sweep.notional if sweep.side == "buy" else -sweep.notional for sweep in self.sweeps) / gross
-        return 0.0 if self.since_ns is not None and now_ns - self.since_ns >= MEMORY_NS else None
+    def seen(self, now_ns: int) -> bool:
+        """Whether no sweep in the last minute is a measurement: prints have come for so long."""
+        return bool(self.sweeps) or (self.since_ns is not None and now_ns - self.since_ns >= MEMORY_NS)

@@ -34,7 +34,7 @@ from alphatrader.core.market.hidden_prints import HiddenDetector
 from alphatrader.core.market.icebergs import IcebergDetector, displayed_at
 from alphatrader.core.market.venues import OFF_EXCHANGE
 
-VERSION: Final = 5
+VERSION: Final = 6
 """Of the checkpoint: another one is not read."""
 FLOW_SECONDS: Final = 180
 SMOOTHING_NS: Final = 20_000_000_000
@@ -248,7 +248,7 @@ def fresh(symbol: str, settings: Analytics) -> SymbolState:
         flow=FlowWindow(FLOW_SECONDS),
         ofi=Ofi(int(settings.ofi_window_seconds * 1e9)),
         obi=Smoothed(SMOOTHING_NS),
-        sweeps=SweepDetector(settings.sweep_window_ms * 1_000_000),
+        sweeps=SweepDetector(settings.sweep_window_ms * 1_000_000, settings.sweep_percentile),
         hidden=HiddenDetector(),
         icebergs=IcebergDetector(),
         minutes=Minutes(),
@@ -271,5 +271,6 @@ def restored(plain: dict[str, Any], version: int, settings: Analytics) -> Symbol
     except msgspec.ValidationError:
         return None
     mine = fresh(state.symbol, settings)
+    state.sweeps.percentile = mine.sweeps.percentile
     same = state.vpin.buckets == mine.vpin.buckets and state.ofi.window_ns == mine.ofi.window_ns
     return state if same and state.sweeps.window_ns == mine.sweeps.window_ns else None
