@@ -6,9 +6,12 @@ Read by the parent of each Procfile line, `alphatrader status` and the watchdog.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Final, Literal
 
 from alphatrader.contract.modules import Module as M
+from alphatrader.contract.modules import instance_name
+from alphatrader.contract.settings import Settings
 
 Kind = Literal["server", "stream", "process", "celery", "beat", "flower", "web"]
 
@@ -28,10 +31,17 @@ class Line:
     """Lines that can wait give way to those that carry quotes and orders."""
     heartbeat: bool = True
     """Whether it writes `health:{module}` itself; of others the watchdog tells what it sees from outside."""
+    shards: str = ""
+    """The setting that says how many processes share its work; without one it is a single process."""
+
+    def instances(self, settings: Settings) -> tuple[str, ...]:
+        """The names of its processes: the module's own, then those of its further shards."""
+        count: int = attrgetter(self.shards)(settings) if self.shards else 1
+        return tuple(instance_name(self.module, shard) for shard in range(1, count + 1))
 
 
 class AlphaTrader:
-    """The whole system, one line a process, in the order of the flow."""
+    """The whole system, line by line, in the order of the flow."""
 
     LINES: Final = (
         Line(M.REDIS, "server", "", "Data server", needs=(), heartbeat=False),
@@ -46,7 +56,13 @@ class AlphaTrader:
             heartbeat=False,
         ),
         Line(M.IBKR, "stream", "alphatrader.streams.ibkr:IBKRIngestion", "Market data from the broker"),
-        Line(M.ANALYTICS, "stream", "alphatrader.streams.analytics:AnalyticsEngine", "Seven metrics a symbol"),
+        Line(
+            M.ANALYTICS,
+            "stream",
+            "alphatrader.streams.analytics:AnalyticsEngine",
+            "Seven metrics a symbol",
+            shards="analytics.shards",
+        ),
         Line(M.SIGNALS, "stream", "alphatrader.streams.signals:SignalGenerator", "Four strategies"),
         Line(M.RISK, "stream", "alphatrader.streams.risk:RiskManager", "Limits, approvals, the lease"),
         Line(M.EXECUTION, "stream", "alphatrader.streams.execution:ExecutionManager", "Orders at the broker"),

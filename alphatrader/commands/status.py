@@ -61,7 +61,7 @@ def collect(access: Access) -> dict[str, Any]:
         "market_time": exchange_datetime(now_ns).isoformat(timespec="seconds"),
         "session": operations.session(nyse(), now_ns),
         "servers": answers,
-        "modules": part(lambda: _modules(access, store, answers)) or operations.modules(settings.mode, {}, None, answers),
+        "modules": part(lambda: _modules(access, store, answers)) or operations.modules(settings, {}, None, answers),
         "halt": part(lambda: trading.halt(store.get(k.HALT.at()))),
         "lease": part(lambda: trading.lease(store.get(k.LEASE.at()))),
         "risk": part(lambda: trading.risk(store.get(k.RISK_STATE.at()))),
@@ -84,7 +84,7 @@ def _ping(store: Store, server: Server) -> bool:
 def _modules(access: Access, store: Store, answers: dict[str, bool]) -> dict[str, dict[str, Any]]:
     bounds: list[BoundKey[Any]] = list(store.scan(k.HEALTH))
     beats = {b.name.partition(":")[2]: m for b, m in zip(bounds, store.get_many(bounds), strict=True) if m is not None}
-    rows = operations.modules(access.settings.mode, beats, store.get(k.OBSERVED.at()), answers)
+    rows = operations.modules(access.settings, beats, store.get(k.OBSERVED.at()), answers)
     now_ms = access.clock.machine_ns() // 1_000_000
     return {
         name: row | {"beat_age_s": (now_ms - row["beat_ms"]) / 1000 if row.get("beat_ms") else None} for name, row in rows.items()
@@ -187,7 +187,8 @@ def _show(found: dict[str, Any], problems: list[str]) -> None:
 
 def _module_row(name: str, row: dict[str, Any]) -> tuple[Cell, ...]:
     age = row.get("beat_age_s")
-    counts = ", ".join(f"{n} {v}" for n, v in list(row["counts"].items())[:5])
+    lag = {"lag_ms": f"{row['facts']['lag_ms']:.0f}"} if "lag_ms" in row["facts"] else {}
+    counts = ", ".join(f"{n} {v}" for n, v in list((lag | row["counts"]).items())[:5])
     state = (row["state"], _COLOURS.get(row["state"], "dim"))
     return name, state, "-" if age is None else f"{age:.1f} s", row["reason"] or counts
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, Generic, TypeVar
 
-from alphatrader.contract.modules import Module
+from alphatrader.contract.modules import Module, instance_globs, parse_instance
 
 T = TypeVar("T")
 
@@ -86,10 +86,15 @@ class Key(Generic[T]):
                 raise BadKeyPartError(f"{self.pattern}: {name}={value!r} may hold only letters, digits and . _ @ / + -")
         return BoundKey(self, self.pattern.format(**values))
 
-    def glob(self, module: Module | None = None) -> str:
-        """The pattern as Redis matches it; `module` binds a `{module}` part (and the shards of that module)."""
-        pattern = self.pattern.replace("{module}", f"{module}*") if module is not None else self.pattern
-        return _PLACEHOLDER.sub("*", pattern)
+    def glob(self) -> str:
+        """The pattern as Redis matches it."""
+        return _PLACEHOLDER.sub("*", self.pattern)
+
+    def globs_of(self, module: Module) -> tuple[str, ...]:
+        """The names that `module` writes, as Redis matches them: `{module}` stands for it and for its shards."""
+        if isinstance(self.writer, Module):
+            return (self.glob(),)
+        return tuple(_PLACEHOLDER.sub("*", self.pattern.replace("{module}", name)) for name in instance_globs(module))
 
     def parse(self, name: str) -> dict[str, str] | None:
         """The parts of a Redis name of this key, or None where the name is not of this key."""
@@ -105,7 +110,10 @@ class Key(Generic[T]):
         if isinstance(self.writer, Module):
             return self.writer == module
         parts = self.parse(name)
-        return parts is not None and parts["module"].split(".")[0] == module
+        try:
+            return parts is not None and parse_instance(parts["module"])[0] == module
+        except ValueError:
+            return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ def acl_rules(module: Module, server: Server) -> str:
     keys: list[str] = []
     for key in (key for key in ALL if key.server == server):
         if writes(key, module):
-            keys.append(f"~{key.glob(module if key.writer is SELF else None)}")
+            keys.extend(f"~{name}" for name in key.globs_of(module))
         if module in key.takers:
             keys.append(f"~{key.glob()}")
         if reads(key, module):

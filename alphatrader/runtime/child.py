@@ -1,4 +1,4 @@
-"""The main process of a module: `python -m alphatrader.runtime.child <module>`, started by its parent.
+"""The main process of a module: `python -m alphatrader.runtime.child <module>[.<shard>]`, started by its parent.
 
 Chooses by the line's kind what to run, and ends when its parent is gone (where the kernel does not see to that).
 """
@@ -13,6 +13,7 @@ import threading
 import time
 from typing import Any
 
+from alphatrader.contract.modules import parse_instance
 from alphatrader.roster import AlphaTrader, Line
 
 
@@ -33,13 +34,14 @@ def _target(line: Line) -> Any:
 
 
 def main(name: str) -> None:
-    line = AlphaTrader.line(name)
+    owner, shard = parse_instance(name)
+    line = AlphaTrader.line(owner)
     _watch_parent()
     match line.kind:
         case "stream":
             from alphatrader.runtime import module
 
-            module.main(_target(line))
+            module.main(_target(line), shard)
         case "process":
             _target(line)()
         case "web":

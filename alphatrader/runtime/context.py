@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alphatrader.contract.modules import Module
+from alphatrader.contract.modules import Module, instance_name
 from alphatrader.contract.settings import Settings
 from alphatrader.runtime import log
 from alphatrader.runtime.calendar import Calendar, nyse
@@ -25,6 +25,13 @@ class Context:
     calendar: Calendar
     log: Any
     data_dir: Path
+    shard: int = 1
+    """Which of the module's processes this is."""
+
+    @property
+    def instance(self) -> str:
+        """The name of this process in `lock:`, `health:` and the log."""
+        return instance_name(self.module, self.shard)
 
     def async_store(self) -> AsyncStore:
         return AsyncStore(self.module, self.settings, self.secrets.redis_password)
@@ -33,11 +40,11 @@ class Context:
         return Store(self.module, self.settings, self.secrets.redis_password)
 
 
-def process_context(module: Module) -> Context:
+def process_context(module: Module, shard: int = 1) -> Context:
     """The context of this process, started by its parent: secrets come from the environment."""
     settings = load()
     secrets = Secrets(module)
     folder = data_path(settings)
     clock = open_clock(folder, settings.mode)
-    logger = log.configure(settings, module, clock, secrets.values(), log_path(settings))
-    return Context(module, settings, secrets, clock, nyse(), logger, folder)
+    logger = log.configure(settings, instance_name(module, shard), clock, secrets.values(), log_path(settings))
+    return Context(module, settings, secrets, clock, nyse(), logger, folder, shard)

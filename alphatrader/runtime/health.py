@@ -8,7 +8,6 @@ from typing import Any
 
 from alphatrader.contract import keys as k
 from alphatrader.contract.messages.operations import Health, HealthState
-from alphatrader.contract.modules import Module
 from alphatrader.runtime.batch import Batch
 from alphatrader.runtime.clock import Clock
 
@@ -16,8 +15,8 @@ from alphatrader.runtime.clock import Clock
 class Heartbeat:
     """Gathers what the module says of itself."""
 
-    def __init__(self, module: Module, clock: Clock) -> None:
-        self._module = module
+    def __init__(self, instance: str, clock: Clock) -> None:
+        self._instance = instance
         self._clock = clock
         self._started_ns = clock.machine_ns()
         self._state: HealthState = "starting"
@@ -48,7 +47,7 @@ class Heartbeat:
     def add_to(self, batch: Batch, refused: Counter[str]) -> None:
         counts = dict(self._counts) | {f"refused {pattern}": n for pattern, n in refused.items()}
         message = Health(
-            module=str(self._module),
+            module=str(self._instance),
             state=self._state,
             reason=self._reason,
             pid=os.getpid(),
@@ -58,4 +57,4 @@ class Heartbeat:
             counts=counts,
             facts=dict(self._facts),
         )
-        batch.put(k.HEALTH.at(module=self._module), message)
+        batch.put(k.HEALTH.at(module=self._instance), message)

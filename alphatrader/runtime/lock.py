@@ -1,4 +1,4 @@
-"""`lock:{module}`: one running instance of a module, each holder with a fencing number larger than the last.
+"""`lock:{module}`: one running instance of a module, or of a shard of it; each holder has a fencing number larger than the last.
 
 Who calls it: the module loop. Losing the lock ends the process: somebody else may hold it by now.
 """
@@ -14,7 +14,6 @@ import msgspec
 from alphatrader.contract import keys as k
 from alphatrader.contract.key import Server
 from alphatrader.contract.messages.operations import Lock
-from alphatrader.contract.modules import Module
 from alphatrader.runtime.store import AsyncStore
 
 TTL_SECONDS: Final = 5.0
@@ -52,10 +51,10 @@ class LockLostError(RuntimeError):
 
 
 class ModuleLock:
-    def __init__(self, store: AsyncStore, module: Module) -> None:
+    def __init__(self, store: AsyncStore, instance: str) -> None:
         self._store = store
-        self._lock = k.LOCK.at(module=module)
-        self._fence = k.FENCE.at(module=module)
+        self._lock = k.LOCK.at(module=instance)
+        self._fence = k.FENCE.at(module=instance)
         self._token = secrets.token_hex(8)
 
     async def acquire(self) -> int:

@@ -17,7 +17,6 @@ from typing import Any, Final
 
 import structlog
 
-from alphatrader.contract.modules import Module
 from alphatrader.contract.settings import Settings
 from alphatrader.runtime.clock import Clock, exchange_datetime
 
@@ -96,7 +95,7 @@ class _Renderer:
         return head + tail + (f"\n{trace}" if trace else "")
 
 
-def configure(settings: Settings, module: Module, clock: Clock, secrets: Iterable[str], folder: Path) -> Any:
+def configure(settings: Settings, instance: str, clock: Clock, secrets: Iterable[str], folder: Path) -> Any:
     """Sets up logging for this process and returns the module's logger."""
     redact = Redactor(secrets)
     level = getattr(logging, settings.log.level.upper())
@@ -119,16 +118,16 @@ def configure(settings: Settings, module: Module, clock: Clock, secrets: Iterabl
     )
 
     def formatter(*, as_json: bool) -> logging.Formatter:
-        renderer = _Renderer(clock, str(module), redact, as_json=as_json)
+        renderer = _Renderer(clock, instance, redact, as_json=as_json)
         return structlog.stdlib.ProcessorFormatter(processors=[renderer], foreign_pre_chain=shared)
 
     terminal = logging.StreamHandler(sys.stdout)
     terminal.setFormatter(formatter(as_json=settings.log.format == "json"))
-    file = logging.handlers.RotatingFileHandler(folder / f"{module}.jsonl", maxBytes=_BYTES_A_FILE, backupCount=3)
+    file = logging.handlers.RotatingFileHandler(folder / f"{instance}.jsonl", maxBytes=_BYTES_A_FILE, backupCount=3)
     file.setFormatter(formatter(as_json=True))
     root = logging.getLogger()
     root.handlers[:] = [terminal, file]
     root.setLevel(level)
     for name in _QUIETENED:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
-    return structlog.get_logger(f"alphatrader.{module}")
+    return structlog.get_logger(f"alphatrader.{instance}")

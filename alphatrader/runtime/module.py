@@ -41,7 +41,7 @@ class StreamModule(ABC):
         self.log: Any = context.log
         self.data_dir = context.data_dir
         self.store = context.async_store()
-        self.health = Heartbeat(self.name, context.clock)
+        self.health = Heartbeat(context.instance, context.clock)
         self.stopping = asyncio.Event()
         self.fence = 0
 
@@ -69,7 +69,7 @@ class StreamModule(ABC):
 class _Loop:
     def __init__(self, module: StreamModule) -> None:
         self._module = module
-        self._lock = ModuleLock(module.store, module.name)
+        self._lock = ModuleLock(module.store, module.context.instance)
 
     async def live(self) -> None:
         module = self._module
@@ -114,7 +114,7 @@ class _Loop:
         if failed:
             raise failed[0]
         if not module.stopping.is_set():
-            raise RuntimeError(f"{module.name}: run() returned without being asked to stop")
+            raise RuntimeError(f"{module.context.instance}: run() returned without being asked to stop")
 
     async def _recover_and_run(self) -> None:
         await self._module.recover()
@@ -188,11 +188,11 @@ async def live(module: StreamModule) -> None:
     module.log.info("stopped")
 
 
-def main(kind: type[StreamModule]) -> None:
-    """The process of one stream module."""
+def main(kind: type[StreamModule], shard: int) -> None:
+    """The process of one stream module, or of one shard of it."""
     import uvloop
 
-    context = process_context(kind.name)
+    context = process_context(kind.name, shard)
 
     async def start() -> None:
         await live(kind(context))

@@ -1,8 +1,8 @@
 """The small parent behind every Procfile line: `alphatrader run <module>`.
 
-Gives the module only the settings and secrets it declares, starts it in its own session, restarts it with back-off when it dies,
-forwards one SIGTERM to its main process, and leaves only when told to. A server's parent waits until its clients, and then the
-other lines, are gone.
+Gives the module only the settings and secrets it declares, starts it in its own session (each of its shards,
+where a setting asks for several), restarts what dies with back-off, forwards one SIGTERM to its main processes, and leaves only
+when told to. A server's parent waits until its clients, and then the other lines, are gone.
 The sandbox line's parent also holds the sandbox's epoch (runtime/clock.py).
 """
 
@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import FrameType
 from typing import Final
@@ -80,6 +81,18 @@ def die_with_parent() -> None:
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
+@dataclass(slots=True, eq=False)
+class _Child:
+    """One process of the line, by its name: the module's, or a shard's."""
+
+    name: str
+    process: subprocess.Popen[bytes] | None = None
+    started: float = 0.0
+    due: float = 0.0
+    """Not to be started again before."""
+    backoff: float = _BACKOFF_FIRST
+
+
 class Parent:
     def __init__(self, line: Line, settings: Settings) -> None:
         self._line = line
@@ -87,7 +100,7 @@ class Parent:
         self._folder = data_path(settings)
         self._vault = Vault(self._folder, settings.mode)
         self._told_to_leave = False
-        self._child: subprocess.Popen[bytes] | None = None
+        self._children = [_Child(name) for name in line.instances(settings)]
         self._epoch: Epoch | None = None
         self._presence = Presence(self._folder)
 
@@ -125,20 +138,36 @@ class Parent:
             time.sleep(_TICK)
 
     def _supervise(self) -> None:
-        backoff = _BACKOFF_FIRST
+        """Keeps every process of the line alive, each for itself, until the word to leave; stamps the epoch meanwhile."""
+        stamped = monotonic()
         while not self._told_to_leave:
-            started = monotonic()
-            self._child = self._start()
-            code = self._watch(self._child)
-            if self._told_to_leave:
-                return
-            if monotonic() - started > _STEADY_SECONDS:
-                backoff = _BACKOFF_FIRST
-            self.say(f"ended with {_ending(code)}; starts again in {backoff:g} s")
-            self._wait(lambda: False, backoff)
-            backoff = min(backoff * 2, _BACKOFF_MOST)
+            for child in self._children:
+                self._keep(child)
+            now = monotonic()
+            if self._epoch and now - stamped >= 1.0:
+                self._epoch.stamp()
+                stamped = now
+            time.sleep(_TICK)
+        self._end([child.process for child in self._children if child.process])
 
-    def _start(self) -> subprocess.Popen[bytes]:
+    def _keep(self, child: _Child) -> None:
+        now = monotonic()
+        if child.process is None:
+            if now >= child.due:
+                child.started = now
+                child.process = self._start(child.name)
+            return
+        code = child.process.poll()
+        if code is None:
+            return
+        if now - child.started > _STEADY_SECONDS:
+            child.backoff = _BACKOFF_FIRST
+        who = "" if child is self._children[0] else f"{child.name} "
+        self.say(f"{who}ended with {_ending(code)}; starts again in {child.backoff:g} s")
+        child.process, child.due = None, now + child.backoff
+        child.backoff = min(child.backoff * 2, _BACKOFF_MOST)
+
+    def _start(self, name: str) -> subprocess.Popen[bytes]:
         line = self._line
         if line.kind == "server":
             from alphatrader.runtime import servers
@@ -146,33 +175,27 @@ class Parent:
             command = servers.command(line.module, self._settings, self._folder, self._vault)
             environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         else:
-            command = [sys.executable, "-m", "alphatrader.runtime.child", line.module]
+            command = [sys.executable, "-m", "alphatrader.runtime.child", name]
             environment = child_environment(line.module, self._vault)
-        child = subprocess.Popen(  # noqa: S603 our own command
+        process = subprocess.Popen(  # noqa: S603 our own command
             command, env=environment, cwd=ROOT, start_new_session=True, preexec_fn=_prepare(line.niceness)
         )
         if line.kind == "server":
-            self._open_door(child)
-        return child
+            self._open_door(process)
+        return process
 
-    def _open_door(self, child: subprocess.Popen[bytes]) -> None:
+    def _open_door(self, server: subprocess.Popen[bytes]) -> None:
         from alphatrader.runtime.servers import ServerDoor
 
         door = ServerDoor(self._line.module, self._settings, self._vault)
-        if door.wait_ready(30.0, lambda: self._told_to_leave or child.poll() is not None):
+        if door.wait_ready(30.0, lambda: self._told_to_leave or server.poll() is not None):
             self.say("answers")
-        elif child.poll() is None and not self._told_to_leave:
+        elif server.poll() is None and not self._told_to_leave:
             self.say("does not answer as a server of this mode")
-            child.terminate()
+            server.terminate()
 
-    def _watch(self, child: subprocess.Popen[bytes]) -> int:
-        """The child's exit code: by itself, or because we were told to leave."""
-        ended = self._wait(lambda: child.poll() is not None, None)
-        if not ended:
-            self._end(child)
-        return child.wait()
-
-    def _end(self, child: subprocess.Popen[bytes]) -> None:
+    def _end(self, processes: list[subprocess.Popen[bytes]]) -> None:
+        """One SIGTERM to each at once; who has not left when the time is over is killed with what it started."""
         if self._line.kind == "server":
             from alphatrader.runtime.servers import ServerDoor
 
@@ -184,29 +207,17 @@ class Parent:
         elif self._line.module == Module.SANDBOX:
             # Its clients say goodbye first: the order connections cancel what must not outlive them.
             time.sleep(0.5)
-        child.terminate()
+        for process in processes:
+            process.terminate()
         limit = monotonic() + (LEAVE_SECONDS if self._line.kind != "server" else 1.0)
-        while child.poll() is None and monotonic() < limit:
+        while any(process.poll() is None for process in processes) and monotonic() < limit:
             time.sleep(0.02)
-        if child.poll() is None:
-            self.say("did not leave in time; killed")
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)
-
-    def _wait(self, done: Callable[[], bool], limit_seconds: float | None) -> bool:
-        """Waits for `done`, the limit, or the word to leave; stamps the epoch meanwhile."""
-        started = stamped = monotonic()
-        while not self._told_to_leave:
-            if done():
-                return True
-            now = monotonic()
-            if limit_seconds is not None and now - started >= limit_seconds:
-                return False
-            if self._epoch and now - stamped >= 1.0:
-                self._epoch.stamp()
-                stamped = now
-            time.sleep(_TICK)
-        return done()
+        for process in processes:
+            if process.poll() is None:
+                self.say("did not leave in time; killed")
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
     def _begin_epoch(self) -> Epoch:
         sandbox = self._settings.sandbox

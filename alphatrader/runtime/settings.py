@@ -18,7 +18,7 @@ from alphatrader.contract.settings import Settings
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 PREFIX: Final = "ALPHATRADER_"
-_NOT_SETTINGS: Final = ("ALPHATRADER_CONFIG", "ALPHATRADER_REDIS_PASSWORD", "ALPHATRADER_SHARD", "ALPHATRADER_MODULE")
+_NOT_SETTINGS: Final = ("ALPHATRADER_CONFIG", "ALPHATRADER_REDIS_PASSWORD", "ALPHATRADER_MODULE")
 _REFERENCE: Final = re.compile(r"\$\{([\w.]+)\}")
 
 

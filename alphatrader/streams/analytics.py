@@ -3,15 +3,13 @@
 Reads `events:market:{symbol}` of all equities and futures and `events:options` (one XREAD), `options:{symbol}:chain`,
 `market:{symbol}:history` and `:daily` (warm-up), `discovered:vpin_bucket_size`. Writes `metrics:{symbol}:*` (vpin and obi in each
 turn that changed them, all once a second), `events:metrics` (at most ten a second a symbol), `checkpoint:{symbol}` and
-`checkpoint:{symbol}:vpin_history`. Started by
-the Procfile line `analytics`; shards by `ALPHATRADER_SHARD`. A restart goes on from the checkpoint and the stream since; a first
-start warms up from the broker's bars.
+`checkpoint:{symbol}:vpin_history`. Started by the Procfile line `analytics`, as `analytics.shards` processes that share the
+symbols. A restart goes on from the checkpoint and the stream since; a first start warms up from the broker's bars.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 from datetime import date
 from typing import Any, Final
 
@@ -49,6 +47,13 @@ _BLOCK_SECONDS: Final = 0.1
 _LOOK_SECONDS: Final = 5.0
 """How often the slow inputs (bucket sizes, history not yet there) are looked at."""
 _COUNT: Final = 1000
+_LAG_SECONDS: Final = 1.0
+"""The lag told is the largest of this long: from an event's arrival in its stream until it was folded."""
+
+
+def _written_ms(entry: Entry[Any]) -> int:
+    """When the server took the entry, machine time: its id begins with it."""
+    return int(entry.id.partition("-")[0])
 
 
 class AnalyticsEngine(StreamModule):
@@ -60,15 +65,17 @@ class AnalyticsEngine(StreamModule):
         super().__init__(context)
         market = self.settings.market
         symbols = (*market.equities, *(future.root for future in market.futures))
-        self.symbols = shards.select(symbols, *shards.parse(os.environ.get("ALPHATRADER_SHARD", "")))
+        self.symbols = shards.select(symbols, context.shard, self.settings.analytics.shards)
         self._meters: dict[str, Meter] = {}
         self._by_stream = {k.EVENTS_MARKET.at(symbol=symbol).name: symbol for symbol in self.symbols}
         self._options_stream = k.EVENTS_OPTIONS.at()
         self._cursor = Cursor({})
         self._session: Session | None = None
         self._published = 0
-        self._looked = self._kept = 0.0
+        self._looked = self._kept = self._timed = 0.0
+        self._waited_ms = 0.0
         self._keep_next = 0
+        self.health.fact("symbols", ", ".join(self.symbols))
 
     async def recover(self) -> None:
         self._meters = {symbol: self._new_meter(symbol) for symbol in self.symbols}
@@ -108,6 +115,10 @@ class AnalyticsEngine(StreamModule):
                 self._looked = now
                 await self._look()
             await self._publish()
+            if now - self._timed >= _LAG_SECONDS:
+                self._timed = now
+                self.health.fact("lag_ms", self._waited_ms)
+                self._waited_ms = 0.0
             await self._keep(now)
 
     async def shut(self) -> None:
@@ -131,6 +142,8 @@ class AnalyticsEngine(StreamModule):
                 told = replace(told, ready=False, bids=(), asks=(), nbbo=None, reason="wrong checksum")
             meter.fold(told, self._hours(getattr(told, "ts_ns", None)))
         self.health.count("events", len(entries))
+        if entries:
+            self._waited_ms = max(self._waited_ms, self.clock.machine_ns() / 1e6 - min(_written_ms(entry) for entry in entries))
         for symbol in refreshed:
             if symbol in self._meters:
                 await self._take_chain(symbol)

@@ -58,7 +58,8 @@ class Watchdog:
             telegram_base_url=settings.vendors.telegram_url,
             timeout_seconds=settings.vendors.timeout_seconds,
         )
-        self._watched = [line.module for line in AlphaTrader.LINES if line.heartbeat and settings.mode in line.modes]
+        lines = (line for line in AlphaTrader.LINES if line.heartbeat and settings.mode in line.modes)
+        self._watched = [instance for line in lines for instance in line.instances(settings)]
         self._swept = (-1, context.clock.monotonic())
         self._started = context.clock.monotonic()
 
@@ -106,7 +107,7 @@ class Watchdog:
         for queue in _QUEUES:
             due = store.next_due_ns(queue.at())
             late[queue.pattern] = max(0.0, -clock.machine_seconds_until(due)) if due is not None and due < now else 0.0
-        health = {str(module): store.get(k.HEALTH.at(module=module)) for module in self._watched}
+        health = {instance: store.get(k.HEALTH.at(module=instance)) for instance in self._watched}
         account = store.latest(k.EVENTS_ACCOUNT.at())
         pending = [store.get(bound) for bound in store.scan(k.ORDERS_PENDING)]
         limit = self._context.settings.orders.unconfirmed_alarm_seconds * SECOND

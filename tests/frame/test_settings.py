@@ -34,6 +34,7 @@ def test_a_profile_refers_to_other_settings() -> None:
         ("ALPHATRADER_DISTRIBUTION__BASIC_DELAY_SECONDS", "59", r"distribution.basic_delay_seconds: .*>= 60"),
         ("ALPHATRADER_RISK__MAX_POSITION", "3", r"risk.*unknown field `max_position`"),
         ("ALPHATRADER_SANDBOX__ACCOUNT", "DU123", r"sandbox.account: .*\^DUSIM"),
+        ("ALPHATRADER_ANALYTICS__SHARDS", "90", r"analytics.shards: 90 processes cannot share \d+ symbols"),
         ("ALPHATRADER_MODE", "demo", r"mode: Invalid enum value 'demo'"),
     ],
 )

@@ -77,6 +77,26 @@ def test_every_module_may_write_its_own_keys_and_no_other_at_the_server(servers:
     assert wrong == []
 
 
+def test_the_server_lets_a_sharded_module_write_under_the_names_of_its_shards_and_no_others(servers: Servers) -> None:
+    for module, name, allowed in (
+        (Module.ANALYTICS, "lock:analytics.2", True),
+        (Module.ANALYTICS, "health:analytics.99", True),
+        (Module.ANALYTICS, "lock:analytics.1", False),
+        (Module.ANALYTICS, "lock:analytics.100", False),
+        (Module.ANALYTICS, "lock:analytics2", False),
+        (Module.RISK, "lock:risk.2", False),
+        (Module.SIGNALS, "lock:analytics.2", False),
+    ):
+        store = servers.store(module)
+        if allowed:
+            store.raw(Server.STATE, "DEL", name)
+        else:
+            with pytest.raises(StoreError) as refusal:
+                store.raw(Server.STATE, "DEL", name)
+            assert is_permission_error(refusal.value), name
+        store.close()
+
+
 def test_nobody_gets_in_without_a_user(servers: Servers) -> None:
     from redis import Redis
 

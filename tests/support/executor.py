@@ -17,10 +17,12 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from alphatrader.contract import keys as k
 from alphatrader.contract.messages.operations import Health
 from alphatrader.contract.modules import Module
+from alphatrader.runtime.clock import Clock
 from alphatrader.runtime.settings import ROOT
 from tests.support.trading import Stage, until
 
@@ -60,14 +62,13 @@ async def until_settled(on: Stage, process: Executor) -> None:
     await until(settled, limit=START_SECONDS, what="the executor's process is ready")
 
 
-async def _keep_stamping(on: Stage) -> None:
+async def keep_stamping(clock: Clock, folder: Path) -> None:
     """As the sandbox line's parent does: the process takes its market time from the file."""
     while True:
-        clock = on.clock
         stamp = {"market_start_ns": clock.market_start_ns, "machine_start_ns": clock.machine_start_ns, "speed": clock.speed}
-        beside = on.folder / "clock.new"
+        beside = folder / "clock.new"
         beside.write_text(json.dumps(stamp | {"last_market_ns": clock.market_ns(), "stamp_ns": time.time_ns(), "stopped": False}))
-        beside.replace(on.folder / "clock.json")
+        beside.replace(folder / "clock.json")
         await asyncio.sleep(0.5)
 
 
@@ -90,7 +91,7 @@ async def executor(
     for name, port in (("DATA", data_port), ("STATE", state_port)):
         if port is not None:
             environment[f"ALPHATRADER_SERVERS__{name}__PORT"] = str(port)
-    stamping = asyncio.create_task(_keep_stamping(on))
+    stamping = asyncio.create_task(keep_stamping(on.clock, on.folder))
     with (on.folder.parent / "executor.log").open("ab") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "alphatrader.runtime.child", "execution"],

@@ -35,6 +35,7 @@ class MetricsEvent(Event, frozen=True):
     """A symbol's metrics changed: at most 10 a second a symbol."""
 
     seq: int
+    """Counted by the process that wrote it: each shard of analytics has its own."""
     symbol: str
     ts_ns: int
     source_seq: int

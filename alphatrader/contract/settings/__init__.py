@@ -44,3 +44,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     routines: Routines
     watchdog: Watchdog
     log: Log
+
+    def __post_init__(self) -> None:
+        shards, symbols = self.analytics.shards, len(self.market.equities) + len(self.market.futures)
+        if shards > symbols:
+            raise ValueError(f"analytics.shards: {shards} processes cannot share {symbols} symbols; at most one a symbol")

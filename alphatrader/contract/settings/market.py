@@ -73,7 +73,9 @@ SWEEP_PARTS: Final = frozenset({"notional", "venues", "levels", "f_share"})
 
 
 class Analytics(Section, frozen=True):
-    shards: Annotated[int, Meta(ge=1, le=1, description="Processes that share the symbols; more than one is not there yet.")] = 1
+    shards: Annotated[
+        int, Meta(ge=1, le=99, description="Processes that share the symbols, every n-th each; at most one a symbol.")
+    ] = 1
     publish_seconds: Annotated[float, Meta(ge=0.02, le=1, description="Least time between two metrics events of a symbol.")] = 0.1
     vpin_buckets: Annotated[int, Meta(ge=5, le=500, description="Full buckets in a VPIN.")] = 50
     book_levels: Annotated[int, Meta(ge=1, le=10, description="Levels a side in the book imbalance.")] = 10

@@ -55,7 +55,6 @@ class StateReader:
         self._verdicts: dict[str, tuple[str, str]] = {}
         self._orders: dict[str, OrderRecord] = {}
         self._position_keys: list[Any] = []
-        self._beat_keys: list[Any] = []
         self._scanned = -_RESCAN_SECONDS
         self._polled = -POLL_SECONDS
 
@@ -135,10 +134,9 @@ class StateReader:
     # -- State ---------------------------------------------------------------------------------------------------------------
 
     def _scan(self) -> None:
-        """Keys that come and go: positions, and heartbeats of instances that the roster does not name."""
+        """Keys that come and go."""
         self._scanned = self._clock.monotonic()
         self._position_keys = [bound for bound in self._store.scan(k.POSITIONS) if bound.name != k.POSITIONS_SUMMARY.at().name]
-        self._beat_keys = list(self._store.scan(k.HEALTH))
 
     def _poll(self) -> None:
         self._polled = self._clock.monotonic()
@@ -176,14 +174,14 @@ class StateReader:
             self._board.put(of_symbol(symbol, "why"), trading.why(self._store.get(k.SIGNALS_WHY.at(symbol=symbol))))
 
     def _poll_modules(self) -> None:
-        names = [str(line.module) for line in AlphaTrader.LINES]
-        bounds = {bound.name: bound for bound in [k.HEALTH.at(module=name) for name in names] + self._beat_keys}
-        found = self._store.get_many(list(bounds.values()))
-        beats = {name.partition(":")[2]: beat for name, beat in zip(bounds, found, strict=True) if beat is not None}
+        settings = self._context.settings
+        names = [name for line in AlphaTrader.LINES for name in line.instances(settings)]
+        found = self._store.get_many([k.HEALTH.at(module=name) for name in names])
+        beats = {name: beat for name, beat in zip(names, found, strict=True) if beat is not None}
         seen = self._store.get(k.OBSERVED.at())
         answers = {str(line): self._answers(LINES[line]) for line in SERVERS}
         self._board.put("modules_unknown", None)
-        self._board.put_group("module.", operations.modules(self._context.settings.mode, beats, seen, answers))
+        self._board.put_group("module.", operations.modules(settings, beats, seen, answers))
         self._board.put("alerts", list(seen.alerts) if seen else None)
 
     def _answers(self, server: Server) -> bool:

@@ -10,6 +10,7 @@ from alphatrader.contract.key import BoundKey
 from alphatrader.contract.keys import BASIC_QUEUE, FREE_QUEUE, PREMIUM_QUEUE, TELEGRAM_ANALYSIS_QUEUE, TELEGRAM_SIGNALS_QUEUE
 from alphatrader.contract.messages.distribution import Analysis, DeliveryRecord
 from alphatrader.contract.messages.operations import Health, Observed
+from alphatrader.contract.settings import Settings
 from alphatrader.roster import AlphaTrader, Line
 from alphatrader.runtime.calendar import Calendar
 from alphatrader.runtime.clock import exchange_datetime
@@ -57,16 +58,13 @@ def module(line: Line, mode: str, beat: Health | None, seen: Observed | None, se
 
 
 def modules(
-    mode: str, beats: Mapping[str, Health], seen: Observed | None, answers: Mapping[str, bool]
+    settings: Settings, beats: Mapping[str, Health], seen: Observed | None, answers: Mapping[str, bool]
 ) -> dict[str, dict[str, Any]]:
-    """The roster's lines in start order, then instances that are no line of their own (shards)."""
+    """The roster's lines in start order, each process by its name: a line's shards have a row each."""
     rows: dict[str, dict[str, Any]] = {}
     for number, line in enumerate(AlphaTrader.LINES):
-        name = str(line.module)
-        rows[name] = module(line, mode, beats.get(name), seen, answers.get(name)) | {"order": number}
-        for instance in sorted(beats):
-            if instance.startswith(name + "."):
-                rows[instance] = module(line, mode, beats[instance], seen, None) | {"order": number}
+        for name in line.instances(settings):
+            rows[name] = module(line, settings.mode, beats.get(name), seen, answers.get(name)) | {"order": number}
     return rows
 
 
