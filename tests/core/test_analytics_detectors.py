@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-import statistics
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
 
 from alphatrader.contract.messages.market import Bar, BookEvent, GapEvent, Level, QuoteEvent, Trade
 from alphatrader.contract.messages.metrics import Metric
@@ -19,7 +16,6 @@ from alphatrader.core.analytics import measures, shards, sweep_score
 from alphatrader.core.analytics.flow import MIN_WATCH_NS, FlowWindow
 from alphatrader.core.analytics.makers import makers
 from alphatrader.core.analytics.minutes import MINUTE_NS, Minutes
-from alphatrader.core.analytics.regime import DWELL_NS, Reading, Regime, read, slope_t
 from alphatrader.core.analytics.sweep import MEMORY_NS, RUNS_NEEDED, Sweep, SweepDetector
 from alphatrader.core.analytics.symbol import VERSION, SymbolState, checkpoint, fresh, restored
 from alphatrader.core.market.hidden_prints import HiddenDetector
@@ -298,39 +294,6 @@ def test_a_night_splits_the_minutes_and_no_atr_spans_it() -> None:
     assert [len(run) for run in minutes.runs()] == [20, 5]
     assert minutes.atr(14) == pytest.approx(1.0)
     assert minutes.atr(4) == pytest.approx(1.0)
-
-
-# -- regime --------------------------------------------------------------------------------------------------------------
-
-
-def test_the_t_statistics_are_those_of_scipy() -> None:
-    generator = np.random.default_rng(4)
-    closes = 100 * np.exp(np.cumsum(generator.normal(0.0002, 0.001, 120)))
-    minutes = Minutes()
-    minutes.warm_up([bar(i * MINUTE_NS, float(close)) for i, close in enumerate(closes)])
-    reading = read(minutes)
-    changes = np.diff(np.log(closes))
-    assert reading.drift_t == pytest.approx(stats.ttest_1samp(changes[-20:], 0.0).statistic)
-    assert reading.realised_vol == pytest.approx(statistics.stdev(changes[-20:]))
-    fit = stats.linregress(np.arange(20), closes[-20:])
-    assert slope_t(closes[-20:]) == pytest.approx(fit.slope / fit.stderr)
-    past = [statistics.stdev(changes[i : i + 20]) for i in range(len(changes) - 19)]
-    assert reading.vol_percentile == pytest.approx(np.mean([v <= past[-1] + 1e-18 for v in past]))
-    assert read(Minutes()).drift_t is None
-
-
-def test_a_regime_is_entered_late_left_later_and_stands_five_minutes() -> None:
-    def reading(t: float, percentile: float = 0.5) -> Reading:
-        return Reading(t, None, 0.001, percentile, 0.1, 20)
-
-    regime = Regime()
-    assert regime.update(Reading(None, None, None, None, None, 3), 0) is None
-    assert regime.update(reading(1.7), 1) == "RANGE"
-    assert regime.update(reading(2.5), 2) == "RANGE"  # five minutes have not passed
-    assert regime.update(reading(2.5), DWELL_NS + 1) == "TREND_UP"
-    assert regime.update(reading(1.3), 2 * DWELL_NS + 1) == "TREND_UP"  # above the leaving bound
-    assert regime.update(reading(1.0), 3 * DWELL_NS) == "RANGE"
-    assert regime.update(reading(-2.9, 0.95), 4 * DWELL_NS) == "HIGH_VOL"
 
 
 # -- a symbol's state ------------------------------------------------------------------------------------------------------

@@ -93,6 +93,7 @@ class Analytics(Section, frozen=True):
         dict[str, float],
         Meta(description="Weights of notional, venues, levels, f_share in a sweep's strength; sum 1."),
     ] = msgspec.field(default_factory=lambda: {"notional": 0.3, "venues": 0.2, "levels": 0.1, "f_share": 0.4})
+    adx_period: Annotated[int, Meta(ge=2, le=100, description="Minutes of Wilder's directional index in the regime.")] = 14
     flip_range: Annotated[
         float, Meta(gt=0, le=0.5, description="Share of spot searched for the zero-gamma flip, either way.")
     ] = 0.1

@@ -14,7 +14,7 @@ from alphatrader.contract.settings.market import Analytics
 from alphatrader.core.analytics import exposure as gamma_exposure
 from alphatrader.core.analytics import imbalance, sweep_score
 from alphatrader.core.analytics.options_view import OptionsView
-from alphatrader.core.analytics.regime import Reading
+from alphatrader.core.analytics.regime import NO_VOL_STATE, SPAN, Reading, evidence, judge
 from alphatrader.core.analytics.sweep import RUNS_NEEDED
 from alphatrader.core.analytics.symbol import SymbolState
 from alphatrader.core.analytics.vpin_history import VpinRanks
@@ -370,8 +370,21 @@ def hidden(state: SymbolState, now_ns: int, age_of: AgeOf, feed: str | None) -> 
     )
 
 
-def regime(state: SymbolState, reading: Reading, now_ns: int, age_of: AgeOf, feed: str | None, atr: float | None) -> Metric:
-    name = state.regime.update(reading, now_ns)
+def regime(
+    state: SymbolState,
+    reading: Reading,
+    now_ns: int,
+    age_of: AgeOf,
+    feed: str | None,
+    atr: float | None,
+    vpin_percentile: float | None,
+    gex_usd: float | None,
+) -> Metric:
+    """`vpin_percentile` and `gex_usd` are None where their metric is not ready."""
+    found = evidence(reading, vpin_percentile, gex_usd)
+    judged = judge(reading, found)
+    known = feed is None and reading.n >= SPAN
+    name = state.regime.update(judged, now_ns) if known else state.regime.name
     strength = None if reading.drift_t is None else max(-1.0, min(1.0, reading.drift_t / 3.0))
     reason = feed
     if reason is None and strength is None:
@@ -384,13 +397,22 @@ def regime(state: SymbolState, reading: Reading, now_ns: int, age_of: AgeOf, fee
         strength,
         reason,
         units="trend strength, -1 to 1",
-        convention="+ is up; class with hysteresis: enter 0.6, leave 0.4, stays five minutes",
+        convention="+ is up; class by strength with hysteresis: enter 0.6, leave 0.4, stays five minutes",
         n=reading.n,
         components={
             "class": name,
             "class_age_s": (now_ns - state.regime.since_ns) / 1e9 if name else None,
+            "confidence": judged[name].confidence if known and name else None,
+            "strengths": {of: one.strength for of, one in judged.items()} if known else {},
+            "evidence": found,
+            "missing": [feature for feature, part in found.items() if part is None],
             "drift_t": reading.drift_t,
             "slope_t": reading.slope_t,
+            "adx": reading.adx,
+            "vpin_percentile": vpin_percentile,
+            "gex_sign": None if gex_usd is None else (gex_usd > 0) - (gex_usd < 0),
+            "vol_state": None,
+            "vol_state_reason": NO_VOL_STATE,
             "realised_vol_1m": reading.realised_vol,
             "vol_percentile": reading.vol_percentile,
             "minute_sigma": reading.minute_sigma,

@@ -73,10 +73,12 @@ class Meter:
             if self.view is not None:
                 self.view.price(state.spot, now_ns, today)
             reading, atr = self._read()
-            made += measures.options(state, self.view, now_ns, age_of, feed)
+            gex, dex = measures.options(state, self.view, now_ns, age_of, feed)
+            made += [gex, dex]
             made.append(measures.sweep(state, now_ns, age_of, feed, self._settings.sweep_weights))
             made.append(measures.hidden(state, now_ns, age_of, feed))
-            made.append(measures.regime(state, reading, now_ns, age_of, feed, atr))
+            percentile = self.ranks.rank(made[0].value).percentile
+            made.append(measures.regime(state, reading, now_ns, age_of, feed, atr, percentile, gex.value))
             made.append(makers(state, now_ns, age_of, feed))
         self.values |= {metric.metric: metric.value for metric in made}
         return made
@@ -86,5 +88,5 @@ class Meter:
         bars = self.state.minutes.bars
         key = (len(bars), bars[-1][0] if bars else 0)
         if self._reading is None or self._reading[0] != key:
-            self._reading = (key, read(self.state.minutes), self.state.minutes.atr(self._atr_period))
+            self._reading = (key, read(self.state.minutes, self._settings.adx_period), self.state.minutes.atr(self._atr_period))
         return self._reading[1], self._reading[2]

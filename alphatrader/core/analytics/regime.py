@@ -1,19 +1,21 @@
-"""Trend and volatility regime from one-minute closes, with hysteresis. domain.md §5.
+"""Trend and volatility regime from one-minute bars, VPIN and gamma, with hysteresis. domain.md §5.
 
-First form. Trend strength is min(|t|/3, 1) of the drift's t-statistic (mean over standard error of the last 20 one-minute
-changes); the slope's own t-statistic is published beside it but decides nothing, since a random walk makes it large. Volatility
-strength is the percentile of the 20-minute realised volatility in the known minutes, from the median up. A class is entered at
-0.6, left at 0.4, and stands at least five minutes. VPIN percentile and GEX sign do not enter yet.
+Each feature is evidence between 0 and 1 for the classes it speaks of (`WEIGHTS`), and a class's strength is the weighted mean
+over the features that are there. What is missing is not taken for neutral: the confidence is the strength times the share of the
+class's weight that was there. A class is entered at 0.6, left at 0.4, and stands at least five minutes; where none is entered it
+is RANGE.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Final, Literal
 
 import msgspec
 import numpy as np
 
+from alphatrader.core.analytics.adx import wilder_adx
 from alphatrader.core.analytics.minutes import Minutes
 
 RegimeClass = Literal["TREND_UP", "TREND_DOWN", "RANGE", "HIGH_VOL"]
@@ -22,7 +24,20 @@ ENTER: Final = 0.6
 LEAVE: Final = 0.4
 DWELL_NS: Final = 5 * 60_000_000_000
 MIN_PAST: Final = 60
-_STRONG_T: Final = 3.0
+SLOPE_T_OF_CHANCE: Final = 12.3
+"""|t| of the slope that one in twenty random walks of SPAN points passes, by simulation (the tests do it again). Errors that add
+up make it no Student's t: 3 is less than its median."""
+ADX_CERTAIN: Final = 40.0
+"""So that Wilder's 25, from which he follows a trend, is 0.62."""
+_TREND: Final = {"slope_t": 0.4, "adx": 0.4, "gex_negative": 0.2}
+WEIGHTS: Final[Mapping[str, Mapping[str, float]]] = {
+    "HIGH_VOL": {"vol_percentile": 0.4, "vpin_percentile": 0.2, "gex_negative": 0.2, "vol_state": 0.2},
+    "TREND_UP": _TREND,
+    "TREND_DOWN": _TREND,
+}
+"""Dealers short of gamma trade with the move: negative GEX speaks for a trend and for volatility alike."""
+_NEEDED: Final = {"HIGH_VOL": "vol_percentile", "TREND_UP": "slope_t", "TREND_DOWN": "slope_t"}
+NO_VOL_STATE: Final = "discovered:vol_regimes has no probabilities of change between its states: nothing to filter forward by"
 _PAST_CHANGES: Final = 120
 
 
@@ -37,22 +52,25 @@ class Reading(msgspec.Struct, frozen=True):
     minute_sigma: float | None
     """Standard deviation of a one-minute price change, over up to two hours."""
     n: int
+    adx: float | None = None
 
 
-def read(minutes: Minutes) -> Reading:
-    runs = [np.array([bar[4] for bar in run], dtype=float) for run in minutes.runs()]
+def read(minutes: Minutes, adx_period: int) -> Reading:
+    split = minutes.runs()
+    adx = wilder_adx([bar[2:] for bar in split[-1]], adx_period) if split else None
+    runs = [np.array([bar[4] for bar in run], dtype=float) for run in split]
     logs = [np.diff(np.log(run)) for run in runs if len(run) > 1]
     changes = np.concatenate([np.diff(run) for run in runs]) if runs else np.empty(0)
     newest = logs[-1][-SPAN:] if logs else np.empty(0)
     sigma = float(np.std(changes[-_PAST_CHANGES:], ddof=1)) if len(changes) >= SPAN else None
     if len(newest) < SPAN:
-        return Reading(None, None, None, None, sigma or None, len(newest))
+        return Reading(None, None, None, None, sigma or None, len(newest), adx)
     deviation = float(np.std(newest, ddof=1))
     drift_t = float(np.mean(newest)) / (deviation / math.sqrt(SPAN)) if deviation > 0 else None
     past = [np.std(np.lib.stride_tricks.sliding_window_view(run, SPAN), axis=1, ddof=1) for run in logs if len(run) >= SPAN]
     known = np.concatenate(past)
     percentile = float(np.mean(known <= deviation)) if len(known) >= MIN_PAST else None
-    return Reading(drift_t, slope_t(runs[-1][-SPAN:]), deviation, percentile, sigma or None, SPAN)
+    return Reading(drift_t, slope_t(runs[-1][-SPAN:]), deviation, percentile, sigma or None, SPAN, adx)
 
 
 def slope_t(closes: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float | None:
@@ -65,27 +83,63 @@ def slope_t(closes: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float | Non
     return slope / math.sqrt(residual / (n - 2) / float(x @ x)) if residual > 0 else None
 
 
+class Judged(msgspec.Struct, frozen=True):
+    """What speaks for one class."""
+
+    strength: float
+    """0 to 1, over the features that are there."""
+    there: float
+    """Share of the class's weight that those features have."""
+
+    @property
+    def confidence(self) -> float:
+        return self.strength * self.there
+
+
+def evidence(reading: Reading, vpin_percentile: float | None, gex_usd: float | None) -> dict[str, float | None]:
+    """Each feature as evidence between 0 and 1; None where it is missing. A percentile speaks from the middle up."""
+    return {
+        "slope_t": min(abs(reading.slope_t) / SLOPE_T_OF_CHANCE, 1.0) if reading.slope_t is not None else None,
+        "adx": min(reading.adx / ADX_CERTAIN, 1.0) if reading.adx is not None else None,
+        "vol_percentile": _upper(reading.vol_percentile),
+        "vpin_percentile": _upper(vpin_percentile),
+        "gex_negative": float(gex_usd < 0) if gex_usd is not None else None,
+        "vol_state": None,
+    }
+
+
+def _upper(percentile: float | None) -> float | None:
+    return max(0.0, (percentile - 0.5) * 2) if percentile is not None else None
+
+
+def judge(reading: Reading, found: Mapping[str, float | None]) -> dict[str, Judged]:
+    """Of every class. A trend is only to the side the slope points; without its main feature a class cannot be entered."""
+    against = {"TREND_UP": -1.0, "TREND_DOWN": 1.0}
+    judged = {}
+    for name, weights in WEIGHTS.items():
+        known = {feature: part for feature in weights if (part := found[feature]) is not None}
+        there = math.fsum(weights[feature] for feature in known)
+        possible = _NEEDED[name] in known and (reading.slope_t or 0.0) * against.get(name, 0.0) <= 0
+        strength = math.fsum(weights[feature] * part for feature, part in known.items()) / there if possible else 0.0
+        judged[name] = Judged(strength, there)
+    nothing_else = 1 - max(one.strength for one in judged.values())
+    judged["RANGE"] = Judged(nothing_else, (judged["HIGH_VOL"].there + judged["TREND_UP"].there) / 2)
+    return judged
+
+
 class Regime(msgspec.Struct):
     """The class that stands, and since when."""
 
     name: str | None = None
     since_ns: int = 0
 
-    def update(self, reading: Reading, now_ns: int) -> str | None:
-        if reading.drift_t is None:
-            return self.name
-        trend = min(abs(reading.drift_t) / _STRONG_T, 1.0)
-        strengths = {
-            "HIGH_VOL": max(0.0, (reading.vol_percentile - 0.5) * 2) if reading.vol_percentile is not None else 0.0,
-            "TREND_UP": trend if reading.drift_t > 0 else 0.0,
-            "TREND_DOWN": trend if reading.drift_t < 0 else 0.0,
-        }
+    def update(self, judged: Mapping[str, Judged], now_ns: int) -> str:
         if self.name is not None and now_ns - self.since_ns < DWELL_NS:
             return self.name
-        if self.name in strengths and strengths[self.name] >= LEAVE:
+        if self.name is not None and self.name in WEIGHTS and judged[self.name].strength >= LEAVE:
             return self.name
-        entered = [name for name, strength in strengths.items() if strength >= ENTER]
-        name = entered[0] if entered else "RANGE"
+        entered = [name for name in WEIGHTS if judged[name].strength >= ENTER]
+        name: str = max(entered, key=lambda one: judged[one].strength) if entered else "RANGE"
         if name != self.name:
             self.name, self.since_ns = name, now_ns
-        return self.name
+        return name
