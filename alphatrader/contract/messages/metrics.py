@@ -90,11 +90,13 @@ class VpinSession(Message, frozen=True):
     open_ns: int
     """Market time the session opened: its name."""
     counts: tuple[int, ...]
-    """Full buckets by their VPIN, in bins of equal width over [0, 1]."""
+    """Full buckets by bin: of VPIN, in equal width over [0, 1]; of its inputs, as core/analytics/vpin_history.py scales them."""
 
 
 class VpinHistory(Message, frozen=True):
-    """How often each VPIN was seen, oldest session first."""
+    """How often each VPIN was seen, and each spread and markout at the same buckets; oldest session first."""
 
     symbol: str
     sessions: tuple[VpinSession, ...]
+    spreads: tuple[VpinSession, ...] = ()
+    markouts: tuple[VpinSession, ...] = ()

@@ -78,6 +78,9 @@ class Analytics(Section, frozen=True):
     ] = 1
     publish_seconds: Annotated[float, Meta(ge=0.02, le=1, description="Least time between two metrics events of a symbol.")] = 0.1
     vpin_buckets: Annotated[int, Meta(ge=5, le=500, description="Full buckets in a VPIN.")] = 50
+    vpin_adjustment: Annotated[
+        float, Meta(ge=0, le=0.25, description="Most that spread and markout move vpin_adj from vpin, as a share of it.")
+    ] = 0.25
     book_levels: Annotated[int, Meta(ge=1, le=10, description="Levels a side in the book imbalance.")] = 10
     obi_alpha: Annotated[float, Meta(ge=0, le=5, description="Decay of the level weights exp(-alpha (i-1)).")] = 0.5
     obi_weights: Annotated[

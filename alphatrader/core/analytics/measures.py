@@ -13,6 +13,7 @@ from alphatrader.contract.messages.metrics import Metric
 from alphatrader.contract.settings.market import Analytics
 from alphatrader.core.analytics import exposure as gamma_exposure
 from alphatrader.core.analytics import imbalance, sweep_score
+from alphatrader.core.analytics.adverse import adjusted
 from alphatrader.core.analytics.options_view import OptionsView
 from alphatrader.core.analytics.regime import NO_VOL_STATE, SPAN, Reading, evidence, judge
 from alphatrader.core.analytics.sweep import RUNS_NEEDED
@@ -74,7 +75,7 @@ def feed_reason(state: SymbolState, age_of: AgeOf, quiet_seconds: float) -> str 
     return f"feed silent for {age / 1000:.1f} s" if age > quiet_seconds * 1000 else None
 
 
-def vpin(state: SymbolState, ranks: VpinRanks, now_ns: int, age_of: AgeOf, feed: str | None) -> Metric:
+def vpin(state: SymbolState, ranks: VpinRanks, now_ns: int, age_of: AgeOf, feed: str | None, adjustment: float) -> Metric:
     v = state.vpin
     value = v.value
     reason = feed
@@ -83,6 +84,8 @@ def vpin(state: SymbolState, ranks: VpinRanks, now_ns: int, age_of: AgeOf, feed:
     if reason is None and not v.ready:
         reason = f"{len(v.imbalances)} of {v.buckets} buckets full"
     rank = ranks.rank(value)
+    inputs = {"spread": ranks.spread.rank(state.adverse.spread), "markout": ranks.markout.rank(state.adverse.markout_bps)}
+    adverse = adjusted(value, {name: found.percentile for name, found in inputs.items()}, adjustment)
     return make(
         "vpin",
         state,
@@ -93,8 +96,13 @@ def vpin(state: SymbolState, ranks: VpinRanks, now_ns: int, age_of: AgeOf, feed:
         convention="toxicity has no sign; signed parts: + buyers were the aggressors",
         n=len(v.imbalances),
         components={
-            "vpin_adj": value,
-            "vpin_adj_reason": "fewer than two market-maker inputs: equal to vpin",
+            "vpin_adj": adverse.value,
+            "vpin_adj_reason": adverse.reason,
+            "vpin_adj_z": adverse.z,
+            "spread": state.adverse.spread,
+            "markout_30s_bps": state.adverse.markout_bps,
+            "input_percentiles": {name: found.percentile for name, found in inputs.items()},
+            "input_reasons": {name: found.reason for name, found in inputs.items() if found.reason},
             "percentile": rank.percentile,
             "percentile_n": rank.n,
             "percentile_days": rank.sessions,

@@ -40,8 +40,14 @@ class Meter:
         vpin = self.state.vpin
         before = vpin.filled
         self.changed = self.state.apply(event, session) or self.changed
-        if vpin.filled != before and session is not None and not vpin.warm and (value := vpin.value) is not None:
+        if vpin.filled == before or session is None:
+            return
+        if not vpin.warm and (value := vpin.value) is not None:
             self.ranks.add(session[0], value)
+        if (spread := self.state.adverse.spread) is not None:
+            self.ranks.spread.add(session[0], spread)
+        if (markout := self.state.adverse.markout_bps) is not None:
+            self.ranks.markout.add(session[0], markout)
 
     def take_bucket_size(self, size: int, source: str, bars: Sequence[Bar], now_ns: int) -> None:
         """A bucket size, and the minutes to warm up from when the ring had to start anew."""
@@ -65,7 +71,7 @@ class Meter:
         self.changed, self._made_ns, self._untold = False, made_ns, True
         feed = measures.feed_reason(state, age_of, self._quiet_seconds)
         made = [
-            measures.vpin(state, self.ranks, now_ns, age_of, feed),
+            measures.vpin(state, self.ranks, now_ns, age_of, feed, self._settings.vpin_adjustment),
             measures.obi(state, now_ns, age_of, feed, self._settings, self._book_parts),
         ]
         if made_ns - self._all_made_ns >= REWRITE_NS:

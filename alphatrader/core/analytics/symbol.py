@@ -24,6 +24,7 @@ from alphatrader.contract.messages.market import (
     Trade,
 )
 from alphatrader.contract.settings.market import Analytics
+from alphatrader.core.analytics.adverse import Adverse
 from alphatrader.core.analytics.flow import FlowWindow
 from alphatrader.core.analytics.imbalance import Ofi, Smoothed
 from alphatrader.core.analytics.minutes import Minutes
@@ -34,7 +35,7 @@ from alphatrader.core.market.hidden_prints import HiddenDetector
 from alphatrader.core.market.icebergs import IcebergDetector, displayed_at
 from alphatrader.core.market.venues import OFF_EXCHANGE
 
-VERSION: Final = 6
+VERSION: Final = 7
 """Of the checkpoint: another one is not read."""
 FLOW_SECONDS: Final = 180
 SMOOTHING_NS: Final = 20_000_000_000
@@ -65,6 +66,7 @@ class SymbolState(msgspec.Struct):
     icebergs: IcebergDetector
     minutes: Minutes
     regime: Regime
+    adverse: Adverse
     book: BookNow | None = None
     bid: float | None = None
     ask: float | None = None
@@ -130,6 +132,7 @@ class SymbolState(msgspec.Struct):
             self._break("sequence gaps")
         self.seq = event.seq
         if received is not None:
+            self.adverse.advance(received, self.mid)
             self.received_ns = max(received, self.received_ns or 0)
         return True
 
@@ -139,6 +142,7 @@ class SymbolState(msgspec.Struct):
         self.ofi.reset()
         self.flow.reset()
         self.sweeps.reset()
+        self.adverse.reset()
         self.hidden.break_quotes()
         self.icebergs.reset()
         self.book = None
@@ -177,6 +181,7 @@ class SymbolState(msgspec.Struct):
         if self.sweeps.add(trade.received_ns, trade.price, trade.size, trade.venue, trade.side, trade.conditions) is not None:
             self.note("sweeps")
         bid, ask = (trade.bid, trade.ask) if trade.bid is not None and trade.ask is not None else (self.bid, self.ask)
+        self.adverse.add(trade.received_ns, trade.price, trade.side, bid, ask)
         if bid is not None and ask is not None:
             self.hidden.add(trade.received_ns, trade.price, trade.size, trade.venue, trade.side, bid, ask, ts_ns=trade.ts_ns)
         if trade.venue and trade.venue not in OFF_EXCHANGE:
@@ -253,6 +258,7 @@ def fresh(symbol: str, settings: Analytics) -> SymbolState:
         icebergs=IcebergDetector(),
         minutes=Minutes(),
         regime=Regime(),
+        adverse=Adverse(),
     )
 
 
