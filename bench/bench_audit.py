@@ -57,7 +57,7 @@ def frames(count: int) -> list[bytes]:
 class Line:
     def __init__(self, feed: SymbolFeed) -> None:
         self.feed: Feed = feed
-        self.confirmed = False
+        self.fresh = False
 
 
 def run(reads: list[bytes], audit: AuditLog | None) -> float:

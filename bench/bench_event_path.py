@@ -68,7 +68,7 @@ class Instant:
 
 class Line:
     def __init__(self, feed: SymbolFeed) -> None:
-        self.feed, self.confirmed = feed, False
+        self.feed, self.fresh = feed, False
 
 
 def product(messages: list[bytes], turn: int, rate: int) -> tuple[int, Any]:

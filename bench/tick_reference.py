@@ -64,7 +64,7 @@ class RawRedis:
 class Line:
     def __init__(self, feed: SymbolFeed) -> None:
         self.feed = feed
-        self.confirmed = False
+        self.fresh = False
 
 
 def feed(told: dict[str, Any], redis: RawRedis, clock: Clock) -> None:

@@ -1,4 +1,4 @@
-"""`alphatrader docs`: writes what is generated: docs/keys.md, settings.md, flow.dot, .env.example, the README's settings."""
+"""`alphatrader docs`: writes what is generated: docs on keys, settings, connection and flow, .env.example, README's settings."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from alphatrader.clients.ibkr import codes
 from alphatrader.commands import DONE, WRONG
 from alphatrader.commands.access import say
 from alphatrader.contract import render
@@ -44,6 +45,7 @@ def generated() -> dict[str, str]:
         "docs/keys.md": render.as_markdown(),
         "docs/flow.dot": render.as_graph(),
         "docs/settings.md": settings_markdown(),
+        "docs/connection.md": codes.as_markdown(),
         "config/.env.example": env_example(),
         "README.md": _between_marks((ROOT / "README.md").read_text(), settings_tables()),
     }

@@ -19,6 +19,7 @@ from alphatrader.commands.access import Access, open_access, print_json, say
 from alphatrader.commands.report import GATE_FILE
 from alphatrader.contract import keys as k
 from alphatrader.contract.key import Server
+from alphatrader.contract.modules import Module
 from alphatrader.contract.settings.secrets import SECRETS
 from alphatrader.runtime import servers
 from alphatrader.runtime.calendar import CalendarError, nyse
@@ -164,6 +165,7 @@ def _readings(access: Access) -> Iterator[Check]:
     """What the modules have learnt: the account, the chains, the watchdog."""
     for name, read in (
         ("account", _account),
+        ("market data", _market_data),
         ("futures", _futures),
         ("Alpha Vantage", _vendor),
         ("option chains", _chains),
@@ -188,6 +190,23 @@ def _account(access: Access) -> Check:
         return Check("account", "no-go", str(error))
     fresh = age <= access.settings.risk.max_account_age_seconds
     return _judge("account", fresh, f"allowed in this mode, heard {age:.0f} s ago", f"last heard {age:.0f} s ago")
+
+
+def _market_data(access: Access) -> Check:
+    """Where `ibkr` is connected, what the account grants, and which instruments are silent and why."""
+    beat = access.store.get(k.HEALTH.at(module=Module.IBKR))
+    if beat is None:
+        return Check("market data", "no-go", "ibkr shows no sign of life")
+    facts = beat.facts
+    if beat.state == "waiting":
+        return Check("market data", "no-go", str(beat.reason))
+    limits = facts.get("limits") or {}
+    used = ", ".join(f"{kind} {n} of {limits.get(kind, '?')}" for kind, n in sorted((facts.get("slots") or {}).items()))
+    detail = f"from {facts.get('gateway')}; {used or 'nothing subscribed'}"
+    if not (stale := facts.get("stale")):
+        return Check("market data", "go", detail)
+    in_session = nyse().at(access.clock.market_ns()) is not None
+    return Check("market data", "no-go" if in_session else "note", f"{detail}; silent: {stale}")
 
 
 def _futures(access: Access) -> Check:

@@ -154,7 +154,8 @@ def problems_of(found: dict[str, Any]) -> list[str]:
     if found["session"]["state"] == "open" and found["feeds"] is not None:
         silent = [name for name, feed in found["feeds"].items() if feed is None]
         if silent:
-            problems.append(f"no feed: {', '.join(silent)}")
+            why = found["modules"]["ibkr"]["facts"].get("stale")
+            problems.append(f"no feed: {', '.join(silent)}{f' ({why})' if why else ''}")
     late = [name for name, queue in (found["queues"] or {}).items() if (queue["due_in_s"] or 0) < -20]
     if late:
         problems.append(f"deliveries overdue: {', '.join(late)}")

@@ -24,6 +24,7 @@ from alphatrader.contract.modules import Module
 from alphatrader.core.signals.book import SignalBook
 from alphatrader.core.signals.candidates import Candidates, wanted
 from alphatrader.core.signals.decision import Limits, Proposal, Situation, decide
+from alphatrader.core.signals.nearness import nearness
 from alphatrader.core.signals.score import Calibration, Direction, calibrate
 from alphatrader.core.signals.selection import Candidate
 from alphatrader.core.strategies.inputs import Inputs
@@ -67,6 +68,7 @@ class _Symbol:
     sentiment: Sentiment | None = None
     chosen: dict[str, dict[Direction, Candidate]] = field(default_factory=dict)
     leans: dict[str, float] = field(default_factory=dict)
+    confidences: dict[str, float] = field(default_factory=dict)
     looked: float = float("-inf")
     told: float = float("-inf")
     changed: bool = False
@@ -261,6 +263,7 @@ class SignalGenerator(StreamModule):
             decision = decide(rule, window, situation, limits)
             why[rule.name] = decision.gates
             mine.leans[rule.name] = decision.score.lean
+            mine.confidences[rule.name] = decision.score.confidence
             if decision.proposal is not None:
                 events.append(mine.book.add(self._signal(rule, symbol, decision.proposal, inputs.now_ns, session)))
         if ended or events or now - mine.told >= _EVERY_SECONDS:
@@ -318,23 +321,27 @@ class SignalGenerator(StreamModule):
         await self.store.commit(batch)
 
     async def _ask_for_quotes(self, now: float) -> None:
-        """Keep `wanted:signals` filled with the candidates, the most promising first."""
+        """Keep `wanted:signals` filled with the candidates, the most promising first, and with how near each symbol is."""
         if now - self._asked < _EVERY_SECONDS:
             return
         self._asked = now
         now_ns = self.clock.market_ns()
         session = self.calendar.current(now_ns)
         ranked: list[tuple[float, list[OptionRef]]] = []
-        for mine in self._symbols.values():
+        near: dict[str, float] = {}
+        for symbol, mine in self._symbols.items():
+            scores: list[tuple[float, float]] = []
             for rule in mine.rules:
                 window = rule.window(self.settings.strategies)
                 opens, closes = session.window(window.opens, window.closes)
                 if opens - _LEAD_NS <= now_ns < closes:
                     chosen = [candidate.contract for candidate in mine.chosen.get(rule.name, {}).values()]
                     ranked.append((abs(mine.leans.get(rule.name, 0.0)), chosen))
+                    scores.append((mine.confidences.get(rule.name, 0.0), window.min_confidence))
+            near[symbol] = round(nearness(scores, alive=bool(mine.book.pending or mine.book.active)), 3)
         contracts = wanted(ranked, self.settings.signals.wanted_contracts)
         batch = self.store.batch()
-        batch.put(k.WANTED.at(module=Module.SIGNALS), Wanted(contracts, self.clock.machine_ns()))
+        batch.put(k.WANTED.at(module=Module.SIGNALS), Wanted(contracts, self.clock.machine_ns(), near))
         await self.store.commit(batch)
         self.health.fact("wanted", len(contracts))
 

@@ -21,6 +21,7 @@ from alphatrader.contract import keys as k
 from alphatrader.contract.key import Server
 from alphatrader.contract.messages.operations import Observed
 from alphatrader.contract.modules import Module
+from alphatrader.core.market.link import in_window
 from alphatrader.core.watch.board import AlarmBoard
 from alphatrader.core.watch.sight import SECOND, Sight, alarms, unseen
 from alphatrader.roster import AlphaTrader
@@ -66,7 +67,7 @@ class Watchdog:
     # -- looking
 
     def look(self) -> Sight:
-        clock = self._context.clock
+        clock, broker = self._context.clock, self._context.settings.broker
         servers: dict[str, str | None] = {}
         memory: dict[str, float] = {}
         for server in Server:
@@ -83,6 +84,7 @@ class Watchdog:
             servers=servers,
             memory_share=memory,
             closed_ports=self._closed_ports(),
+            resetting=in_window(f"{clock.market_datetime():%H:%M}", broker.reset_from, broker.reset_until),
         )
         for server, look in ((Server.DATA, self._look_at_data), (Server.STATE, self._look_at_state)):
             if servers[str(server)] is None:

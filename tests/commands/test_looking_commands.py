@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from decimal import Decimal as D
+from typing import Any
 
 import pytest
 
 from alphatrader.contract import keys as k
 from alphatrader.contract.messages import market as m
+from alphatrader.contract.messages import operations as ops
 from alphatrader.contract.messages import positions as p
 from alphatrader.contract.messages import risk as r
 from alphatrader.contract.modules import Module
@@ -70,6 +72,29 @@ def test_doctor_names_every_no_go_and_no_secret(busy: Desk, run: Command) -> Non
         value for value in (busy.servers.vault.get(name) for name in ("stripe_key", "session_key", "x_consumer_key")) if value
     ]
     assert values and not any(value in answer.out for value in values)
+
+
+def test_status_and_doctor_say_which_data_are_silent_and_why(busy: Desk, run: Command) -> None:
+    def told() -> tuple[str, str]:
+        (check,) = (check for check in run("doctor", "--json").json()["checks"] if check["name"] == "market data")
+        return check["verdict"], check["detail"]
+
+    def ibkr_says(state: Any, reason: str | None, **facts: Any) -> None:
+        now = busy.clock.machine_ns()
+        beat = ops.Health("ibkr", state, reason, 1, now, now, busy.clock.market_ns(), {}, facts)
+        busy.write(Module.IBKR, lambda b: b.put(k.HEALTH.at(module=Module.IBKR), beat))
+
+    # given an ibkr that has lost AMD, and an account that grants less depth than the settings say
+    facts = {"gateway": "127.0.0.1:4502", "slots": {"depth": 2, "quote": 40}, "limits": {"depth": 2, "quote": 100}}
+    silent = "AMD: no data for 12 s, asked again 1 times"
+    ibkr_says("ready", None, **facts, stale=silent)
+    assert told() == ("no-go", f"from 127.0.0.1:4502; depth 2 of 2, quote 40 of 100; silent: {silent}")
+    ibkr_says("ready", None, **facts, stale=silent)
+    assert any(problem.startswith("no feed: ") and silent in problem for problem in run("status", "--json").json()["problems"])
+    ibkr_says("ready", None, **facts)
+    assert told()[0] == "go"
+    ibkr_says("waiting", "no gateway: refused", **facts)
+    assert told() == ("no-go", "no gateway: refused")
 
 
 def test_doctor_says_which_futures_differ_from_the_rules(busy: Desk, run: Command) -> None:

@@ -60,6 +60,16 @@ def test_a_stalled_and_a_degraded_module_say_why() -> None:
     assert "no account" in degraded["module risk"]
 
 
+def test_losing_the_broker_in_its_nightly_reset_is_no_alarm_until_the_window_ends() -> None:
+    lost = {"ibkr": health("waiting", reason="no gateway"), "execution": health("waiting", reason="broker: no gateway")}
+    sight = replace(CLEAN, in_session=False, health=lost, resetting=True)
+    assert alarms(sight, LIMITS) == {}
+    assert list(alarms(replace(sight, resetting=False), LIMITS)) == ["module ibkr", "module execution"]
+    # what is dead, or does not wait for the broker, is told all the same
+    ill = {"ibkr": None, "execution": health("degraded", reason="an order is unknown"), "risk": health("waiting", reason="x")}
+    assert list(alarms(replace(sight, health=ill), LIMITS)) == ["module ibkr", "module execution", "module risk"]
+
+
 def test_feeds_may_be_silent_outside_a_session() -> None:
     assert alarms(replace(CLEAN, in_session=False, feeds={"SPY": None}), LIMITS) == {}
 

@@ -88,9 +88,7 @@ class DecodePath:
         client: Any = IB().client
         client._serverVersion = client.decoder.serverVersion = VERSION
         client._apiReady, client.connState = True, client.CONNECTED
-        lines = {
-            number: SimpleNamespace(feed=feed, confirmed=False) for number, feed in ((FULL, self.feed), (OPTION, self.option))
-        }
+        lines = {number: SimpleNamespace(feed=feed, fresh=False) for number, feed in ((FULL, self.feed), (OPTION, self.option))}
         Handlers(lines, self._refuse).install(client.decoder.handlers)  # type: ignore[arg-type]
         self._client = client
 

@@ -204,11 +204,11 @@ def test_data_lost_by_the_broker_are_subscribed_anew(servers: Servers, tmp_path:
     async def story() -> None:
         async with ingestion(servers, tmp_path, market="ticking") as s:
             before = await s.seen(lambda: s.get(k.MARKET_TIMESTAMP, symbol="SPY"))
-            await until(lambda: s.subscribed()["depth"] == 1)
+            await until(lambda: s.subscribed()["depth"] == 3)
             s.running.gateway.inject("lost")
             await s.seen(lambda: absent(s), limit=20.0)
             s.running.gateway.inject("restored", data_lost=True)
-            await until(lambda: s.subscribed() == {"lines": 3, "depth": 1, "tick_by_tick": 1, "realtime_bars": 3}, limit=20.0)
+            await until(lambda: s.subscribed() == {"lines": 3, "depth": 3, "tick_by_tick": 3, "realtime_bars": 3}, limit=20.0)
 
             async def back() -> bool:
                 book = await s.get(k.MARKET_BOOK, symbol="SPY")
@@ -251,11 +251,11 @@ def test_a_depth_reset_is_a_gap_and_the_book_is_whole_after_it(servers: Servers,
 def test_a_line_that_went_silent_in_a_session_is_asked_for_anew(
     servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("alphatrader.streams.ibkr.lines.SILENT_SECONDS", 0.5)
+    monkeypatch.setattr("alphatrader.core.market.proof.PROOF_SECONDS", 0.5)
 
     async def story() -> None:
         async with ingestion(servers, tmp_path, market="ticking") as s:
-            await until(lambda: s.subscribed()["depth"] == 1)
+            await until(lambda: s.subscribed()["depth"] == 3)
             await s.seen(lambda: s.get(k.MARKET_BOOK, symbol="SPY"))
             # when the broker has lost everything and says nothing of it
             s.running.gateway.data.forget_all()
@@ -270,13 +270,15 @@ def test_a_line_that_went_silent_in_a_session_is_asked_for_anew(
 def test_depth_that_a_halt_ended_is_asked_for_again(servers: Servers, tmp_path: Path) -> None:
     async def story() -> None:
         async with ingestion(servers, tmp_path) as s:
-            await until(lambda: s.subscribed()["depth"] == 1)
-            (line,) = s.running.gateway.data._depth.values()
+            await until(lambda: s.subscribed()["depth"] == 3)
+            line = next(line for line in s.running.gateway.data._depth.values() if line.con_id == SPY)
             line.session.error(line.req_id, 316, "Market depth data has been HALTED. Please re-subscribe.")
 
             def anew() -> bool:
-                lines = s.running.gateway.data._depth.values()
-                return [now.req_id for now in lines] not in ([], [line.req_id])
+                return [now.req_id for now in s.running.gateway.data._depth.values() if now.con_id == SPY] not in (
+                    [],
+                    [line.req_id],
+                )
 
             await until(anew)
 
@@ -286,7 +288,7 @@ def test_depth_that_a_halt_ended_is_asked_for_again(servers: Servers, tmp_path: 
 def test_a_farm_that_flaps_is_no_alarm_and_one_that_stays_down_is(
     servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("alphatrader.streams.ibkr.ingestion.FARM_SECONDS", 1.0)
+    monkeypatch.setattr("alphatrader.core.market.link.FARM_SECONDS", 1.0)
 
     async def story() -> None:
         async with ingestion(servers, tmp_path, market="simulated") as s:
@@ -322,7 +324,7 @@ def test_a_halt_is_told_at_once(servers: Servers, tmp_path: Path) -> None:
 def test_prints_and_their_sides_arrive_as_they_were_made(servers: Servers, tmp_path: Path) -> None:
     async def story() -> None:
         async with ingestion(servers, tmp_path) as s:
-            await until(lambda: s.subscribed()["tick_by_tick"] == 1)  # SPY; the fixed market has none of the others
+            await until(lambda: s.subscribed()["tick_by_tick"] == 3)
             await s.seen(lambda: s.get(k.MARKET_BOOK, symbol="SPY"))
             market = s.running.market
             market.trade(SPY, 600.01, 70, conditions="I", exchange="ISLAND")
@@ -345,7 +347,7 @@ def test_prints_and_their_sides_arrive_as_they_were_made(servers: Servers, tmp_p
 def test_a_burst_of_prints_is_told_whole_and_in_order(servers: Servers, tmp_path: Path) -> None:
     async def story() -> None:
         async with ingestion(servers, tmp_path) as s:
-            await until(lambda: s.subscribed()["tick_by_tick"] == 1)
+            await until(lambda: s.subscribed()["tick_by_tick"] == 3)
             await s.seen(lambda: s.get(k.MARKET_BOOK, symbol="SPY"))
             for size in range(1, 4001):
                 s.running.market.trade(SPY, 600.01, size)

@@ -23,7 +23,7 @@ from alphatrader.runtime.context import Context
 from alphatrader.runtime.secrets import Secrets
 from alphatrader.runtime.store import AsyncStore, Cursor
 from alphatrader.streams.ibkr import IBKRIngestion
-from tests.support.fixed_market import SPY, FixedMarket
+from tests.support.fixed_market import AAPL, ES_DEC, SPY, FixedMarket
 from tests.support.gateway import Running, new_york_ns, running_gateway
 from tests.support.servers import Servers
 
@@ -32,10 +32,13 @@ QUOTE_KEYS = (k.MARKET_LAST, k.MARKET_TIMESTAMP)
 
 
 class TickingMarket(FixedMarket):
-    """The fixed market with SPY trading in every turn: few contracts, so that subscribing takes no time."""
+    """The fixed market with SPY trading in every turn, and the quotes of the others stirring: few contracts, so that subscribing
+    takes no time."""
 
     def step(self, now_ns: int) -> Any:
         self.trade(SPY, 600.0, 10)
+        for con_id in (AAPL, ES_DEC):
+            self.quote_set(con_id, bid_size=100 + now_ns % 97)
         bids, asks = self._books[SPY].bids, self._books[SPY].asks
         self.book_set(SPY, [replace(bids[0], size=100 + now_ns % 97), *bids[1:]], list(asks))
         return super().step(now_ns)
@@ -76,9 +79,17 @@ class Story:
 
 @asynccontextmanager
 async def ingestion(
-    servers: Servers, folder: Path, *, market: str = "fixed", speed: float = 1.0, **gateway: Any
+    servers: Servers,
+    folder: Path,
+    *,
+    market: Any = "fixed",
+    speed: float = 1.0,
+    broker: dict[str, Any] | None = None,
+    data: dict[str, Any] | None = None,
+    **gateway: Any,
 ) -> AsyncIterator[Story]:
-    """The module beside a gateway whose market time flows, and the keys as the dashboard's user reads them."""
+    """The module beside a gateway whose market time flows, and the keys as the dashboard's user reads them. `broker` and `data`
+    are settings of those two sections; the rest goes to the gateway."""
     clock = Clock(new_york_ns("2026-11-18 10:00:00"), time.time_ns(), speed)
     folder.mkdir(exist_ok=True)
     sold: Any = TickingMarket(clock.market_ns()) if market == "ticking" else market
@@ -88,9 +99,9 @@ async def ingestion(
             broker=msgspec.structs.replace(
                 servers.settings.broker,
                 gateways=(Address("127.0.0.1", running.port), Address("127.0.0.1", running.second_port)),
-                backoff_first_seconds=0.05,
+                **{"backoff_first_seconds": 0.05} | (broker or {}),
             ),
-            market=msgspec.structs.replace(servers.settings.market, quiet_seconds=1.0),
+            market=msgspec.structs.replace(servers.settings.market, **{"quiet_seconds": 1.0} | (data or {})),
         )
         secrets = Secrets(Module.IBKR, servers.vault.environment_for(Module.IBKR))
         context = Context(Module.IBKR, settings, secrets, clock, nyse(), structlog.get_logger(), folder)

@@ -18,6 +18,7 @@ from ib_insync import IB
 from ib_insync.wrapper import RequestError
 
 from alphatrader.clients.ibkr.accounts import AccountRefusedError, choose_account
+from alphatrader.clients.ibkr.codes import Answer, answer_to
 from alphatrader.contract.settings import Mode
 from alphatrader.contract.settings.system import Address
 
@@ -25,7 +26,8 @@ PROBE_SECONDS: Final = 4.0
 """How often a connected gateway is asked the time, and how long it may take to answer."""
 FRAME_LIMIT_BYTES: Final = 16_000_000
 """More undecoded bytes than this are no frame of the protocol but a broken length prefix."""
-CLIENT_ID_IN_USE: Final = 326
+ENDS: Final = frozenset({Answer.RECONNECT, Answer.CLIENT_ID_IN_USE})
+"""What the gateway says of a connection that is over, or never was."""
 
 GATEWAY_ZONE: Final = "America/New_York"
 """How time texts without a zone are read; at server version 176 the gateway sends the zone."""
@@ -96,6 +98,7 @@ class BrokerConnection:
         """Why there is no connection; None while there is one."""
         self.connections = 0
         """Connections made since the start."""
+        self._end: Callable[[str], None] = lambda reason: None
         self._settled = False
         """Whether `on_connected` ended well on the newest connection: only then does the back-off start anew."""
 
@@ -108,6 +111,10 @@ class BrokerConnection:
     def decode_errors(self) -> int:
         """Frames of the broker that could not be decoded."""
         return self._decode_errors.count
+
+    def give_up(self, reason: str) -> None:
+        """Ends the present connection: it is made anew on the next gateway."""
+        self._end(reason)
 
     async def run(
         self, stopping: asyncio.Event, on_connected: Callable[[IB], Awaitable[None]], on_lost: Callable[[str], None]
@@ -186,7 +193,8 @@ class BrokerConnection:
 
         client.apiError += lambda text: end(str(text))
         ib.disconnectedEvent += lambda: end("the gateway closed the connection")
-        ib.errorEvent += lambda _id, code, text, _contract: end(f"{code}: {text}") if code == CLIENT_ID_IN_USE else None
+        ib.errorEvent += lambda _id, code, text, _contract: end(f"{code}: {text}") if answer_to(code) in ENDS else None
+        self._end = end
         try:
             self.account = await self._connect(ib, address, ended)
             self.ib, self.gateway, self.problem = ib, address, None

@@ -55,8 +55,8 @@ class Line(Protocol):
     """One subscription as the handlers see it."""
 
     feed: Feed
-    confirmed: bool
-    """Something came on it."""
+    fresh: bool
+    """Set with each message of data: whoever looks at it clears it, and so knows when data came last."""
 
 
 class Handlers:
@@ -93,11 +93,17 @@ class Handlers:
         return guarded
 
     def _feed(self, fields: Fields, index: int) -> Feed | None:
+        """The feed that a message of data is for."""
         line = self._lines.get(whole(fields, index, "reqId"))
         if line is None:
             return None
-        line.confirmed = True
+        line.fresh = True
         return line.feed
+
+    def _quiet_feed(self, fields: Fields, index: int) -> Feed | None:
+        """The feed that a message about a subscription is for: such messages come without any data, too, and prove nothing."""
+        line = self._lines.get(whole(fields, index, "reqId"))
+        return None if line is None else line.feed
 
     def _price(self, f: Fields) -> None:
         if (feed := self._feed(f, 2)) is not None and (price := optional(f, 4, "price")) is not None:
@@ -108,7 +114,7 @@ class Handlers:
             feed.tick_size(whole(f, 3, "tickType"), size)
 
     def _generic(self, f: Fields) -> None:
-        if (feed := self._feed(f, 2)) is not None:
+        if (feed := self._quiet_feed(f, 2)) is not None:
             feed.tick_generic(whole(f, 3, "tickType"), number(f, 4, "value"))
 
     def _text(self, f: Fields) -> None:
@@ -129,11 +135,11 @@ class Handlers:
         )
 
     def _parameters(self, f: Fields) -> None:
-        if (feed := self._feed(f, 1)) is not None:
+        if (feed := self._quiet_feed(f, 1)) is not None:
             feed.min_tick(number(f, 2, "minTick"))
 
     def _data_type(self, f: Fields) -> None:
-        self._feed(f, 2)
+        whole(f, 2, "reqId")
 
     def _depth(self, f: Fields) -> None:
         if (feed := self._feed(f, 2)) is None:

@@ -17,11 +17,18 @@ from alphatrader.contract.messages.market import Bar
 
 ANSWER_SECONDS: Final = 10.0
 BARS_SECONDS: Final = 30.0
+PACING_CODE: Final = 162
+"""Also says that there are no such bars: the text tells which."""
 EXCHANGE: Final = ZoneInfo("America/New_York")
 
 
 class LookupFailedError(LookupError):
     """The broker knows no such contract, or has no such bars."""
+
+    def __init__(self, text: str, *, pacing: bool = False) -> None:
+        super().__init__(text)
+        self.pacing = pacing
+        """We asked too much or too fast: nothing more should be asked for a while."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +110,8 @@ async def bars(ib: IB, contract: Contract, *, duration: str, size: str) -> tuple
     try:
         rows = await asyncio.wait_for(request, BARS_SECONDS)
     except RequestError as error:
-        raise LookupFailedError(f"{contract.localSymbol} {size} bars: {error.code} {error.message}") from error
+        pacing = error.code == PACING_CODE and "pacing" in str(error.message).lower()
+        raise LookupFailedError(f"{contract.localSymbol} {size} bars: {error.code} {error.message}", pacing=pacing) from error
     found = []
     for row in rows:
         prices = (row.open, row.high, row.low, row.close)

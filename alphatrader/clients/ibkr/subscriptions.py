@@ -1,13 +1,13 @@
-"""Market-data subscriptions of one connection: asked for by our own request ids, kept in a table, re-asked after 1101.
+"""Market-data subscriptions of one connection: asked for by our own request ids, kept in a table, and live only by their data.
 
-`IBKRIngestion` makes one for each connection and decides who gets what; this knows how to ask, to cancel, and what the broker's
-error codes say of a subscription.
+`streams/ibkr` makes one for each connection and decides who gets what; this knows how to ask, to cancel and to ask again. What
+the broker's codes mean stands in `codes.py`. Times are monotonic seconds.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -20,28 +20,6 @@ EQUITY_TICKS: Final = "225,233"
 """Generic ticks of an equity in full: auction values and imbalance (225), RTVolume (233)."""
 FUTURE_TICKS: Final = "233"
 """A generic tick that a security type does not have refuses the whole request (321)."""
-
-LIMITS: Final = frozenset({101, 309, 10190, 420})
-"""The account has no more of this: lines, depth, tick-by-tick, 5-second bars."""
-RESET: Final = 317
-"""Empty the book: a new one follows on the same request."""
-ASK_AGAIN: Final = frozenset({316, 10225})
-"""Depth was halted (316), or a bust ended the 5-second bars (10225): dead until asked for again."""
-UNKNOWN_CONTRACT: Final = 200
-REFUSED: Final = frozenset({UNKNOWN_CONTRACT, 300, 310, 320, 321, 322, 354, 10092, 10168, 10186, 10189})
-"""This request will give nothing: no such contract, no permission, not offered."""
-ADVISORY: Final = frozenset({2152, 10089, 10090, 10167})
-"""Part of the data is not subscribed; the rest comes."""
-LINK_LOST: Final = 1100
-LINK_BACK_EMPTY: Final = 1101
-"""The link is back, subscriptions are gone."""
-LINK_BACK: Final = 1102
-COMPETING: Final = 10197
-"""Another session of the same login took the data."""
-FARM_BROKEN: Final = frozenset({2103, 2105, 2157})
-FARM_OK: Final = frozenset({2104, 2106, 2158})
-HARMLESS: Final = frozenset({2107, 2108, 2119, 2159})
-"""Farms asleep until asked."""
 
 
 class Kind(StrEnum):
@@ -59,23 +37,32 @@ class Subscription:
     """Our instrument's symbol, or the conId of a wanted contract."""
     contract: Contract
     feed: Feed
-    generic: str = ""
-    confirmed: bool = False
-    """Something came on it."""
+    generic: str
+    asked_at: float
+    """When it was asked for, or began to be doubted."""
+    tries: int = 0
+    """How often it was asked for again for want of data."""
+    heard_at: float | None = None
+    """When its newest data were noticed; None while it is not proven."""
+    fresh: bool = False
+    """Data came since `Subscriptions.look`."""
 
 
 class Subscriptions:
     def __init__(self, ib: IB, depth_rows: int, refuse: Callable[[str], None]) -> None:
+        """Places its own handlers into this IB's decoder; `refuse` is told of every frame that is not as it should be."""
         self._client: Any = ib.client
         self._depth_rows = depth_rows
         self._by_id: dict[int, Subscription] = {}
         self._by_name: dict[tuple[Kind, str], Subscription] = {}
         Handlers(self._by_id, refuse).install(self._client.decoder.handlers)
 
-    def open(self, kind: Kind, name: str, contract: Contract, feed: Feed, generic: str = "") -> None:
+    # -- asking ----------------------------------------------------------------------------------------------------------
+
+    def open(self, kind: Kind, name: str, contract: Contract, feed: Feed, generic: str = "", *, at: float = 0.0) -> None:
         """Asks for it, unless it is open already."""
         if (kind, name) not in self._by_name:
-            self._ask(Subscription(self._client.getReqId(), kind, name, contract, feed, generic))
+            self._ask(Subscription(self._client.getReqId(), kind, name, contract, feed, generic, at))
 
     def close(self, kind: Kind, name: str) -> None:
         subscription = self._by_name.get((kind, name))
@@ -93,27 +80,52 @@ class Subscriptions:
         else:
             cancel[kind](subscription.req_id)
 
-    def reopen(self, kind: Kind, name: str) -> None:
+    def reopen(self, kind: Kind, name: str, *, at: float = 0.0, tries: int = 0) -> None:
         """Cancels and asks anew."""
         if (old := self._by_name.get((kind, name))) is not None:
             self.close(kind, name)
-            self.open(kind, name, old.contract, old.feed, old.generic)
+            self._again(old, at, tries)
 
-    def reopen_all(self) -> None:
+    def reopen_all(self, at: float) -> None:
         """The broker has lost them all: asks anew under new ids, so that nothing late is taken for new."""
         lost = list(self._by_id.values())
         self._by_id.clear()
         self._by_name.clear()
         for old in lost:
-            self.open(old.kind, old.name, old.contract, old.feed, old.generic)
+            self._again(old, at, 0)
 
     def forget(self, subscription: Subscription) -> None:
         """The broker has ended it, or is about to."""
         self._by_id.pop(subscription.req_id, None)
         self._by_name.pop((subscription.kind, subscription.name), None)
 
+    # -- proof -----------------------------------------------------------------------------------------------------------
+
+    def look(self, at: float) -> None:
+        """Notes on which data came since the last look: what costs the handlers one flag tells everything here."""
+        for subscription in self._by_id.values():
+            if subscription.fresh:
+                subscription.fresh = False
+                subscription.heard_at = at
+                subscription.tries = 0
+
+    def doubt(self, at: float) -> None:
+        """They may all be dead: each must prove itself by data from now on."""
+        for subscription in self._by_id.values():
+            subscription.fresh = False
+            subscription.heard_at = None
+            subscription.asked_at = at
+
+    # -- looking ---------------------------------------------------------------------------------------------------------
+
+    def __iter__(self) -> Iterator[Subscription]:
+        return iter(tuple(self._by_id.values()))
+
     def by_id(self, req_id: int) -> Subscription | None:
         return self._by_id.get(req_id)
+
+    def get(self, kind: Kind, name: str) -> Subscription | None:
+        return self._by_name.get((kind, name))
 
     def names(self, kind: Kind) -> list[str]:
         return [name for of, name in self._by_name if of == kind]
@@ -123,6 +135,12 @@ class Subscriptions:
 
     def counts(self) -> Mapping[str, int]:
         return Counter(str(subscription.kind) for subscription in self._by_id.values())
+
+    # -- inside ----------------------------------------------------------------------------------------------------------
+
+    def _again(self, old: Subscription, at: float, tries: int) -> None:
+        new_id = self._client.getReqId()
+        self._ask(Subscription(new_id, old.kind, old.name, old.contract, old.feed, old.generic, at, tries))
 
     def _ask(self, s: Subscription) -> None:
         self._by_id[s.req_id] = self._by_name[s.kind, s.name] = s

@@ -337,6 +337,8 @@ class Wanted(Message, frozen=True):
 
     contracts: tuple[OptionRef, ...]
     machine_ns: int
+    nearness: dict[str, Annotated[float, Meta(ge=0, le=1)]] = {}  # noqa: RUF012 (msgspec copies it)
+    """Underlying -> how near it is to a signal; 1 has a living one. Depth and tick-by-tick go to the nearest."""
 
 
 class BookEvent(Event, frozen=True):

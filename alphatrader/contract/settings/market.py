@@ -43,6 +43,15 @@ class Market(Section, frozen=True):
     market_data_lines: Annotated[int, Meta(ge=1, description="Lines the account has.")] = 100
     depth_slots: Annotated[int, Meta(ge=0, description="Depth subscriptions the account has.")] = 3
     tick_slots: Annotated[int, Meta(ge=0, description="Tick-by-tick subscriptions the account has.")] = 3
+    pinned: Annotated[
+        tuple[str, ...],
+        Meta(description="Symbols that keep depth and tick-by-tick, most important first; the others take turns."),
+    ] = ()
+
+    def __post_init__(self) -> None:
+        unknown = set(self.pinned) - set(self.equities) - {future.root for future in self.futures}
+        if unknown:
+            raise ValueError(f"pinned: neither an equity nor a future with depth: {', '.join(sorted(unknown))}")
 
 
 class Options(Section, frozen=True):

@@ -80,6 +80,15 @@ class Broker(Section, frozen=True):
     connect_timeout_seconds: Annotated[Seconds, Meta(description="How long one gateway may take to answer.")] = 8.0
     backoff_first_seconds: Annotated[Seconds, Meta(description="First pause before a reconnect; it doubles.")] = 0.5
     backoff_most_seconds: Annotated[Seconds, Meta(description="Longest pause before a reconnect.")] = 15.0
+    link_lost_seconds: Annotated[
+        Seconds, Meta(description="A gateway without its link to the broker for so long is given up for the next one.")
+    ] = 120.0
+    reset_from: Annotated[
+        str, Meta(pattern=r"^\d\d:\d\d$", description="The broker's nightly reset, New York: a lost link is no alarm from then")
+    ] = "23:45"
+    reset_until: Annotated[
+        str, Meta(pattern=r"^\d\d:\d\d$", description="until then. The same as `reset_from`: no such window.")
+    ] = "00:45"
 
 
 class Watchdog(Section, frozen=True):

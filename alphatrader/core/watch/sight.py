@@ -37,8 +37,11 @@ class Sight:
     unknown_orders: int = 0
     unconfirmed_orders: tuple[str, ...] = ()
     deliveries_unknown: int = 0
+    resetting: bool = False
+    """Whether this is the broker's nightly reset: losing it is no alarm until the window ends."""
 
 
+BROKER_MODULES = ("ibkr", "execution", "emergency")
 BEHIND_STATE = ("module", "queue", "beat", "unknown orders", "order", "deliveries", "halt")
 BEHIND_DATA = ("feed", "chain")
 
@@ -60,7 +63,8 @@ def alarms(sight: Sight, limits: Watchdog) -> dict[str, str]:
             found[f"memory {server}"] = f"The {server} server uses {share:.0%} of its memory."
     for module, health in (sight.health or {}).items():
         wrong = _module(sight, health, limits)
-        if wrong:
+        waits_for_reset = sight.resetting and module in BROKER_MODULES and health is not None and health.state == "waiting"
+        if wrong and not waits_for_reset:
             found[f"module {module}"] = f"{module}: {wrong}"
     if sight.in_session:
         found |= _feeds(sight, limits)

@@ -7,6 +7,7 @@ volume or at the hard roll. Reads and writes `contracts:futures`: the roll is ke
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from typing import Any, Final
@@ -66,23 +67,29 @@ class Contracts:
     async def ask_for_all(self) -> None:
         await self._ask(self._instruments)
 
-    async def keep_up(self, now: float) -> bool:
-        """Asks for all on a new day, else for what is missing, when it is time. Whether it asked."""
+    def forget(self, symbol: str) -> None:
+        """The broker does not know this contract any more: it counts as missing."""
+        self.listed.pop(symbol, None)
+
+    async def _keep_up(self) -> None:
+        """Asks for all on a new day, else for what is missing, when it is time."""
         new_day = self._asked_on not in (None, self._clock.session_date())
-        if not new_day and (not self.missing or now - self._asked_at < MISSING_SECONDS):
-            return False
-        await self._ask(self._instruments if new_day else self.missing)
-        return True
+        missing = self.missing if self._clock.monotonic() - self._asked_at >= MISSING_SECONDS else []
+        if self._broker() is not None and (new_day or missing):
+            with contextlib.suppress(ConnectionError, TimeoutError):  # the connection itself tells of these
+                await self._ask(self._instruments if new_day else missing)
 
     async def _ask(self, symbols: Iterable[str]) -> None:
         """One that is not listed is told, and asked for again later."""
         symbols = tuple(symbols)
         self._asked_at = self._clock.monotonic()
         answers = await asyncio.gather(*(self._find(self._instruments[s]) for s in symbols), return_exceptions=True)
+        if symbols and all(isinstance(answer, TimeoutError) for answer in answers):
+            raise TimeoutError(f"no contract was named within {lookup.ANSWER_SECONDS:g} s")
         for symbol, answer in zip(symbols, answers, strict=True):
-            if isinstance(answer, lookup.LookupFailedError | NoContractError):
+            if isinstance(answer, lookup.LookupFailedError | NoContractError | TimeoutError):
                 self._module.health.count("contracts_not_found")
-                self._log.warning("contract_not_found", symbol=symbol, reason=str(answer))
+                self._log.warning("contract_not_found", symbol=symbol, reason=str(answer) or "no answer")
             elif isinstance(answer, BaseException):
                 raise answer
             else:
@@ -148,9 +155,11 @@ class Contracts:
         return next(one for one in listed if one.contract_month == chosen.month)
 
     async def run(self) -> None:
-        """Once a day asks what the front month and the next one traded, one root after another: the broker paces requests."""
+        """Keeps the contracts current, and once a day asks what each front month and the next one traded, one root after another:
+        the broker paces requests."""
         while not self._module.stopping.is_set():
             await self._module.pause(LOOK_SECONDS)
+            await self._keep_up()
             for root in list(self._months):
                 today, now = self._clock.session_date(), self._clock.monotonic()
                 due = self._volumes_of.get(root) != today and now >= self._volumes_again.get(root, float("-inf"))

@@ -15,7 +15,6 @@ from collections.abc import Coroutine
 from random import Random
 from typing import Any, Final
 
-from alphatrader.clients.ibkr import subscriptions as broker
 from alphatrader.clients.ibkr.connection import BrokerConnection
 from alphatrader.clients.ibkr.option_names import OptionNames
 from alphatrader.clients.ibkr.subscriptions import Subscriptions
@@ -25,12 +24,15 @@ from alphatrader.contract.messages.market import OptionRef
 from alphatrader.contract.modules import Module
 from alphatrader.core.market.contracts import Instrument, instruments, option_spec
 from alphatrader.core.market.feed import SymbolFeed
+from alphatrader.core.market.link import Link, in_window
+from alphatrader.core.market.slots import nearest
 from alphatrader.core.market.status import Hours, MarketWide
 from alphatrader.runtime.audit import AuditLog
 from alphatrader.runtime.batch import Batch
 from alphatrader.runtime.calendar import CalendarError
 from alphatrader.runtime.context import Context
 from alphatrader.runtime.module import StreamModule
+from alphatrader.streams.ibkr.answers import Answers
 from alphatrader.streams.ibkr.contracts import Contracts
 from alphatrader.streams.ibkr.history import History
 from alphatrader.streams.ibkr.lines import Lines
@@ -39,8 +41,6 @@ from alphatrader.streams.ibkr.publishing import TURN_SECONDS, Publisher
 WANTED_SECONDS: Final = 0.25
 UPKEEP_SECONDS: Final = 0.5
 INDEX_SECONDS: Final = 1.0
-FARM_SECONDS: Final = 5.0
-"""A data farm must be down this long to be told: it flaps."""
 HELD: Final = (Module.POSITIONS, Module.EXECUTION)
 """Whose contracts come before everything else: money hangs on them."""
 ASKING: Final = (Module.RISK, Module.SIGNALS)
@@ -59,12 +59,12 @@ class IBKRIngestion(StreamModule):
         self._feeds = {symbol: self._feed(instrument) for symbol, instrument in self._instruments.items()}
         self._contracts = Contracts(self, self._instruments, self._broker, self._on_rolled)
         self._names = OptionNames(option_spec, self._publish_name, self._tell_unlisted, self.clock.monotonic)
-        self._lines = Lines(self, self._instruments, self._feeds, self._contracts.listed, self._names)
+        self._lines = Lines(self, self._instruments, self._feeds, self._contracts, self._names)
         self._publisher = Publisher(market, self._feeds, self._lines.options)
         self._history = History(self, self._feeds, self._contracts.listed, self._broker)
-        self._broken_farms: dict[str, float] = {}
+        self._link = Link(wire.link_lost_seconds)
+        self._answers = Answers(self, self._link, self._lines)
         self._ib: Any = None
-        self._link_up = False
         self._gap_reason = "started"
         self._woken = asyncio.Event()
         self._unposted: deque[Batch] = deque()
@@ -111,7 +111,7 @@ class IBKRIngestion(StreamModule):
 
     def _broker(self) -> Any:
         """Whom to ask; None while the link is down."""
-        return self._ib if self._link_up else None
+        return self._ib if self._link.up else None
 
     # -- life ------------------------------------------------------------------------------------------------------------
 
@@ -160,24 +160,22 @@ class IBKRIngestion(StreamModule):
 
     async def _on_connected(self, ib: Any) -> None:
         self._ib = ib
-        ib.errorEvent += self._on_error
+        self._answers.begin(ib)
         ib.updateEvent += self._on_read
         for feed in self._feeds.values():
             feed.set_depth(False)
             feed.set_ticks(False)
             feed.gap(self._gap_reason)
-        self._broken_farms.clear()
+        self._link.connected()
         self._lines.begin(Subscriptions(ib, self.settings.market.depth_rows, self._refuse_frame))
-        self._link_up = True
+        self._lines.assign(self.clock.monotonic())  # what was known before the reconnect need not wait for the answers
         await self._contracts.ask_for_all()
-        self._lines.assign()
+        self._lines.assign(self.clock.monotonic())
         self._history.due = True
 
     def _on_lost(self, reason: str) -> None:
-        self._link_up = False
+        self._link.disconnected()
         self._gap_reason = f"reconnected: {reason}"
-        for feed in self._feeds.values():
-            feed.silenced()
         self._lines.lose()
 
     def _on_read(self) -> None:
@@ -194,34 +192,6 @@ class IBKRIngestion(StreamModule):
         self._frames_refused += 1
         if self._frames_refused < 20 or self._frames_refused % 1000 == 0:  # a broken gateway must not fill the disk
             self.log.warning("frame_refused", why=why, refused=self._frames_refused)
-
-    def _on_error(self, req_id: int, code: int, text: str, _contract: Any) -> None:
-        """What the broker says about the link, its farms, or one subscription."""
-        subscriptions = self._lines.subscriptions
-        if subscriptions is None:
-            return
-        subscription = subscriptions.by_id(req_id)
-        if code == broker.LINK_LOST:
-            self._link_up = False
-            for feed in self._feeds.values():
-                feed.silenced()
-            for option in self._lines.options.values():
-                option.heard = None
-        elif code == broker.LINK_BACK:
-            self._link_up = True
-        elif code == broker.LINK_BACK_EMPTY:
-            self._link_up = True
-            self._lines.renew(f"{code}: resubscribed")
-        elif code in broker.FARM_BROKEN:
-            self._broken_farms.setdefault(text.rpartition(":")[2], self.clock.monotonic())
-        elif code in broker.FARM_OK:
-            self._broken_farms.pop(text.rpartition(":")[2], None)
-        elif subscription is not None:
-            self._lines.on_error(subscriptions, subscription, code, text)
-        elif code not in broker.HARMLESS and code not in broker.ADVISORY:
-            self.health.count(f"broker_error_{code}")
-        if code not in broker.HARMLESS and code not in broker.ADVISORY and code not in broker.FARM_OK:
-            self.log.info("broker_says", code=code, text=text, name=subscription.name if subscription else None)
 
     # -- contracts -------------------------------------------------------------------------------------------------------
 
@@ -249,8 +219,9 @@ class IBKRIngestion(StreamModule):
             asked = [ref for refs in wanted[len(HELD) :] for ref in refs]
             ib, today = self._broker(), f"{self.clock.session_date():%Y%m%d}"
             self._lines.wanted = (self._names.named(held, ib, today), self._names.named(asked, ib, today))
-            if self._link_up:
-                self._lines.assign()
+            self._lines.nearness = nearest(message.nearness for message in messages if message)
+            if self._link.up:
+                self._lines.assign(self.clock.monotonic())
             await self.pause(WANTED_SECONDS)
 
     async def _publish(self) -> None:
@@ -269,14 +240,23 @@ class IBKRIngestion(StreamModule):
         return batch
 
     async def _keep_up(self) -> None:
+        link, lines = self._link, self._lines
         while not self.stopping.is_set():
             await self.pause(UPKEEP_SECONDS)
             now = self.clock.monotonic()
-            if self._lines.subscriptions is not None and self._link_up:
-                self._lines.mend(now)
-                with contextlib.suppress(ConnectionError, TimeoutError):  # the connection itself tells of these
-                    await self._contracts.keep_up(now)
+            if link.heard(max((feed.heard for feed in self._feeds.values() if feed.heard is not None), default=None)):
+                lines.doubt(now)
+            if link.take_retry(now):
+                lines.renew("another session had the data: resubscribed", now)
+            if link.up and not link.competing:
+                lines.mend(now)
+            if link.hopeless(now) and not self._in_reset():
+                self._connection.give_up(f"the link to the broker was lost for {self.settings.broker.link_lost_seconds:g} s")
             self._tell(now)
+
+    def _in_reset(self) -> bool:
+        broker = self.settings.broker
+        return in_window(f"{self.clock.market_datetime():%H:%M}", broker.reset_from, broker.reset_until)
 
     async def _index_audit(self) -> None:
         """Where the newest raw messages stand on disk, and what is missing there."""
@@ -296,35 +276,51 @@ class IBKRIngestion(StreamModule):
                 dropped = self._audit.dropped
 
     def _tell(self, now: float) -> None:
-        feeds = self._feeds.items()
-        self.health.fact("age_seconds", {s: None if f.heard is None else round(now - f.heard, 1) for s, f in feeds})
+        feeds, fact = self._feeds.items(), self.health.fact
+        fact("age_seconds", {s: None if f.heard is None else round(now - f.heard, 1) for s, f in feeds})
         gateway = self._connection.gateway
-        self.health.fact("gateway", f"{gateway.host}:{gateway.port}" if gateway else None)
-        self.health.fact("slots", dict(self._lines.subscriptions.counts()) if self._lines.subscriptions else {})
-        self.health.fact("refused_frames", self._frames_refused + self._connection.decode_errors)
-        self.health.fact("refused_values", sum(sum(f.refused.values()) for _, f in feeds))
-        self.health.fact("last_refused_values", [f.last_refusal for _, f in feeds if f.last_refusal])
-        self.health.fact("audit_dropped", self._audit.dropped if self._audit else None)
-        self.health.fact("depth_broken", {s: f.depth_broken for s, f in feeds if f.depth_broken})
-        self.health.fact("conflated_books", sum(f.conflated_books for _, f in feeds))
-        self.health.fact("conflated_quotes", sum(f.conflated_quotes for _, f in feeds))
-        self.health.fact("bars_different", sum(f.bars_different for _, f in feeds))
-        self.health.fact("gaps", sum(f.gaps for _, f in feeds))
-        missing, differ = self._contracts.missing, self._contracts.differences
-        self.health.fact("futures_differ", "; ".join(differ) or None)
-        down = [farm for farm, since in self._broken_farms.items() if now - since > FARM_SECONDS]
-        if not self._connection.connected:
-            self.health.waiting(f"no gateway: {self._connection.problem}")
-        elif not self._link_up:
-            self.health.waiting("the gateway has lost its link to the broker")
-        elif missing or down:
-            self.health.degraded(f"no contract for {', '.join(missing)}" if missing else f"farms down: {', '.join(down)}")
-        elif differ:
-            self.health.degraded(f"the broker's futures differ from the rules: {'; '.join(differ)}")
-        elif self._audit is not None and self._audit.problem:
-            self.health.degraded(f"audit log: {self._audit.problem}")
+        fact("gateway", f"{gateway.host}:{gateway.port}" if gateway else None)
+        fact("connections", self._connection.connections)
+        fact("slots", dict(self._lines.subscriptions.counts()) if self._lines.subscriptions else {})
+        fact("limits", self._lines.learnt(now))
+        fact("refused_frames", self._frames_refused + self._connection.decode_errors)
+        fact("refused_values", sum(sum(f.refused.values()) for _, f in feeds))
+        fact("last_refused_values", [f.last_refusal for _, f in feeds if f.last_refusal])
+        fact("audit_dropped", self._audit.dropped if self._audit else None)
+        fact("depth_broken", {s: f.depth_broken for s, f in feeds if f.depth_broken})
+        fact("conflated_books", sum(f.conflated_books for _, f in feeds))
+        fact("conflated_quotes", sum(f.conflated_quotes for _, f in feeds))
+        fact("bars_different", sum(f.bars_different for _, f in feeds))
+        fact("gaps", sum(f.gaps for _, f in feeds))
+        fact("futures_differ", "; ".join(self._contracts.differences) or None)
+        waits = self._waits_for()
+        stale = self._lines.stale(now)
+        fact("stale", "; ".join(f"{symbol}: {waits or why}" for symbol, why in stale.items()) or None)
+        if waits:
+            self.health.waiting(waits + (", in the broker's nightly reset" if self._in_reset() else ""))
+        elif troubles := self._troubles(now):
+            self.health.degraded("; ".join(troubles))
         else:
             self.health.ready()
+
+    def _waits_for(self) -> str | None:
+        """What keeps everything from coming."""
+        if not self._connection.connected:
+            return f"no gateway: {self._connection.problem}"
+        if not self._link.up:
+            return "the gateway has lost its link to the broker"
+        return "another session of this login has the market data (10197)" if self._link.competing else None
+
+    def _troubles(self, now: float) -> list[str]:
+        """What a person should know though data come."""
+        told = {
+            "no contract for": self._contracts.missing,
+            "farms down:": self._link.farms_down(now),
+            "no data though asked for again:": self._lines.unproven(),
+            "the broker's futures differ from the rules:": self._contracts.differences,
+            "audit log:": [self._audit.problem] if self._audit is not None and self._audit.problem else [],
+        }
+        return [f"{what} {', '.join(names)}" for what, names in told.items() if names]
 
 
 async def _together(*work: Coroutine[Any, Any, None]) -> None:

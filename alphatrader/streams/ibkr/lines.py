@@ -1,6 +1,7 @@
-"""Who has which of the account's scarce subscriptions: opened, closed, mended, and what the broker says of one.
+"""Who has which of the account's scarce subscriptions: opened, closed, proven by data, mended, given up.
 
 Used by `IBKRIngestion`. `core/market/slots.py` decides, `clients/ibkr/subscriptions.py` asks; this keeps the two in step.
+`answers.py` calls it with what the broker's codes mean. Times are monotonic seconds.
 """
 
 from __future__ import annotations
@@ -15,18 +16,21 @@ from alphatrader.clients.ibkr.subscriptions import Kind, Subscription, Subscript
 from alphatrader.contract.messages.market import OptionRef
 from alphatrader.core.market.contracts import Instrument
 from alphatrader.core.market.feed import SymbolFeed
+from alphatrader.core.market.proof import given_up, is_due
 from alphatrader.core.market.quotes import OptionFeed
-from alphatrader.core.market.slots import Allocation
+from alphatrader.core.market.slots import BARS, LINES, URGENT, Allocation
 from alphatrader.runtime.module import StreamModule
+from alphatrader.streams.ibkr.contracts import Contracts
 
-SILENT_SECONDS: Final = 15.0
-"""In a session, a line silent this long is asked for anew; the wait doubles each time."""
 MENDING: Final = "mend depth"
 MEND_SECONDS: Final = 5.0
 """A broken book is asked for anew at once, then not more often than this; the wait doubles while it keeps breaking."""
 MEND_MOST_SECONDS: Final = 80.0
 LIMIT_PAUSE_SECONDS: Final = 2.0
 """After a refusal for want of lines or slots: long enough for the new limit to be obeyed first."""
+RESTING_SECONDS: Final = 60.0
+"""A book, and bars, that have proven themselves may rest so long while their quote line speaks."""
+SWITCH: Final = {Kind.DEPTH: SymbolFeed.set_depth, Kind.TICKS: SymbolFeed.set_ticks}
 
 
 class Lines:
@@ -35,49 +39,66 @@ class Lines:
         module: StreamModule,
         instruments: Mapping[str, Instrument],
         feeds: Mapping[str, SymbolFeed],
-        contracts: Mapping[str, lookup.Listed],
+        contracts: Contracts,
         names: OptionNames,
     ) -> None:
         market = module.settings.market
         self.wanted: tuple[list[OptionRef], list[OptionRef]] = ([], [])
         """What is held, and what is only asked for; all named by the broker."""
+        self.nearness: dict[str, float] = {}
+        """How near each underlying is to a signal, 0 to 1, as `wanted:{module}` says."""
         self.options: dict[str, OptionFeed] = {}
         """Wanted options that have a line, by conId."""
         self.subscriptions: Subscriptions | None = None
         """Those of the present connection."""
         self._health, self._log = module.health, module.log
-        self._clock, self._calendar = module.clock, module.calendar
+        self._clock, self._calendar, self._market = module.clock, module.calendar, market
         self._instruments, self._feeds, self._contracts, self._names = instruments, feeds, contracts, names
-        self._full = [symbol for symbol, instrument in instruments.items() if instrument.full]
-        pinned = [symbol for symbol in module.settings.strategies.zero_dte.symbols if symbol in self._full]
-        slots: dict[str, int] = {Kind.DEPTH: market.depth_slots, Kind.TICKS: market.tick_slots}
-        self._allocation = Allocation(market.market_data_lines, slots, pinned, self._full)
-        self._silent: dict[str, tuple[float, int]] = {}
+        full = sum(instrument.full for instrument in instruments.values())
+        self._allocation = Allocation(
+            {LINES: market.market_data_lines, BARS: full},
+            {Kind.DEPTH: market.depth_slots, Kind.TICKS: market.tick_slots},
+            market.pinned,
+        )
+        self._refusals: dict[tuple[str, str], str] = {}
+        """Why the broker gives something nothing, until it does."""
         self._mended: dict[str, tuple[float, float]] = {}
-        """When each book was last asked for anew (monotonic seconds), and the wait set then."""
+        """When each book was last asked for anew, and the wait set then."""
 
     # -- the connection --------------------------------------------------------------------------------------------------
 
     def begin(self, subscriptions: Subscriptions) -> None:
         """A new connection: nothing is subscribed on it yet."""
         self._allocation.forget_refusals()
+        self._refusals.clear()
         self.subscriptions = subscriptions
 
     def lose(self) -> None:
         """The connection is gone, and every subscription with it."""
         self.subscriptions = None
-        for option in self.options.values():
-            option.lost()
+        self.silence()
         self.options.clear()
 
-    def renew(self, reason: str) -> None:
-        """The broker has lost every subscription; the connection stands."""
+    def silence(self) -> None:
+        """Nothing that was heard is to be renewed until data come again."""
+        for feed in self._feeds.values():
+            feed.silenced()
+        for option in self.options.values():
+            option.lost()
+
+    def renew(self, reason: str, at: float) -> None:
+        """Every subscription is asked for anew; the connection stands."""
         for feed in self._feeds.values():
             feed.gap(reason)
         for option in self.options.values():
             option.lost()
         if self.subscriptions is not None:
-            self.subscriptions.reopen_all()
+            self.subscriptions.reopen_all(at)
+
+    def doubt(self, at: float) -> None:
+        """The subscriptions may all be dead: each must prove itself by data."""
+        if self.subscriptions is not None:
+            self.subscriptions.doubt(at)
 
     def roll(self, symbol: str, reason: str) -> None:
         """Another contract stands for the symbol now: what was asked for the old one ends."""
@@ -92,41 +113,45 @@ class Lines:
 
     # -- who gets what ---------------------------------------------------------------------------------------------------
 
-    def assign(self) -> None:
+    def assign(self, at: float) -> None:
         """Gives lines and slots to who should have them now."""
         if self.subscriptions is None:
             return
-        subscriptions, now = self.subscriptions, self._clock.monotonic()
-        ready = [symbol for symbol in self._instruments if symbol in self._contracts]
+        subscriptions, listed = self.subscriptions, self._contracts.listed
+        ready = [symbol for symbol in self._instruments if symbol in listed]
         full = [symbol for symbol in ready if self._instruments[symbol].full]
-        self._assign_lines(subscriptions, now, ready, full)
-        for kind, switch in ((Kind.DEPTH, SymbolFeed.set_depth), (Kind.TICKS, SymbolFeed.set_ticks)):
-            close, ask = self._allocation.slots(kind, self._contracts, subscriptions.names(kind), now)
+        self._assign_lines(subscriptions, at, ready, full)
+        nearness = self.nearness | {ref.symbol: URGENT for ref in self.wanted[0]}
+        for kind, switch in SWITCH.items():
+            close, ask = self._allocation.slots(kind, full, subscriptions.names(kind), at, nearness)
             for symbol in close:
                 subscriptions.close(kind, symbol)
                 switch(self._feeds[symbol], False)
             for symbol in ask:
                 switch(self._feeds[symbol], True)
-                subscriptions.open(kind, symbol, self._contracts[symbol].contract, self._feeds[symbol])
-        for symbol in full:
-            if not subscriptions.is_open(Kind.BARS, symbol) and self._allocation.may_ask(Kind.BARS, symbol, now):
-                subscriptions.open(Kind.BARS, symbol, self._contracts[symbol].contract, self._feeds[symbol])
+                subscriptions.open(kind, symbol, listed[symbol].contract, self._feeds[symbol], at=at)
+        close, ask = self._allocation.bars(full, subscriptions.names(Kind.BARS), at)
+        for symbol in close:
+            subscriptions.close(Kind.BARS, symbol)
+        for symbol in ask:
+            subscriptions.open(Kind.BARS, symbol, listed[symbol].contract, self._feeds[symbol], at=at)
 
-    def _assign_lines(self, subscriptions: Subscriptions, now: float, ready: Sequence[str], full: Sequence[str]) -> None:
+    def _assign_lines(self, subscriptions: Subscriptions, at: float, ready: Sequence[str], full: Sequence[str]) -> None:
         held, asked = self.wanted
         refs = {str(ref.con_id): ref for ref in (*asked, *held)}
         order = (*(str(ref.con_id) for ref in held), *full, *(str(ref.con_id) for ref in asked), *ready)
-        close, ask = self._allocation.lines(order, subscriptions.names(Kind.QUOTE), now)
+        close, ask = self._allocation.lines(order, subscriptions.names(Kind.QUOTE), at)
         for name in close:
             subscriptions.close(Kind.QUOTE, name)
             self.options.pop(name, None)
         for name in ask:
             if name in self._feeds:
-                subscriptions.open(Kind.QUOTE, name, self._contracts[name].contract, self._feeds[name], self._generic_ticks(name))
+                contract, generic = self._contracts.listed[name].contract, self._generic_ticks(name)
+                subscriptions.open(Kind.QUOTE, name, contract, self._feeds[name], generic, at=at)
             else:
                 feed = OptionFeed(refs[name], int(name), self._clock.market_ns, self._clock.machine_ns, self._clock.monotonic)
                 self.options[name] = feed
-                subscriptions.open(Kind.QUOTE, name, lookup.by_con_id(int(name)), feed)
+                subscriptions.open(Kind.QUOTE, name, lookup.by_con_id(int(name)), feed, at=at)
 
     def _generic_ticks(self, symbol: str) -> str:
         instrument = self._instruments[symbol]
@@ -134,60 +159,135 @@ class Lines:
             return ""
         return broker.EQUITY_TICKS if instrument.kind == "equity" else broker.FUTURE_TICKS
 
-    # -- what the broker says of one, and what it does not say -----------------------------------------------------------
+    # -- what the broker says of one -------------------------------------------------------------------------------------
 
-    def on_error(self, subscriptions: Subscriptions, s: Subscription, code: int, text: str) -> None:
+    def reset_book(self, s: Subscription, why: str) -> None:
+        if (feed := self._feeds.get(s.name)) is not None:
+            feed.gap(why, depth_only=True)
+
+    def ask_again(self, s: Subscription, why: str, at: float) -> None:
+        """This one is dead. Depth waits its turn to be mended, the rest is asked for at once."""
         feed = self._feeds.get(s.name)
-        if code == broker.RESET:
-            if feed is not None:
-                feed.gap(f"{code}: depth reset", depth_only=True)
-        elif code in broker.ASK_AGAIN:
-            if feed is not None and s.kind == Kind.DEPTH:
-                feed.depth_broken = f"{code}: {text}"
-            else:
-                subscriptions.reopen(s.kind, s.name)
-        elif code in broker.LIMITS or code in broker.REFUSED:
-            subscriptions.forget(s)
-            now = self._clock.monotonic()
-            if code in broker.LIMITS:
-                self._allocation.limit_reached(s.kind, subscriptions.counts().get(s.kind, 0), now)
-                self._allocation.refused(s.kind, s.name, now, retry_seconds=LIMIT_PAUSE_SECONDS)
-            else:
-                self._allocation.refused(s.kind, s.name, now)
-            if self.options.pop(s.name, None) is not None and code == broker.UNKNOWN_CONTRACT:
-                self._names.forget(int(s.name))
-            if feed is not None and s.kind == Kind.DEPTH:
-                feed.set_depth(False)
-            if feed is not None and s.kind == Kind.TICKS:
-                feed.set_ticks(False)
-        elif code == broker.COMPETING:
-            self._health.count("competing_session")
+        if feed is not None and s.kind == Kind.DEPTH:
+            feed.depth_broken = why
+        elif self.subscriptions is not None:
+            self.subscriptions.reopen(s.kind, s.name, at=at)
 
-    def mend(self, now: float) -> None:
-        """Asks anew for what is broken, and for what is silent though the market is open. `now`: monotonic seconds."""
+    def limit_reached(self, s: Subscription, why: str, at: float) -> None:
+        """The account gives no more of this kind."""
+        self._end(s, why)
+        if self.subscriptions is not None:
+            self._allocation.limit_reached(s.kind, self.subscriptions.counts().get(s.kind, 0), at)
+        self._allocation.refused(s.kind, s.name, at, retry_seconds=LIMIT_PAUSE_SECONDS)
+
+    def refuse(self, s: Subscription, why: str, at: float) -> None:
+        """This request gives nothing."""
+        self._end(s, why)
+        self._allocation.refused(s.kind, s.name, at)
+
+    def unknown(self, s: Subscription, why: str, at: float) -> None:
+        """The broker knows no such contract any more."""
+        self.refuse(s, why, at)
+        if s.name in self._feeds:
+            self._contracts.forget(s.name)
+        else:
+            self._names.forget(int(s.name))
+
+    def _end(self, s: Subscription, why: str) -> None:
+        if self.subscriptions is not None:
+            self.subscriptions.forget(s)
+        self._refusals[s.kind, s.name] = why
+        self.options.pop(s.name, None)
+        feed = self._feeds.get(s.name)
+        if feed is not None and s.kind in SWITCH:
+            SWITCH[s.kind](feed, False)
+
+    # -- what it does not say --------------------------------------------------------------------------------------------
+
+    def mend(self, at: float) -> None:
+        """Asks anew for what is broken, and for what gives no data though the market is open."""
         if self.subscriptions is None:
             return
         subscriptions, in_session = self.subscriptions, self._calendar.at(self._clock.market_ns()) is not None
+        subscriptions.look(at)
+        proven: dict[Kind, int] = dict.fromkeys(Kind, 0)
+        for s in sorted(subscriptions, key=lambda s: s.kind != Kind.QUOTE):  # a dead quote line takes the others with it
+            if s.heard_at is not None:
+                proven[s.kind] += 1
+                self._refusals.pop((s.kind, s.name), None)
+                self._allocation.answered(s.kind, s.name)
+            if not in_session:
+                s.asked_at = at
+            elif s.kind != Kind.TICKS and subscriptions.by_id(s.req_id) is s and self._is_due(s, at):
+                self._renew_one(subscriptions, s, at)
+        for kind, number in proven.items():
+            self._allocation.granted(kind, number, at)
         for symbol, feed in self._feeds.items():
-            if feed.depth_broken and self._allocation.may_ask(MENDING, symbol, now):
-                asked_at, waited = self._mended.get(symbol, (float("-inf"), 0.0))
-                wait = min(2 * waited, MEND_MOST_SECONDS) if now - asked_at <= 4 * waited else MEND_SECONDS
-                self._mended[symbol] = (now, wait)
-                self._allocation.refused(MENDING, symbol, now, retry_seconds=wait)
-                feed.gap(f"depth resubscribed: {feed.depth_broken}", depth_only=True)
-                subscriptions.reopen(Kind.DEPTH, symbol)
+            if feed.depth_broken:
+                self._mend_depth(subscriptions, symbol, feed, at)
             if feed.ticks_broken:
                 self._health.count("ticks_dead")
                 subscriptions.close(Kind.TICKS, symbol)
                 feed.set_ticks(False)
-                self._allocation.refused(Kind.TICKS, symbol, now)
-            if feed.alive(now) or not in_session or not subscriptions.is_open(Kind.QUOTE, symbol):
-                self._silent.pop(symbol, None)
-                continue
-            since, times = self._silent.setdefault(symbol, (now, 0))
-            if now - since > max(SILENT_SECONDS, feed.quiet_seconds) * 2**times:
-                self._silent[symbol] = (now, min(times + 1, 5))
-                self._log.warning("silent_line", symbol=symbol, times=times + 1)
+                self._allocation.refused(Kind.TICKS, symbol, at)
+
+    def _is_due(self, s: Subscription, at: float) -> bool:
+        feed = self._feeds.get(s.name)
+        quiet = self._market.quiet_seconds if feed is None else feed.quiet_seconds
+        if s.kind != Kind.QUOTE and s.heard_at is not None:
+            quiet = max(quiet, RESTING_SECONDS)
+        return is_due(s.asked_at, s.heard_at, s.tries, quiet, at)
+
+    def _renew_one(self, subscriptions: Subscriptions, s: Subscription, at: float) -> None:
+        """No data came on it for too long. A quote line that is dead takes all others of its symbol for dead."""
+        feed, tries = self._feeds.get(s.name), s.tries + 1
+        self._health.count("asked_again")
+        self._log.warning("no_data", name=s.name, kind=str(s.kind), tries=tries)
+        if s.kind == Kind.QUOTE:
+            if feed is not None:
                 feed.gap("silent: resubscribed")
-                for kind in Kind:
-                    subscriptions.reopen(kind, symbol)
+            elif (option := self.options.get(s.name)) is not None:
+                option.lost()
+            for kind in Kind:
+                subscriptions.reopen(kind, s.name, at=at, tries=tries)
+            return
+        if feed is not None and s.kind == Kind.DEPTH:
+            feed.gap("depth silent: resubscribed", depth_only=True)
+        subscriptions.reopen(s.kind, s.name, at=at, tries=tries)
+
+    def _mend_depth(self, subscriptions: Subscriptions, symbol: str, feed: SymbolFeed, at: float) -> None:
+        if not self._allocation.may_ask(MENDING, symbol, at):
+            return
+        asked_at, waited = self._mended.get(symbol, (float("-inf"), 0.0))
+        wait = min(2 * waited, MEND_MOST_SECONDS) if at - asked_at <= 4 * waited else MEND_SECONDS
+        self._mended[symbol] = (at, wait)
+        self._allocation.refused(MENDING, symbol, at, retry_seconds=wait)
+        feed.gap(f"depth resubscribed: {feed.depth_broken}", depth_only=True)
+        subscriptions.reopen(Kind.DEPTH, symbol, at=at)
+
+    # -- what to tell ----------------------------------------------------------------------------------------------------
+
+    def unproven(self) -> list[str]:
+        """What gives no data though it was asked for again. Prints and bars may be missing where nothing trades: no fault."""
+        judged = (Kind.QUOTE, Kind.DEPTH)
+        silent = (s for s in self.subscriptions or () if s.heard_at is None and given_up(s.tries))
+        return [f"{s.name} {s.kind}" for s in silent if s.kind in judged]
+
+    def learnt(self, at: float) -> dict[str, int]:
+        """How many of each kind the account is believed to have."""
+        return {str(kind): number for kind, number in self._allocation.learnt(at).items()}
+
+    def stale(self, at: float) -> dict[str, str]:
+        """Why each silent instrument is silent, as far as its subscriptions tell."""
+        return {symbol: self._why_stale(symbol, at) for symbol, feed in self._feeds.items() if not feed.alive(at)}
+
+    def _why_stale(self, symbol: str, at: float) -> str:
+        if symbol not in self._contracts.listed:
+            return "the broker lists no contract"
+        if (why := self._refusals.get((Kind.QUOTE, symbol))) is not None:
+            return f"refused, {why}"
+        s = self.subscriptions.get(Kind.QUOTE, symbol) if self.subscriptions is not None else None
+        if s is None:
+            return "no line"
+        again = f", asked again {s.tries} times" if s.tries else ""
+        return f"no data for {at - (s.asked_at if s.heard_at is None else s.heard_at):.0f} s{again}"
