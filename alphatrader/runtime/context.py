@@ -11,6 +11,7 @@ from alphatrader.contract.settings import Settings
 from alphatrader.runtime import log
 from alphatrader.runtime.calendar import Calendar, nyse
 from alphatrader.runtime.clock import Clock, open_clock
+from alphatrader.runtime.recording import Recorder
 from alphatrader.runtime.secrets import Secrets
 from alphatrader.runtime.settings import data_path, load, log_path
 from alphatrader.runtime.store import AsyncStore, Store
@@ -38,6 +39,11 @@ class Context:
 
     def store(self) -> Store:
         return Store(self.module, self.settings, self.secrets.redis_password)
+
+    def recorder(self) -> Recorder | None:
+        """For a module that is recorded; None where the settings give it no disk."""
+        most_bytes = self.settings.log.turns_most_bytes
+        return Recorder(self.data_dir / "audit", self.instance, self.settings, self.clock, most_bytes) if most_bytes else None
 
 
 def process_context(module: Module, shard: int = 1) -> Context:

@@ -18,6 +18,7 @@ from alphatrader.contract.modules import Module
 from alphatrader.runtime.context import Context, process_context
 from alphatrader.runtime.health import Heartbeat
 from alphatrader.runtime.lock import LockLostError, ModuleLock
+from alphatrader.runtime.recording import RecordedClock, RecordedStore
 from alphatrader.runtime.store import StoreLost
 
 HEARTBEAT_SECONDS: Final = 1.0
@@ -31,6 +32,8 @@ class StreamModule(ABC):
     """A long-lived worker. `recover` rebuilds what it holds, `run` works until `stopping`."""
 
     name: ClassVar[Module]
+    recorded: ClassVar[bool] = False
+    """Whether what it takes and gives is recorded, so that `alphatrader replay` can run it again. For modules of one task."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
@@ -40,7 +43,12 @@ class StreamModule(ABC):
         self.calendar = context.calendar
         self.log: Any = context.log
         self.data_dir = context.data_dir
-        self.store = context.async_store()
+        self.own_store = self.store = context.async_store()
+        """`own_store` carries lock and heartbeat, `store` what the module reads and writes: one of them may be recorded."""
+        self.recorder = context.recorder() if self.recorded else None
+        if self.recorder is not None:
+            self.store = RecordedStore(context.module, context.settings, context.secrets.redis_password, self.recorder)
+            self.clock = RecordedClock(context.clock, self.recorder)
         self.health = Heartbeat(context.instance, context.clock)
         self.stopping = asyncio.Event()
         self.fence = 0
@@ -69,7 +77,7 @@ class StreamModule(ABC):
 class _Loop:
     def __init__(self, module: StreamModule) -> None:
         self._module = module
-        self._lock = ModuleLock(module.store, module.context.instance)
+        self._lock = ModuleLock(module.own_store, module.context.instance)
 
     async def live(self) -> None:
         module = self._module
@@ -88,7 +96,7 @@ class _Loop:
         """Waits until this is the only running instance."""
         module = self._module
         said = False
-        await module.store.check_servers()
+        await module.own_store.check_servers()
         while not module.stopping.is_set():
             fence = await self._lock.acquire()
             if fence:
@@ -117,6 +125,8 @@ class _Loop:
             raise RuntimeError(f"{module.context.instance}: run() returned without being asked to stop")
 
     async def _recover_and_run(self) -> None:
+        if self._module.recorder is not None:
+            self._module.recorder.recovering(self._module.fence)
         await self._module.recover()
         await self._module.run()
 
@@ -124,18 +134,25 @@ class _Loop:
         module = self._module
         while True:
             await self._lock.renew()
-            batch = module.store.batch()
+            if module.recorder is not None:
+                module.health.fact("recording", module.recorder.standing())
+            batch = module.own_store.batch()
             module.health.add_to(batch, module.store.refused)
-            await module.store.commit(batch)
+            await module.own_store.commit(batch)
             await asyncio.sleep(HEARTBEAT_SECONDS)
 
     async def leave(self) -> None:
         module = self._module
         module.health.stopping()
+        if module.recorder is not None:
+            module.recorder.shutting()
         await module.shut()
         with contextlib.suppress(*StoreLost):
             await self._lock.release()
-        await module.store.close()
+        await module.own_store.close()
+        if module.recorder is not None:
+            await module.store.close()
+            await asyncio.to_thread(module.recorder.close)
 
 
 def _stands_at(task: asyncio.Task[Any]) -> list[str]:
@@ -176,6 +193,8 @@ async def live(module: StreamModule) -> None:
         event_loop.add_signal_handler(number, module.stopping.set)
     event_loop.add_signal_handler(signal.SIGUSR1, _tell_tasks, module)
     module.log.info("starting", mode=module.settings.mode)
+    if module.recorder is not None:
+        module.recorder.log.start()
     loop = _Loop(module)
     try:
         await module.begin()

@@ -301,35 +301,42 @@ class AsyncStore(_Base):
             self._check_stamp(server, stamp.mode if stamp else None)
 
     async def get(self, bound: BoundKey[T]) -> T | None:
-        return self._value(bound, await self._clients[bound.key.server].get(bound.name))
+        return self._value(bound, await self._call(bound.key.server, "GET", bound.name))
 
     async def get_many(self, bounds: list[BoundKey[T]]) -> list[T | None]:
         if not bounds:
             return []
-        reply = await self._clients[bounds[0].key.server].mget([bound.name for bound in bounds])
+        reply = await self._call(bounds[0].key.server, "MGET", *(bound.name for bound in bounds))
         return [self._value(bound, content) for bound, content in zip(bounds, reply, strict=True)]
 
     async def field(self, bound: BoundKey[T], name: str) -> T | None:
-        reply: Any = await self._clients[bound.key.server].hget(bound.name, name)
-        return self._value(bound, reply, name)
+        return self._value(bound, await self._call(bound.key.server, "HGET", bound.name, name), name)
 
     async def fields(self, bound: BoundKey[T]) -> dict[str, T]:
-        reply: Any = await self._clients[bound.key.server].hgetall(bound.name)
+        reply = await self._call(bound.key.server, "HGETALL", bound.name)
         values = {name.decode(): self._value(bound, content, name.decode()) for name, content in reply.items()}
         return {name: value for name, value in values.items() if value is not None}
 
     async def latest(self, bound: BoundKey[T], count: int = 1) -> list[T]:
-        reply = await self._clients[bound.key.server].execute_command("XREVRANGE", bound.name, "+", "-", "COUNT", count)
+        reply = await self._call(bound.key.server, "XREVRANGE", bound.name, "+", "-", "COUNT", count)
         events = (self._value(bound, _stream_payload(fields), raw_id.decode()) for raw_id, fields in reply)
         return [event for event in events if event is not None]
 
     async def read(self, cursor: Cursor, *, block_seconds: float | None = BLOCK_SECONDS, count: int = 500) -> list[Entry[Any]]:
         server = next(iter(cursor.keys.values())).key.server
         await self.fix(cursor)
+        return self._entries(await self._wait(server, _read_command(cursor, block_seconds, count), block_seconds), cursor)
+
+    async def _call(self, server: Server, *command: Any) -> Any:
+        """The answer to one command: every read but a stream's comes through here."""
+        return await self._clients[server].execute_command(*command)
+
+    async def _wait(self, server: Server, command: list[Any], block_seconds: float | None) -> Any:
+        """The answer to a command that may wait at the server: every read of streams comes through here."""
         idle = self._readers[server] = [reader for reader in self._readers[server] if reader.alive]
         hot = idle.pop() if idle else await self._connect(server)
         try:
-            reply = await hot.ask(*_read_command(cursor, block_seconds, count), block_seconds=block_seconds or 0.0)
+            reply = await hot.ask(*command, block_seconds=block_seconds or 0.0)
         except (ConnectionError, TimeoutError) as error:
             hot.close()
             raise RedisConnectionError(str(error)) from error
@@ -337,14 +344,14 @@ class AsyncStore(_Base):
             hot.close()  # a reply may still be on its way, which the next reader must not take for its own
             raise
         idle.append(hot)
-        return self._entries(reply, cursor)
+        return reply
 
     async def fix(self, cursor: Cursor) -> None:
         """Gives an end of a stream its real id, so that nothing that comes between now and the first read is lost."""
-        client = self._clients[next(iter(cursor.keys.values())).key.server]
+        server = next(iter(cursor.keys.values())).key.server
         for name, position in cursor.positions.items():
             if position == "$":
-                last: Any = await client.execute_command("XREVRANGE", name, "+", "-", "COUNT", 1)
+                last = await self._call(server, "XREVRANGE", name, "+", "-", "COUNT", 1)
                 cursor.positions[name] = last[0][0].decode() if last else "0"
 
     async def saved_cursor(self, streams: Iterable[BoundKey[Any]]) -> Cursor:
@@ -360,7 +367,7 @@ class AsyncStore(_Base):
                 yield BoundKey(key, raw.decode())
 
     async def raw(self, server: Server, *command: Any) -> Any:
-        return await self._clients[server].execute_command(*command)
+        return await self._call(server, *command)
 
     async def commit(self, batch: Batch, *, atomic: bool = True) -> None:
         """Sends a batch; `atomic` in one MULTI. Market data need no MULTI and are sent as a plain pipeline."""

@@ -60,6 +60,7 @@ class AnalyticsEngine(StreamModule):
     """Market events in, metrics out."""
 
     name = Module.ANALYTICS
+    recorded = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

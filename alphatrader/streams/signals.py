@@ -8,7 +8,6 @@ and `wanted:signals`. Started by the Procfile line `signals`. It proposes; risk 
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Final
@@ -78,6 +77,7 @@ class SignalGenerator(StreamModule):
     """Metrics in, proposals and their reasons out."""
 
     name = Module.SIGNALS
+    recorded = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -140,7 +140,7 @@ class SignalGenerator(StreamModule):
                 await self._evaluate(due, now)
                 self.health.fact("turn_ms", round((self.clock.monotonic() - now) * 1000, 2))
             await self._ask_for_quotes(now)
-            await asyncio.sleep(_GATHER_SECONDS)
+            await self.pause(_GATHER_SECONDS)
 
     async def _take_chain(self, symbol: str) -> None:
         chain = await self.store.get(k.OPTIONS_CHAIN.at(symbol=symbol))

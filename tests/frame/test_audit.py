@@ -203,6 +203,7 @@ def test_a_missing_block_is_noticed_and_the_next_one_read(tmp_path: Path) -> Non
 
 WRITER = """
 import sys
+import time
 from pathlib import Path
 from alphatrader.runtime.audit import AuditLog
 from alphatrader.runtime.clock import Clock
@@ -215,6 +216,7 @@ while True:
         number += 1
     entry = log.entry
     print(entry.messages if entry else 0, flush=True)  # on disk, by the log's own word
+    time.sleep(0.003)  # the thread is to keep up: a full queue is another story
 """
 
 

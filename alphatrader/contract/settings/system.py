@@ -110,3 +110,6 @@ class Log(Section, frozen=True):
     audit_most_bytes: Annotated[
         int, Meta(ge=0, description="Disk for raw messages of the broker's data connection; the oldest go first. 0: none kept.")
     ] = 2_000_000_000
+    turns_most_bytes: Annotated[
+        int, Meta(ge=0, description="Disk for what each decider took and gave, for `alphatrader replay`; likewise.")
+    ] = 2_000_000_000

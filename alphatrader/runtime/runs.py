@@ -1,0 +1,141 @@
+"""What stands in an audit folder: the log of each module, its parts in order, and the runs in it.
+
+A run is what one process wrote from its start to its end, over as many parts as it took. Used by `alphatrader replay`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Final
+
+from alphatrader.runtime.audit_file import SUFFIX, Hole, Kind, Record, index, read
+
+_NAME: Final = re.compile(r"(?P<name>[a-z_.0-9]+)-(?P<date>\d{4}-\d\d-\d\d)-(?P<part>\d{4,})")
+
+
+@dataclass(frozen=True)
+class Log:
+    """The parts of one module's log, oldest first."""
+
+    name: str
+    paths: tuple[Path, ...]
+
+    def records(self) -> Iterator[Record]:
+        """All of them, with a hole where a part is missing."""
+        before: tuple[str, int] | None = None
+        for path in self.paths:
+            session, part = _place(path)
+            if before is not None and not _follows(before, (session, part)):
+                yield Record(Kind.HOLE, 0, 0, f"no part between {before[0]}-{before[1]:04d} and {session}-{part:04d}".encode())
+            before = session, part
+            for record in read(path):
+                if record.kind is Kind.HOLE:
+                    record = record._replace(data=f"{path.name}: {record.data.decode()}".encode())
+                yield record
+
+    def runs(self) -> Iterator[tuple[Record | None, Iterator[Record]]]:
+        """(how it began, what it wrote) of each run; None where its beginning is not there any more."""
+        return _Runs(self.records())
+
+
+class _Runs:
+    def __init__(self, records: Iterator[Record]) -> None:
+        self._records = records
+        self._begins: Record | None = None
+        self._started = False
+
+    def __iter__(self) -> _Runs:
+        return self
+
+    def __next__(self) -> tuple[Record | None, Iterator[Record]]:
+        for _ in self._rest():  # what nobody read of the run before
+            pass
+        if not self._started:
+            self._started = True
+            first = next(self._records, None)
+            if first is None:
+                raise StopIteration
+            if first.kind is not Kind.BEGUN:
+                return None, self._rest(first)
+            self._begins = first
+        if self._begins is None:
+            raise StopIteration
+        begun, self._begins = self._begins, None
+        return begun, self._rest()
+
+    def _rest(self, first: Record | None = None) -> Iterator[Record]:
+        """To the next beginning, which is kept."""
+        if first is not None:
+            yield first
+        if self._begins is not None or not self._started:
+            return
+        for record in self._records:
+            if record.kind is Kind.BEGUN:
+                self._begins = record
+                return
+            yield record
+
+
+def logs(path: Path) -> list[Log]:
+    """The logs of a folder (a mode's `data/<mode>`, its `audit`, or any), or one file. Raises FileNotFoundError, ValueError."""
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: there is no such file or folder")
+    if path.is_file():
+        return [Log(_name(path), (path,))]
+    folder = path / "audit" if (path / "audit").is_dir() else path
+    found: dict[str, list[Path]] = {}
+    for file in folder.glob(f"*{SUFFIX}"):
+        found.setdefault(_name(file), []).append(file)
+    if not found:
+        raise ValueError(f"{path}: there is no {SUFFIX} file in it")
+    return [Log(name, tuple(sorted(found[name], key=_place))) for name in sorted(found)]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One file, by its headers alone."""
+
+    path: Path
+    blocks: int
+    records: int
+    bytes: int
+    first_ns: int | None
+    """Market time of its first record; None where nothing can be read."""
+    last_ns: int | None
+    """Market time at which its last block began."""
+    holes: tuple[str, ...]
+
+
+def look(path: Path) -> Part:
+    places = list(index(path))
+    whole = [place for place in places if not isinstance(place, Hole)]
+    return Part(
+        path,
+        len(whole),
+        sum(place.records for place in whole),
+        path.stat().st_size,
+        whole[0].market_ns if whole else None,
+        whole[-1].market_ns if whole else None,
+        tuple(str(place) for place in places if isinstance(place, Hole)),
+    )
+
+
+def _name(path: Path) -> str:
+    match = _NAME.fullmatch(path.stem)
+    return match["name"] if match else path.stem
+
+
+def _place(path: Path) -> tuple[str, int]:
+    match = _NAME.fullmatch(path.stem)
+    return (match["date"], int(match["part"])) if match else ("", 0)
+
+
+def _follows(before: tuple[str, int], after: tuple[str, int]) -> bool:
+    """The next part of its date, or the first of a later one: sessions without a run leave none."""
+    if before[0] == after[0]:
+        return after[1] == before[1] + 1
+    return after[1] == 1 and date.fromisoformat(after[0]) - date.fromisoformat(before[0]) >= timedelta(days=1)
