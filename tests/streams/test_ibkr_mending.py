@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from types import SimpleNamespace as Given
 from typing import Any
 
@@ -15,10 +16,16 @@ class Asked:
     def __init__(self) -> None:
         self.depth: list[str] = []
 
+    def look(self, at: float) -> None:
+        """No data came."""
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(())
+
     def is_open(self, kind: Any, name: str) -> bool:
         return False
 
-    def reopen(self, kind: Any, name: str) -> None:
+    def reopen(self, kind: Any, name: str, **_: Any) -> None:
         self.depth.append(name)
 
 
@@ -26,7 +33,7 @@ def test_the_wait_doubles_while_a_book_keeps_breaking_and_begins_anew_after_a_ca
     feed = SymbolFeed("SPY", full=True, depth_rows=10, quiet_seconds=5.0, market_ns=lambda: 1, monotonic=lambda: 0.0)
     feed.set_depth(True)
     strategies = Given(zero_dte=Given(symbols=("SPY",)))
-    market = Given(depth_slots=3, tick_slots=3, market_data_lines=100)
+    market = Given(depth_slots=3, tick_slots=3, market_data_lines=100, pinned=("SPY",))
     module: Any = Given(
         settings=Given(market=market, strategies=strategies),
         health=None,
