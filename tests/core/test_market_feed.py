@@ -174,6 +174,27 @@ def test_prints_have_one_source() -> None:
     assert story.feed.ticks_broken
 
 
+def test_every_message_says_whether_depth_and_tick_by_tick_are_there() -> None:
+    story = Story()
+    story.quote(100.0, 100.02)
+    story.feed.tick_text(48, "100.01;50;1800000000123;9000;100.0;true")
+    status, (trade,) = story.feed.status(), story.feed.trades().trades
+    assert (status.depth, status.prints, trade.tick_by_tick) == ("none", "quote_line", False)
+    assert story.feed.book(0.0).source == "quote"
+    # when slots are granted
+    story.events()
+    story.feed.changed.clear()
+    story.feed.set_ticks(True)
+    assert "status" in story.feed.changed
+    story.depth(100.0, 100.02)
+    story.feed.trade(1_800_000_001, 100.02, 10, past_limit=False, unreported=False, venue="ARCA", conditions="")
+    status, trade = story.feed.status(), story.feed.trades().trades[-1]
+    assert (status.depth, status.prints, trade.tick_by_tick) == ("ready", "tick_by_tick", True)
+    # and an instrument of quotes only has no prints at all
+    quotes = SymbolFeed("DAX", full=False, depth_rows=1, quiet_seconds=5.0, market_ns=lambda: START, monotonic=lambda: 0.0)
+    assert quotes.status().prints == "none"
+
+
 @pytest.mark.parametrize("text", [";;;;;", "100.01;x;1;1;1;true", ""])
 def test_a_bad_rtvolume_is_counted_and_stops_nothing(text: str) -> None:
     story = Story()

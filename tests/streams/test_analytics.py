@@ -117,6 +117,7 @@ def test_a_feed_becomes_all_seven_metrics_with_their_ttl_and_events(stage: Stage
             vpin = await until(lambda: (m := metric(stage, "vpin")) and m.ready and m, "vpin")
             assert 0 <= vpin.value <= 1 and vpin.components["warm"] == 50 and vpin.components["bucket_shares"] == BUCKET
             assert vpin.components["bucket_source"] == "discovered"
+            assert vpin.components["prints"] == "quote_line"
             # and the sweep is seen
             sweep = await until(lambda: (m := metric(stage, "sweep")) and m.ready and m, "sweep")
             assert sweep.n == 1 and sweep.components["newest_side"] == "buy" and sweep.components["newest_rule"] == "venues"

@@ -153,6 +153,9 @@ def test_fewer_slots_than_the_settings_say_are_lived_with(servers: Servers, tmp_
                 return book is not None and book.ready and book.source == "quote" and bool(prints)
 
             await s.seen(falls_back)
+            # then what the account really has is known, and told
+            limits = s.module.health._facts["limits"]
+            assert (limits["depth"], limits["ticks"], limits["quote"], limits["bars"]) == (1, 1, 100, 20)
 
     asyncio.run(story())
 

@@ -62,10 +62,10 @@ class Story:
     async def get(self, key: Any, **parts: Any) -> Any:
         return await self.reader.get(key.at(**parts))
 
-    async def want(self, module: Module, *refs: OptionRef) -> None:
+    async def want(self, module: Module, *refs: OptionRef, nearness: dict[str, float] | None = None) -> None:
         store = self.servers.async_store(module)
         batch = store.batch()
-        batch.put(k.WANTED.at(module=module), Wanted(refs, 0))
+        batch.put(k.WANTED.at(module=module), Wanted(refs, 0, nearness or {}))
         await store.commit(batch)
         await store.close()
 

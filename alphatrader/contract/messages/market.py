@@ -105,6 +105,8 @@ class Trade(Event, frozen=True):
     bid: Price | None = None
     """Of the quote in force just before the print; likewise `ask`."""
     ask: Price | None = None
+    tick_by_tick: bool = False
+    """Whether it came over a tick-by-tick line; else over the quote line (RTVolume), which names no venue and no conditions."""
 
 
 class RecentTrades(Message, frozen=True):
@@ -275,6 +277,8 @@ class Status(Message, frozen=True):
     depth: Literal["ready", "not ready", "none"] = "none"
     """Whether the level-2 book can be relied on; `none`: it has no depth slot."""
     depth_reason: str | None = None
+    prints: Literal["tick_by_tick", "quote_line", "none"] = "none"
+    """Where prints come from: a tick-by-tick slot, else RTVolume on the quote line; `none`: quotes only."""
 
 
 class FutureContract(Event, frozen=True, tag=False):

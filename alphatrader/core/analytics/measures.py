@@ -111,6 +111,7 @@ def vpin(state: SymbolState, ranks: VpinRanks, now_ns: int, age_of: AgeOf, feed:
             "flow_30s": state.flow.value(now_ns, 30),
             "flow_60s": state.flow.value(now_ns, 60),
             "flow_180s": state.flow.value(now_ns, 180),
+            "prints": None if state.tick_by_tick is None else "tick_by_tick" if state.tick_by_tick else "quote_line",
             "bucket_shares": v.size,
             "bucket_source": v.size_source or None,
             "open_bucket": v.open_share,

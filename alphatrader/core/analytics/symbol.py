@@ -80,6 +80,8 @@ class SymbolState(msgspec.Struct):
     """Reception of the newest print that named its venue."""
     received_ns: int | None = None
     """Reception of the newest event of any kind."""
+    tick_by_tick: bool | None = None
+    """Whether the newest print came over a tick-by-tick line; None before the first."""
     seq: int | None = None
     halted: bool | None = None
     counts: dict[str, int] = msgspec.field(default_factory=dict)
@@ -165,7 +167,7 @@ class SymbolState(msgspec.Struct):
         if abs(trade.ts_ns - trade.received_ns) > MAX_CLOCK_DIFFERENCE_NS:
             self.note("prints with an impossible time refused")
             return
-        self.trade_ns = trade.received_ns
+        self.trade_ns, self.tick_by_tick = trade.received_ns, trade.tick_by_tick
         if session is None or not session[0] <= trade.ts_ns < session[1]:
             self.note("prints outside regular hours ignored")
             return

@@ -240,11 +240,13 @@ class SymbolFeed:
     def set_depth(self, on: bool) -> None:
         if on != self._depth.on:
             self._depth.on = on
+            self.changed.add("status")
             self.gap("depth subscribed" if on else "depth given up", depth_only=True)
 
     def set_ticks(self, on: bool) -> None:
         if on != self.ticks_on:
             self._tape.check.broken()  # the two sources count odd lots and off-exchange prints differently
+            self.changed.add("status")
         self.ticks_on = on
         self.ticks_broken = False
         self._muted_prints = 0
@@ -348,6 +350,7 @@ class SymbolFeed:
             self._quote,
             depth="none" if not self._depth.on else "not ready" if reason else "ready",
             depth_reason=reason,
+            prints="tick_by_tick" if self.ticks_on else "quote_line" if self.full else "none",
         )
 
     # -- inside ----------------------------------------------------------------------------------------------------------
@@ -382,7 +385,9 @@ class SymbolFeed:
 
     def _print(self, raw: Raw) -> None:
         hours = self._session_now(self._received_ns)
-        trade = self._tape.add(raw, self.seq + 1, self._received_ns, hours.name if hours else "", self._before)
+        trade = self._tape.add(
+            raw, self.seq + 1, self._received_ns, hours.name if hours else "", self._before, tick_by_tick=self.ticks_on
+        )
         if trade is None:
             return
         self._next()

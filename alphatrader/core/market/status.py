@@ -84,6 +84,7 @@ class InstrumentStatus:
         *,
         depth: Literal["ready", "not ready", "none"],
         depth_reason: str | None,
+        prints: Literal["tick_by_tick", "quote_line", "none"],
     ) -> Status:
         """All of it at `now_ns`. A breaker we estimate stops stocks like a halt, and says that it is our estimate; futures have
         their exchange's own limits and are not stopped by it."""
@@ -116,6 +117,7 @@ class InstrumentStatus:
             closing=self._closing(now_ns, hours, quote),
             depth=depth,
             depth_reason=depth_reason,
+            prints=prints,
         )
 
     def _pause_ends(self, hours: Hours | None, luld: Luld | None) -> int | None:

@@ -45,7 +45,16 @@ class Tape:
         self.check.broken()
         self._repeats.line_begins()
 
-    def add(self, raw: Raw, seq: int, received_ns: int, session: str, quote: tuple[float | None, float | None]) -> Trade | None:
+    def add(
+        self,
+        raw: Raw,
+        seq: int,
+        received_ns: int,
+        session: str,
+        quote: tuple[float | None, float | None],
+        *,
+        tick_by_tick: bool = False,
+    ) -> Trade | None:
         """The next print with the quote that stood before it; None for a copy of one told before. Raises BadTickError."""
         checked("print price", raw.price, MOST_PRICE)
         checked("print size", raw.size, MOST_SIZE)
@@ -83,6 +92,7 @@ class Tape:
             rule,
             bid,
             ask,
+            tick_by_tick,
         )
         self.recent.append(trade)
         return trade
