@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from alphatrader.clients.ibkr.accounts import AccountRefusedError, choose_accoun
 from alphatrader.clients.ibkr.connection import BrokerConnection
 from alphatrader.contract.settings.system import Address
 from tests.support.gateway import Running, client, running_gateway, until
+from tests.support.gateway_process import gateway_process
 
 
 def connection_to(ports: Sequence[int], **changes: Any) -> BrokerConnection:
@@ -142,6 +144,50 @@ def test_a_socket_that_lives_without_answering_is_given_up(tmp_path: Path) -> No
                 assert "probe" in told.lost[0]
 
     asyncio.run(story())
+
+
+def test_a_gateway_that_is_stopped_or_killed_is_left_for_the_other_one(tmp_path: Path) -> None:
+    async def story() -> None:
+        with gateway_process(tmp_path / "first") as first, gateway_process(tmp_path / "second") as second:
+            connection = connection_to([first.ports[0], second.ports[0]], connect_timeout_seconds=1.0)
+            async with kept_up(connection) as told:
+                await until(lambda: told.connected)
+                # when the first stands still, its socket open (half-open), then the probe finds out
+                first.signal(signal.SIGSTOP)
+                await until(lambda: len(told.connected) == 2)
+                assert "probe" in told.lost[0] and connection.gateway == Address("127.0.0.1", second.ports[0])
+                # when the second is killed while the first still stands, then both are tried until one answers
+                second.signal(signal.SIGKILL)
+                await until(lambda: len(told.lost) == 2)
+                await until(lambda: connection.problem is not None and "no answer within" in connection.problem)
+                first.signal(signal.SIGCONT)
+                await until(lambda: len(told.connected) == 3)
+                assert connection.gateway == Address("127.0.0.1", first.ports[0])
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("code", [1300, 507])
+def test_a_gateway_that_says_the_connection_is_over_is_believed(tmp_path: Path, code: int) -> None:
+    async def story() -> None:
+        async with running_gateway(tmp_path) as running:
+            connection = connection_to(ports(running))
+            async with kept_up(connection) as told:
+                await until(lambda: told.connected)
+                running.gateway.inject("notice", code=code, text="over")
+                await until(lambda: len(told.connected) == 2)
+                assert told.lost == [f"{code}: over"]
+
+    asyncio.run(story())
+
+
+def test_pauses_double_with_jitter_up_to_the_longest_and_begin_small_after_a_success() -> None:
+    connection = connection_to([1], backoff_first_seconds=0.5, backoff_most_seconds=15.0)
+    pauses = [[connection._pause(failures) for _ in range(200)] for failures in range(12)]
+    for failures, drawn in enumerate(pauses):
+        whole = min(15.0, 0.5 * 2**failures)
+        assert whole / 2 <= min(drawn) <= max(drawn) <= whole
+        assert len({round(pause, 6) for pause in drawn}) > 100, "two of us do not come back in step"
 
 
 def test_a_frame_that_does_not_decode_is_counted_and_stops_nothing(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def test_a_farm_that_flaps_is_not_told_and_one_that_stays_down_is() -> None:
     link.farm_broken("usfarm", 100.0)
     link.farm_broken("usfarm", 103.0)
     assert link.farms_down(100.0 + FARM_SECONDS) == ["usfarm"]
-    link.connected()
+    link.disconnected()
     assert link.farms_down(1e9) == []
 
 

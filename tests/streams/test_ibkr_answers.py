@@ -181,6 +181,8 @@ def test_another_session_makes_all_stale_alarms_and_is_tried_with_pauses_until_d
             requests = [line for line in s.running.wire() if line["kind"] == "raw" and line["dir"] == "in"]
             lines = [line for line in requests if line["fields"][0] == "1"]
             assert len(lines) == 3 * 3, "the first, and two tries, of three lines"
+            # and what was asked for before was cancelled: it would count against the account's limits
+            assert s.subscribed() == {"lines": 3, "depth": 3, "tick_by_tick": 3, "realtime_bars": 3}
             s.running.gateway.inject("speak")
             await s.seen(lambda: s.get(k.MARKET_BOOK, symbol="SPY"))
             await until(lambda: s.module.health._state == "ready")

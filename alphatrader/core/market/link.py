@@ -36,13 +36,13 @@ class Link:
     # -- what was said ---------------------------------------------------------------------------------------------------
 
     def connected(self) -> None:
-        """A new connection to a gateway: nothing said on the last one holds."""
+        """A new connection to a gateway: nothing said on the last one holds, but for the farms it told of while it was made."""
         self._connected, self._lost_at = True, None
-        self._farms.clear()
         self._retry_at, self._retries = None, 0
 
     def disconnected(self) -> None:
         self._connected = False
+        self._farms.clear()
 
     def lost(self, at: float) -> None:
         if self._lost_at is None:

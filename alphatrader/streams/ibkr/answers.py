@@ -27,15 +27,14 @@ class Answers:
         self._said_at: dict[int, float] = {}
 
     def begin(self, ib: Any) -> None:
-        """A new connection."""
+        """A new connection, before it is made: the gateway tells of broken farms while it shakes hands."""
         self._client = ib.client
         ib.errorEvent += self.on_error
 
     def on_error(self, req_id: int, code: int, text: str, _contract: Any) -> None:
         lines, link, at = self._lines, self._link, self._clock.monotonic()
-        if lines.subscriptions is None:
-            return
-        subscription, answer = lines.subscriptions.by_id(req_id), answer_to(code)
+        subscription = lines.subscriptions.by_id(req_id) if lines.subscriptions is not None else None
+        answer = answer_to(code)
         self._say(code, text, answer, subscription.name if subscription else None, at)
         match answer:
             case Answer.LINK_LOST:
@@ -46,7 +45,7 @@ class Answers:
                 lines.doubt(at)
             case Answer.LINK_BACK_EMPTY:
                 link.back()
-                lines.renew(f"{code}: resubscribed", at)
+                lines.renew(f"{code}: resubscribed", at, lost=True)
             case Answer.FARM_BROKEN:
                 link.farm_broken(_farm(text), at)
             case Answer.FARM_OK:
@@ -68,8 +67,7 @@ class Answers:
             case Answer.REFUSED if subscription is not None:
                 lines.refuse(subscription, f"{code}: {text}", at)
             case Answer.DELAYED if subscription is not None:
-                lines.subscriptions.close(subscription.kind, subscription.name)
-                lines.refuse(subscription, f"{code}: {text}", at)
+                lines.refuse(subscription, f"{code}: {text}", at, cancel=True)
             case Answer.UNKNOWN_CONTRACT if subscription is not None:
                 lines.unknown(subscription, f"{code}: {text}", at)
             case Answer.NOTHING | Answer.RECONNECT | Answer.CLIENT_ID_IN_USE:

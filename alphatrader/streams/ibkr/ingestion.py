@@ -83,7 +83,7 @@ class IBKRIngestion(StreamModule):
             backoff_most_seconds=wire.backoff_most_seconds,
             log=self.log,
             random=Random(self.clock.machine_ns()),  # noqa: S311 - spreads reconnects, protects nothing
-            prepare=self._record,
+            prepare=self._prepare,
         )
 
     def _feed(self, instrument: Instrument) -> SymbolFeed:
@@ -154,13 +154,13 @@ class IBKRIngestion(StreamModule):
 
     # -- the connection --------------------------------------------------------------------------------------------------
 
-    def _record(self, ib: Any) -> None:
+    def _prepare(self, ib: Any) -> None:
+        self._answers.begin(ib)
         if self._audit is not None:
             tap(ib, self._audit)
 
     async def _on_connected(self, ib: Any) -> None:
         self._ib = ib
-        self._answers.begin(ib)
         ib.updateEvent += self._on_read
         for feed in self._feeds.values():
             feed.set_depth(False)
@@ -247,7 +247,7 @@ class IBKRIngestion(StreamModule):
             if link.heard(max((feed.heard for feed in self._feeds.values() if feed.heard is not None), default=None)):
                 lines.doubt(now)
             if link.take_retry(now):
-                lines.renew("another session had the data: resubscribed", now)
+                lines.renew("another session had the data: resubscribed", now, lost=False)
             if link.up and not link.competing:
                 lines.mend(now)
             if link.hopeless(now) and not self._in_reset():

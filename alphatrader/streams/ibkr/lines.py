@@ -86,14 +86,20 @@ class Lines:
         for option in self.options.values():
             option.lost()
 
-    def renew(self, reason: str, at: float) -> None:
-        """Every subscription is asked for anew; the connection stands."""
+    def renew(self, reason: str, at: float, *, lost: bool) -> None:
+        """Every subscription is asked for anew; the connection stands. `lost`: the broker has none of them any more; else each is
+        cancelled first, or it would count against the account's limits twice."""
         for feed in self._feeds.values():
             feed.gap(reason)
         for option in self.options.values():
             option.lost()
-        if self.subscriptions is not None:
+        if self.subscriptions is None:
+            return
+        if lost:
             self.subscriptions.reopen_all(at)
+            return
+        for s in self.subscriptions:
+            self.subscriptions.reopen(s.kind, s.name, at=at, tries=s.tries)
 
     def doubt(self, at: float) -> None:
         """The subscriptions may all be dead: each must prove itself by data."""
@@ -180,8 +186,10 @@ class Lines:
             self._allocation.limit_reached(s.kind, self.subscriptions.counts().get(s.kind, 0), at)
         self._allocation.refused(s.kind, s.name, at, retry_seconds=LIMIT_PAUSE_SECONDS)
 
-    def refuse(self, s: Subscription, why: str, at: float) -> None:
-        """This request gives nothing."""
+    def refuse(self, s: Subscription, why: str, at: float, *, cancel: bool = False) -> None:
+        """This request gives nothing, or nothing that is wanted."""
+        if cancel and self.subscriptions is not None:
+            self.subscriptions.close(s.kind, s.name)
         self._end(s, why)
         self._allocation.refused(s.kind, s.name, at)
 
