@@ -154,8 +154,8 @@ def test_fewer_slots_than_the_settings_say_are_lived_with(servers: Servers, tmp_
 
             await s.seen(falls_back)
             # then what the account really has is known, and told
-            limits = s.module.health._facts["limits"]
-            assert (limits["depth"], limits["ticks"], limits["quote"], limits["bars"]) == (1, 1, 100, 20)
+            known = {"quote": 100, "bars": 20, "depth": 1, "ticks": 1}
+            await until(lambda: s.module.health._facts.get("limits") == known)
 
     asyncio.run(story())
 
