@@ -189,8 +189,11 @@ def test_a_refusal_teaches_the_limit_and_one_more_is_tried_later() -> None:
     limit.refused(2, at=10.0)
     assert limit.now(10.0 + RELEARN_SECONDS - 1) == 2
     assert limit.now(10.0 + RELEARN_SECONDS) == 3
+    # when it is granted, then the account has grown and the next one is tried at once; when not, then later and later
     limit.granted(3, at=200.0)
-    assert limit.now(201.0) == 3 and limit.now(200.0 + RELEARN_SECONDS) == 4
+    assert limit.now(200.0) == 4
+    limit.refused(3, at=201.0)
+    assert limit.now(201.0 + 2 * RELEARN_SECONDS - 1) == 3 and limit.now(201.0 + 2 * RELEARN_SECONDS) == 4
     # what is granted never goes over the setting
     limit.granted(9, at=400.0)
     assert limit.now(1e9) == 5

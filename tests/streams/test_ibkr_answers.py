@@ -225,6 +225,38 @@ def test_too_many_messages_slow_us_down(servers: Servers, tmp_path: Path) -> Non
     asyncio.run(story())
 
 
+def test_a_pacing_violation_pauses_all_requests_for_past_bars(
+    servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("alphatrader.streams.ibkr.history.RETRY_FIRST_SECONDS", 2.0)
+    monkeypatch.setattr("alphatrader.streams.ibkr.history.CHECK_SECONDS", 0.2)
+
+    async def story() -> None:
+        async with ingestion(servers, tmp_path, market="ticking", data=small(servers)) as s:
+            # given a gateway that answers every request for past bars with a pacing violation
+            handlers = s.running.gateway._handlers
+            serves, asked_for = handlers["reqHistoricalData"], []
+
+            def too_fast(session: Any, values: dict[str, Any]) -> None:
+                if values["barSize"] == "1 min":
+                    asked_for.append(values["symbol"])
+                text = "Historical Market Data Service error message:API historical data query pacing violation"
+                session.error(values["reqId"], 162, text)
+
+            handlers["reqHistoricalData"] = too_fast
+            s.module._history.due = True
+            await until(lambda: s.module.health._counts["history_missing"] >= 1)
+            # then the others of the three are not even asked for, for a while
+            await asyncio.sleep(1.0)
+            assert len(asked_for) <= 1
+            handlers["reqHistoricalData"] = serves
+            for symbol in ("SPY", "AAPL", "ES"):
+                await s.seen(lambda symbol=symbol: s.get(k.MARKET_HISTORY, symbol=symbol))  # type: ignore[misc]
+            assert s.module._connection.connections == 1
+
+    asyncio.run(story())
+
+
 def test_one_silent_symbol_is_stale_alone_and_said_so(servers: Servers, tmp_path: Path) -> None:
     async def story() -> None:
         async with ingestion(servers, tmp_path, market="simulated", speed=2.0) as s:

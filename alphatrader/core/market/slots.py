@@ -47,10 +47,10 @@ class Limit:
         return min(self._most, self._learnt + (at >= self._try_at))
 
     def granted(self, number: int, at: float) -> None:
-        """So many gave data."""
+        """So many gave data. When that is more than was believed, the account has grown: the next one is tried at once."""
         if number > self._learnt:
             self._learnt = min(self._most, number)
-            self._wait, self._try_at = RELEARN_SECONDS, at + RELEARN_SECONDS
+            self._wait, self._try_at = RELEARN_SECONDS, at
 
     def refused(self, granted: int, at: float) -> None:
         """The broker refused one more than `granted`."""
