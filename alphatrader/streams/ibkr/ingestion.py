@@ -294,8 +294,8 @@ class IBKRIngestion(StreamModule):
         fact("gaps", sum(f.gaps for _, f in feeds))
         fact("futures_differ", "; ".join(self._contracts.differences) or None)
         waits = self._waits_for()
-        stale = self._lines.stale(now)
-        fact("stale", "; ".join(f"{symbol}: {waits or why}" for symbol, why in stale.items()) or None)
+        stale = {"everything": waits} if waits else self._lines.stale(now)
+        fact("stale", "; ".join(f"{symbol}: {why}" for symbol, why in stale.items()) or None)
         if waits:
             self.health.waiting(waits + (", in the broker's nightly reset" if self._in_reset() else ""))
         elif troubles := self._troubles(now):
