@@ -188,6 +188,10 @@ class OptionFeed:
             self._min_tick = tick
             self.dirty = True
 
+    def silenced(self) -> None:
+        """The link is down, nothing is lost yet: nothing of this is to be renewed until ticks come again."""
+        self.heard = None
+
     def lost(self) -> None:
         """The line is down: what was heard is not to be renewed, and not to be mixed with what comes after."""
         self.heard = None

@@ -37,6 +37,7 @@ from alphatrader.streams.ibkr.contracts import Contracts
 from alphatrader.streams.ibkr.history import History
 from alphatrader.streams.ibkr.lines import Lines
 from alphatrader.streams.ibkr.publishing import TURN_SECONDS, Publisher
+from alphatrader.streams.ibkr.report import Report
 
 WANTED_SECONDS: Final = 0.25
 UPKEEP_SECONDS: Final = 0.5
@@ -85,6 +86,7 @@ class IBKRIngestion(StreamModule):
             random=Random(self.clock.machine_ns()),  # noqa: S311 - spreads reconnects, protects nothing
             prepare=self._prepare,
         )
+        self._report = Report(self, self._feeds, self._connection, self._link, self._lines, self._contracts, self._audit)
 
     def _feed(self, instrument: Instrument) -> SymbolFeed:
         market = self.settings.market
@@ -252,7 +254,7 @@ class IBKRIngestion(StreamModule):
                 lines.mend(now)
             if link.hopeless(now) and not self._in_reset():
                 self._connection.give_up(f"the link to the broker was lost for {self.settings.broker.link_lost_seconds:g} s")
-            self._tell(now)
+            self._report.tell(now, in_reset=self._in_reset(), frames_refused=self._frames_refused)
 
     def _in_reset(self) -> bool:
         broker = self.settings.broker
@@ -274,53 +276,6 @@ class IBKRIngestion(StreamModule):
                 reason = self._audit.problem or "queue full"
                 self.log.warning("audit_dropped", records=self._audit.dropped - dropped, reason=reason)
                 dropped = self._audit.dropped
-
-    def _tell(self, now: float) -> None:
-        feeds, fact = self._feeds.items(), self.health.fact
-        fact("age_seconds", {s: None if f.heard is None else round(now - f.heard, 1) for s, f in feeds})
-        gateway = self._connection.gateway
-        fact("gateway", f"{gateway.host}:{gateway.port}" if gateway else None)
-        fact("connections", self._connection.connections)
-        fact("slots", dict(self._lines.subscriptions.counts()) if self._lines.subscriptions else {})
-        fact("limits", self._lines.learnt(now))
-        fact("refused_frames", self._frames_refused + self._connection.decode_errors)
-        fact("refused_values", sum(sum(f.refused.values()) for _, f in feeds))
-        fact("last_refused_values", [f.last_refusal for _, f in feeds if f.last_refusal])
-        fact("audit_dropped", self._audit.dropped if self._audit else None)
-        fact("depth_broken", {s: f.depth_broken for s, f in feeds if f.depth_broken})
-        fact("conflated_books", sum(f.conflated_books for _, f in feeds))
-        fact("conflated_quotes", sum(f.conflated_quotes for _, f in feeds))
-        fact("bars_different", sum(f.bars_different for _, f in feeds))
-        fact("gaps", sum(f.gaps for _, f in feeds))
-        fact("futures_differ", "; ".join(self._contracts.differences) or None)
-        waits = self._waits_for()
-        stale = {"everything": waits} if waits else self._lines.stale(now)
-        fact("stale", "; ".join(f"{symbol}: {why}" for symbol, why in stale.items()) or None)
-        if waits:
-            self.health.waiting(waits + (", in the broker's nightly reset" if self._in_reset() else ""))
-        elif troubles := self._troubles(now):
-            self.health.degraded("; ".join(troubles))
-        else:
-            self.health.ready()
-
-    def _waits_for(self) -> str | None:
-        """What keeps everything from coming."""
-        if not self._connection.connected:
-            return f"no gateway: {self._connection.problem}"
-        if not self._link.up:
-            return "the gateway has lost its link to the broker"
-        return "another session of this login has the market data (10197)" if self._link.competing else None
-
-    def _troubles(self, now: float) -> list[str]:
-        """What a person should know though data come."""
-        told = {
-            "no contract for": self._contracts.missing,
-            "farms down:": self._link.farms_down(now),
-            "no data though asked for again:": self._lines.unproven(),
-            "the broker's futures differ from the rules:": self._contracts.differences,
-            "audit log:": [self._audit.problem] if self._audit is not None and self._audit.problem else [],
-        }
-        return [f"{what} {', '.join(names)}" for what, names in told.items() if names]
 
 
 async def _together(*work: Coroutine[Any, Any, None]) -> None:

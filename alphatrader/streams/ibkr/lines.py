@@ -84,7 +84,7 @@ class Lines:
         for feed in self._feeds.values():
             feed.silenced()
         for option in self.options.values():
-            option.lost()
+            option.silenced()
 
     def renew(self, reason: str, at: float, *, lost: bool) -> None:
         """Every subscription is asked for anew; the connection stands. `lost`: the broker has none of them any more; else each is
