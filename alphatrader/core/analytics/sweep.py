@@ -15,7 +15,8 @@ from typing import Final
 
 import msgspec
 
-OFF_EXCHANGE: Final = frozenset({"FINRA", "D", "FINN", "FINC", "FINY", "XADF", ""})
+from alphatrader.core.market.venues import OFF_EXCHANGE
+
 MEMORY_NS: Final = 60_000_000_000
 MIN_VENUES: Final = 3
 MIN_LEVELS: Final = 3
@@ -143,7 +144,7 @@ class SweepDetector(msgspec.Struct):
             return None
         if self.since_ns is None:
             self.since_ns = received_ns
-        if venue in OFF_EXCHANGE or side not in ("buy", "sell"):
+        if not venue or venue in OFF_EXCHANGE or side not in ("buy", "sell"):
             return None
         self._leave(received_ns - self.window_ns)
         iso = ISO in conditions.split()
