@@ -11,7 +11,7 @@ from sklearn.cluster import KMeans
 
 from alphatrader.core.discovery.size_clusters import SizeHistogram
 
-TRADES, K, ROUNDS = 1_000_000, 5, 2
+TRADES, K, ROUNDS = 1_000_000, 5, 3
 
 
 def trade_sizes() -> np.ndarray:

@@ -17,6 +17,7 @@ Floats = npt.NDArray[np.float64]
 MOST_CUTS: Final = 256
 _COUNTED_TO: Final = 2_000_000
 """Whole sizes up to this are counted by index, which needs no sorting."""
+_PART: Final = 65_536
 _ROUNDS: Final = 300
 
 
@@ -112,13 +113,27 @@ class SizeHistogram:
 
 
 def _counted(sizes: Floats) -> tuple[Floats, Floats]:
-    top = float(sizes.max(initial=0.0))
-    if len(sizes) and top <= _COUNTED_TO:
-        whole = sizes.astype(np.int64)
-        if np.array_equal(whole, sizes):
-            counts = np.bincount(whole)
-            found = np.flatnonzero(counts)
-            return found.astype(np.float64), counts[found].astype(np.float64)
+    """Distinct sizes and how often each comes.
+
+    Whole shares are counted by index, part by part so that the processor's cache holds one. That they are whole is known by their
+    sum, which costs less than comparing each: fractions that could hide in its rounding add up to less than a hundredth of a share
+    over a million trades.
+    """
+    counts, total = np.zeros(0, dtype=np.int64), 0.0
+    if len(sizes) and float(sizes.max()) <= _COUNTED_TO:
+        whole = np.empty(min(_PART, len(sizes)), dtype=np.int64)
+        for start in range(0, len(sizes), _PART):
+            part = sizes[start : start + _PART]
+            into = whole[: len(part)]
+            np.copyto(into, part, casting="unsafe")
+            total += float(part.sum())
+            more = np.bincount(into, minlength=len(counts))
+            more[: len(counts)] += counts
+            counts = more
+        found = np.flatnonzero(counts)
+        often = counts[found]
+        if total == int((often * found).sum()):
+            return found.astype(np.float64), often.astype(np.float64)
     distinct, often = np.unique(sizes, return_counts=True)
     return distinct, often.astype(np.float64)
 
