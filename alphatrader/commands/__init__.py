@@ -29,6 +29,7 @@ COMMANDS: Final = {
     "keys": "The contract: table, JSON, graph or ACL",
     "why": "Which gate stopped each window's signal",
     "replay": "A recorded day through the production code again: whether it decides the same",
+    "discover": "Measures the parameters anew; --accept lets a jump take effect",
     "report": "Closed trades: win rate, Sharpe, drawdown; the paper gate",
     "restore": "The money ledgers, from the journals, into an empty state server",
     "chain": "Exposure, walls and flip of a saved option chain",

@@ -21,6 +21,8 @@ from alphatrader.runtime.store import Store, StoreError
 from alphatrader.web.dashboard.views import operations, trading
 
 _TIMEOUT_SECONDS: Final = 2.0
+DISCOVERY_SILENT_SECONDS: Final = 300.0
+"""A run that said nothing for this long was killed; it is made up for within a minute of the worker's return."""
 _ILL: Final = ("down", "degraded", "waiting")
 _COLOURS: Final = {"ready": "green", "down": "red", "degraded": "yellow", "waiting": "yellow"}
 
@@ -70,6 +72,7 @@ def collect(access: Access) -> dict[str, Any]:
         "feeds": part(lambda: _feeds(access, store, now_ns)),
         "queues": part(lambda: _queues(access, store, now_ns)),
         "alerts": part(lambda: _alerts(store)),
+        "discovery": part(lambda: _discovery(access, store)),
     }
 
 
@@ -132,6 +135,25 @@ def _alerts(store: Store) -> list[str] | None:
     return list(seen.alerts) if seen else None
 
 
+def _discovery(access: Access, store: Store) -> dict[str, Any]:
+    """How far a run is or how the last one ended, how old the values are, and what waits for a yes."""
+    progress, waiting = store.get(k.DISCOVERED_PROGRESS.at()), store.get(k.DISCOVERED_CANDIDATES.at())
+    said_ago = None if progress is None else (access.clock.machine_ns() - progress.machine_ns) / SECOND
+    state: str | None = None if progress is None else progress.state
+    if state == "running" and said_ago is not None and said_ago > DISCOVERY_SILENT_SECONDS:
+        state = "silent"
+    return {
+        "state": state,
+        "done": progress.done if progress else None,
+        "of": progress.of if progress else None,
+        "step": progress.step if progress else None,
+        "said_s_ago": said_ago,
+        "failed": list(progress.failed) if progress else [],
+        "as_of": exchange_datetime(waiting.as_of_ns).isoformat(timespec="minutes") if waiting else None,
+        "waiting": [f"{one.parameter} {one.symbol or 'of all'}: {one.jump}" for one in waiting.waiting] if waiting else [],
+    }
+
+
 def problems_of(found: dict[str, Any]) -> list[str]:
     """What a person should look at, in words."""
     problems = [
@@ -159,6 +181,11 @@ def problems_of(found: dict[str, Any]) -> list[str]:
     late = [name for name, queue in (found["queues"] or {}).items() if (queue["due_in_s"] or 0) < -20]
     if late:
         problems.append(f"deliveries overdue: {', '.join(late)}")
+    discovery = found["discovery"] or {}
+    if discovery.get("state") in ("failed", "silent"):
+        problems.append(f"discovery {discovery['state']} at {discovery['done']} of {discovery['of']}: {discovery['step']}")
+    problems += [f"discovery: {one}" for one in discovery.get("failed", ())]
+    problems += [f"waits for a second night or `alphatrader discover --accept`: {one}" for one in discovery.get("waiting", ())]
     problems += [f"watchdog: {alert}" for alert in found["alerts"] or []]
     return problems
 
@@ -178,6 +205,7 @@ def _show(found: dict[str, Any], problems: list[str]) -> None:
         found["queues"],
         lambda queues: ", ".join(f"{n} {q['length']}" for n, q in queues.items() if q["length"]) or "empty",
     )
+    _line("Discovery", found["discovery"], _discovery_line)
     if problems:
         say("\nLook at:")
         for problem in problems:
@@ -201,6 +229,11 @@ def _line(name: str, value: Any, said: Callable[[Any], str]) -> None:
 def _positions(p: dict[str, Any]) -> str:
     unrealized = "unknown" if p["unrealized"] is None else f"{p['unrealized']:+,.2f}"
     return f"{p['open']} open, realized {p['realized']:+,.2f}, unrealized {unrealized}"
+
+
+def _discovery_line(d: dict[str, Any]) -> str:
+    known = f"values of {d['as_of']}, {len(d['waiting'])} waiting" if d["as_of"] else "no values yet"
+    return known if d["state"] in (None, "done") else f"{d['state']}, {d['done']} of {d['of']}: {d['step']}; {known}"
 
 
 def _feed_line(feeds: dict[str, Any]) -> str:

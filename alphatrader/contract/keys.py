@@ -213,8 +213,27 @@ DISCOVERED_VOL_REGIMES = _key(
 DISCOVERED_CORRELATION_MATRIX = _key(
     "discovered:correlation_matrix", VALUE, a.Correlation, M.DISCOVERY, _FOUND, "Return correlations, shrunk", **_DISCOVERED
 )
+DISCOVERED_CANDIDATES = _key(
+    "discovered:candidates",
+    VALUE,
+    a.Candidates,
+    M.DISCOVERY,
+    (M.WATCHDOG,),
+    "Values that jumped, waiting for a second night or a person's yes",
+    server=DATA,
+)
 DISCOVERED_PROGRESS = _key(
-    "discovered:progress", VALUE, dict[str, Any], M.DISCOVERY, (M.WATCHDOG,), "How far a running discovery is", server=DATA
+    "discovered:progress", VALUE, a.DiscoveryProgress, M.DISCOVERY, (M.WATCHDOG,), "How far a running discovery is", server=DATA
+)
+DISCOVERY_REQUESTS = _key(
+    "discovery:requests",
+    STREAM,
+    a.DiscoveryRequest,
+    M.CLI,
+    (M.DISCOVERY,),
+    "`alphatrader discover`: run now, or accept what waits",
+    server=STATE,
+    maxlen=1_000,
 )
 
 # -- Metrics: analytics --------------------------------------------------------------------------------------------------

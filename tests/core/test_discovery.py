@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from alphatrader.contract.messages.market import Bar, BookEvent, Level
+from alphatrader.contract.messages.market import Bar, BookEvent, Level, Part
 from alphatrader.contract.messages.metrics import Parameter
 from alphatrader.core.discovery import found as files
-from alphatrader.core.discovery.bars import average_daily_volume, returns_by_session
-from alphatrader.core.discovery.bucket_size import bucket_size
+from alphatrader.core.discovery.bars import SessionReturns, average_daily_volume, returns_by_session
+from alphatrader.core.discovery.bucket_size import Traded, bucket_size
 from alphatrader.core.discovery.correlation import correlation
 from alphatrader.core.discovery.lookback import lookback
 from alphatrader.core.discovery.makers import maker_profiles
+from alphatrader.core.discovery.regime_filter import densities, forward, transitions
 from alphatrader.core.discovery.regimes import vol_regimes
 
 
@@ -38,6 +39,15 @@ def bars_of(returns: np.ndarray, *, start_ns: int = OPEN, per_session: int = 390
     return [Bar(ts, p, p, p, p, 1000.0, p, 10) for ts, p in zip(stamps, prices.tolist(), strict=True)]
 
 
+def session(returns: np.ndarray, start_ns: int = OPEN) -> SessionReturns:
+    return SessionReturns(start_ns + np.arange(1, len(returns) + 1) * MINUTE, returns)
+
+
+def opened(ts_ns: int) -> int:
+    """When the session of an instant opened: every 24 hours from the first."""
+    return ts_ns - (ts_ns - OPEN) % (1440 * MINUTE)
+
+
 # -- bucket size -----------------------------------------------------------------------------------------------------------
 
 
@@ -51,7 +61,7 @@ def test_the_bucket_holds_fifty_trades_of_the_cluster_that_carries_the_volume() 
     )
     sizes = rng.permutation(np.concatenate([odd, round_lots, blocks]))
     # when the size of a bucket is asked for
-    found = bucket_size(sizes.tolist(), 20_000_000, min_trades=1000, seed=7)
+    found = bucket_size(Traded(sizes), 20_000_000, min_trades=1000, seed=7)
     # then the planted clusters are found within a tenth, and the bucket is fifty of the heaviest
     assert found.detail["k"] == 3
     assert [cluster["centre"] for cluster in found.detail["clusters"]] == pytest.approx([10, 200, 5000], rel=0.1)
@@ -66,24 +76,24 @@ def test_the_bucket_holds_fifty_trades_of_the_cluster_that_carries_the_volume() 
 def test_the_bucket_stays_between_a_200th_and_a_20th_of_the_day(adv: float, value: float) -> None:
     rng = np.random.default_rng(2)
     sizes = np.concatenate([rng.lognormal(np.log(10), 0.2, 2000), rng.lognormal(np.log(2000), 0.2, 2000)])
-    assert bucket_size(sizes.tolist(), adv, min_trades=1000, seed=7).value == value
+    assert bucket_size(Traded(sizes), adv, min_trades=1000, seed=7).value == value
 
 
 def test_the_same_seed_finds_the_same() -> None:
-    sizes = np.random.default_rng(3).lognormal(4, 1, 9000).tolist()
+    sizes = Traded(np.random.default_rng(3).lognormal(4, 1, 9000))
     assert bucket_size(sizes, 1e7, min_trades=1000, seed=7) == bucket_size(sizes, 1e7, min_trades=1000, seed=7)
 
 
 def test_too_few_trades_fall_back_to_a_50th_of_the_day_and_without_it_to_nothing() -> None:
-    found = bucket_size([100.0] * 999, 5_000_000, min_trades=1000, seed=7)
+    found = bucket_size(Traded(np.full(999, 100.0)), 5_000_000, min_trades=1000, seed=7)
     assert (found.value, found.n, found.confidence) == (100_000, 999, None)
     assert found.fallback is not None and "999 trades" in found.fallback
-    nothing = bucket_size([], None, min_trades=1000, seed=7)
+    nothing = bucket_size(Traded(np.empty(0)), None, min_trades=1000, seed=7)
     assert nothing.value is None and nothing.fallback is not None
 
 
 def test_trades_of_one_size_are_no_clusters() -> None:
-    found = bucket_size([100.0] * 5000, 5_000_000, min_trades=1000, seed=7)
+    found = bucket_size(Traded(np.full(5000, 100.0)), 5_000_000, min_trades=1000, seed=7)
     assert found.value == 100_000 and found.fallback is not None and "distinct" in found.fallback
 
 
@@ -94,7 +104,7 @@ def test_the_lookback_ends_where_the_planted_memory_ends() -> None:
     # given returns that are the sum of the last twelve shocks: correlated up to lag 11 and not beyond
     shocks = np.random.default_rng(4).normal(size=4000)
     returns = np.convolve(shocks, np.ones(12), mode="valid")
-    found = lookback([returns])
+    found = lookback([session(returns)])
     assert found.fallback is None
     assert found.detail["signed"] in range(10, 16)
     assert found.value == max(found.detail["signed"], found.detail["size"])
@@ -102,7 +112,7 @@ def test_the_lookback_ends_where_the_planted_memory_ends() -> None:
 
 
 def test_white_noise_has_no_memory_and_gets_the_default() -> None:
-    found = lookback([np.random.default_rng(11).normal(size=3000)])
+    found = lookback([session(np.random.default_rng(11).normal(size=3000))])
     assert found.fallback is None or "default" in found.fallback
     assert found.value is not None and 5 <= found.value <= 20
 
@@ -110,14 +120,14 @@ def test_white_noise_has_no_memory_and_gets_the_default() -> None:
 def test_calm_and_wild_spells_show_in_the_size_of_returns() -> None:
     rng = np.random.default_rng(6)
     spells = np.repeat(rng.choice([0.2, 2.0], size=200), 20)
-    found = lookback([rng.normal(size=4000) * spells])
+    found = lookback([session(rng.normal(size=4000) * spells)])
     assert found.detail["size"] >= 8 > found.detail["signed"]
     assert found.value == found.detail["size"]
 
 
 @pytest.mark.parametrize("returns", [[], [np.zeros(50)], [np.zeros(5000)]])
 def test_too_few_or_still_returns_get_the_default_and_say_so(returns: list[np.ndarray]) -> None:
-    found = lookback(returns)
+    found = lookback([session(one) for one in returns])
     assert found.value == 20 and found.fallback is not None and "default" in found.fallback
 
 
@@ -133,7 +143,7 @@ def planted(vols: list[float], seed: int) -> np.ndarray:
 
 def test_two_planted_volatilities_are_found_calm_first() -> None:
     returns = planted([0.1, 0.6], 1)
-    found = vol_regimes([returns], seed=7)
+    found = vol_regimes([session(returns)], opened, seed=7)
     assert found.value == 2
     assert [state["vol"] for state in found.detail["states"]] == pytest.approx([0.1, 0.6], rel=0.1)
     assert [state["weight"] for state in found.detail["states"]] == pytest.approx([0.5, 0.5], abs=0.1)
@@ -145,13 +155,80 @@ def test_two_planted_volatilities_are_found_calm_first() -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_one_volatility_is_one_state(seed: int) -> None:
     returns = np.random.default_rng(seed).normal(size=1560) * 0.2 / np.sqrt(252 * 390)
-    found = vol_regimes([returns], seed=7)
-    assert found.value == 1 and found.confidence is None and found.detail["bounds_vol"] == []
+    found = vol_regimes([session(returns)], opened, seed=7)
+    assert found.value == 1 and found.confidence is not None and found.confidence > 0.5 and found.detail["bounds_vol"] == []
     assert found.detail["states"][0]["vol"] == pytest.approx(0.2, rel=0.05)
 
 
+def shaped(rng: np.random.Generator, vols: list[float]) -> list[SessionReturns]:
+    """Sessions whose volatility is twice as high at the open as at noon, every day; each of `vols` holds a session long."""
+    x = np.linspace(0.0, 1.0, 390)
+    shape = np.exp(1.1 * (x - 0.55) ** 2 * 2)
+    days = [rng.normal(size=390) * vol * shape / shape.mean() / np.sqrt(252 * 390) for vol in vols]
+    return [session(day, OPEN + i * 1440 * MINUTE) for i, day in enumerate(days)]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_shape_of_every_day_is_no_state(seed: int) -> None:
+    assert vol_regimes(shaped(np.random.default_rng(seed), [0.2] * 4), opened, seed=7).value == 1
+
+
+def test_a_wild_day_among_shaped_days_is_a_state() -> None:
+    found = vol_regimes(shaped(np.random.default_rng(3), [0.1, 0.1, 0.5, 0.1]), opened, seed=7)
+    assert found.value == 2
+    assert [state["weight"] for state in found.detail["states"]] == pytest.approx([0.75, 0.25], abs=0.05)
+
+
+def chain(rng: np.random.Generator, stay: tuple[float, float], n: int) -> np.ndarray:
+    """States of a two-state Markov chain."""
+    states = [0]
+    for draw in rng.random(n - 1):
+        states.append(states[-1] if draw < stay[states[-1]] else 1 - states[-1])
+    return np.array(states)
+
+
+def test_the_filter_learns_how_states_follow_and_tells_the_present_one() -> None:
+    # given five-minute windows whose state changes by a chain with known odds
+    rng = np.random.default_rng(12)
+    stay, vols, days, windows = (0.96, 0.85), np.array([0.12, 0.5]), 12, 78
+    states = chain(rng, stay, days * windows).reshape(days, windows)
+    returns = [rng.normal(size=390) * np.repeat(vols[day], 5) / np.sqrt(252 * 390) for day in states]
+    found = vol_regimes([session(day, OPEN + i * 1440 * MINUTE) for i, day in enumerate(returns)], opened, seed=7)
+    live = found.detail["filter"]
+    matrix = np.array(live["transitions"])
+    # then the odds are found within three standard errors of such a count, and rows are probabilities
+    visits = [(states[:, :-1] == state).sum() for state in (0, 1)]
+    errors = [3 * np.sqrt(p * (1 - p) / n) + 0.02 for p, n in zip(stay, visits, strict=True)]
+    assert np.abs(np.diag(matrix) - stay) == pytest.approx(np.zeros(2), abs=max(errors))
+    assert matrix.sum(axis=1) == pytest.approx(np.ones(2), abs=1e-5) and matrix.min() > 0.0
+    # and run forward, with nothing of the future, the filter is right more often than each window by itself
+    means, spreads = np.array(live["means"]), np.sqrt(live["variances"])
+    right = alone = 0
+    for day, truth in zip(returns, states, strict=True):
+        belief = np.array(live["first"])
+        for w, state in enumerate(truth):
+            x = min(w * 5 / 390, 1.0)
+            shape = np.exp(np.dot(live["day_shape"], [1.0, x, x * x]))
+            root = np.cbrt((day[w * 5 : w * 5 + 5] ** 2).mean() * 252 * 390) / shape
+            alone += int(np.argmax(densities(np.array([root]), means, spreads)[0]) == state)
+            belief = forward(belief, root, means, spreads, matrix)
+            right += int(np.argmax(belief) == state)
+    assert belief.sum() == pytest.approx(1.0)
+    assert right > alone and right / states.size > 0.95
+
+
+def test_transitions_are_those_of_counting_where_states_are_plain() -> None:
+    # given states so far apart that each window tells its own: then the odds are counts, with one more window of each row
+    states = chain(np.random.default_rng(5), (0.9, 0.7), 400)
+    points = np.where(states == 0, 1.0, 5.0)
+    found = transitions([points], np.array([1.0, 5.0]), np.array([0.1, 0.1]), np.array([0.5, 0.5]))
+    counts = np.full((2, 2), 0.5)
+    np.add.at(counts, (states[:-1], states[1:]), 1.0)
+    assert found == pytest.approx(counts / counts.sum(axis=1, keepdims=True), abs=1e-6)
+
+
 def test_too_few_windows_are_no_regimes() -> None:
-    found = vol_regimes([np.full(5 * 59, 0.001)], seed=7)
+    found = vol_regimes([session(np.full(5 * 59, 0.001))], opened, seed=7)
     assert found.value is None and found.n == 59 and found.fallback is not None
 
 
@@ -223,6 +300,22 @@ def test_profiles_say_who_shows_interest_where() -> None:
     assert profiles["CDRG"]["refreshes_a_second"] < 0.01
 
 
+def test_several_at_one_price_are_told_apart_and_a_gap_is_not_watched_time() -> None:
+    # given books whose best bid is two makers', consolidated as the feed does it, with half an hour's hole in the middle
+    parts = (Part("NASDAQ", 300.0, "CDRG"), Part("NASDAQ", 100.0, "NITE"))
+    shared = (Level(100.0, 400.0, "NASDAQ", "CDRG,NITE", parts),)
+    asks = (Level(100.01, 200.0, "NASDAQ", "CDRG"),)
+    instants = [*range(1000), *range(2800, 3800)]
+    found = maker_profiles(BookEvent(1, OPEN + s * 10**9, OPEN, True, shared, asks, 0, 0) for s in instants)
+    # then each has a profile of its own, nobody is alone at the bid, and the hole counts as a feed gone quiet: five seconds
+    profiles = found.detail["profiles"]
+    assert set(profiles) == {"CDRG", "NITE"}
+    assert profiles["CDRG"] == profiles["CDRG"] | {"presence": 1.0, "mean_size": 250.0, "alone_at_best": 0.5}
+    assert profiles["NITE"] == profiles["NITE"] | {"presence": 0.0, "mean_size": 100.0, "two_sided": 0.0}
+    assert found.detail["seconds"] == 999 + 999 + 5
+    assert (found.from_ns, found.to_ns) == (OPEN, OPEN + 3799 * 10**9)
+
+
 def test_under_half_an_hour_of_depth_there_is_no_profile() -> None:
     short = [book(i, [(100.0, 1.0, "CDRG")], [(100.1, 1.0, "CDRG")]) for i in range(600)]
     found = maker_profiles(short)
@@ -236,8 +329,8 @@ def test_under_half_an_hour_of_depth_there_is_no_profile() -> None:
 def test_returns_leave_out_the_night_and_bad_prices() -> None:
     series = bars_of(np.full(20, 0.01), per_session=10)
     broken = [*series[:3], Bar(series[3].ts_ns, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0), *series[4:]]
-    assert [len(part) for part in returns_by_session(series)] == [9, 9]
-    assert [len(part) for part in returns_by_session(broken)] == [8, 9]
+    assert [len(part.returns) for part in returns_by_session(series)] == [9, 9]
+    assert [len(part.returns) for part in returns_by_session(broken)] == [8, 9]
 
 
 def test_average_volume_is_of_the_last_days_that_traded() -> None:

@@ -14,6 +14,7 @@ import socketio
 
 from alphatrader.contract import keys as k
 from alphatrader.contract.messages import signals as s
+from alphatrader.contract.messages.metrics import Candidate, Candidates, DiscoveryProgress
 from alphatrader.contract.modules import Module
 from tests.web.desk import Desk
 from tests.web.running import Dashboard
@@ -186,3 +187,19 @@ def test_the_microstructure_of_the_chosen_symbol_is_told(
         time.sleep(0.05)
     assert trail[-1][2] == 0.25
     assert operator.get(f"{dashboard.url}/api/trail/XYZ", timeout=5).status_code == 404
+
+
+def test_a_jump_that_waits_and_a_run_under_way_are_told(day: Desk, page: Page) -> None:
+    page.wait(lambda v: v.get("discovery") == [])
+    store = day.servers.store(Module.DISCOVERY)
+    batch = store.batch()
+    running = DiscoveryProgress("running", "TSLA", 5, 23, 1, 2, 3)
+    batch.put(k.DISCOVERED_PROGRESS.at(), running)
+    waits = Candidate("vpin_bucket_size", "SPY", "2026-11-24", "1,000 shares", "4,000 shares", "4.00 times what it was")
+    batch.put(k.DISCOVERED_CANDIDATES.at(), Candidates(1, (waits,)))
+    store.commit(batch)
+    store.close()
+    page.wait(lambda v: len(v["discovery"]) == 2)
+    under_way, jumped = page.values["discovery"]
+    assert under_way == "discovery running, 5 of 23: TSLA"
+    assert "SPY jumped from 1,000 shares to 4,000 shares" in jumped and "discover --accept" in jumped

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -56,6 +56,9 @@ class Parameter(Message, frozen=True):
     fallback: str | None
     """What it fell back to and why, where data were short."""
     detail: dict[str, Any] = msgspec.field(default_factory=dict)
+    from_ns: int | None = None
+    """Market time of the first datum in the sample; None where nothing was measured."""
+    to_ns: int | None = None
 
 
 class Discovered(Message, frozen=True):
@@ -74,6 +77,64 @@ class Correlation(Message, frozen=True):
     matrix: tuple[tuple[float, ...], ...]
     n: int
     fallback: str | None
+    confidence: float | None = None
+    """1 less the share of Ledoit and Wolf's shrinkage."""
+    from_ns: int | None = None
+    to_ns: int | None = None
+
+
+class Candidate(Message, frozen=True):
+    """A value that jumped: found, and not in effect until a second night finds it again or a person says yes."""
+
+    parameter: str
+    symbol: str | None
+    """None: the correlation matrix, which is of all symbols."""
+    night: str
+    """The trading date of the run that found it first."""
+    now_in_effect: str
+    """In words; likewise `found` and `jump`."""
+    found: str
+    jump: str
+
+
+class Candidates(Message, frozen=True):
+    as_of_ns: int
+    waiting: tuple[Candidate, ...]
+
+
+class DiscoveryRequest(Event, frozen=True):
+    """A person wants discovery to run, or says yes to what waits."""
+
+    id: str
+    kind: Literal["run", "accept"]
+    symbol: str | None
+    """None: all."""
+    by: str
+    machine_ns: int
+
+
+class DiscoveryProgress(Message, frozen=True):
+    """How far the present run is, or how the last one ended."""
+
+    state: Literal["running", "done", "failed"]
+    step: str
+    """What it does now, in words."""
+    done: int
+    of: int
+    """Steps; a symbol is one, reading the record and the correlation one each."""
+    started_machine_ns: int
+    machine_ns: int
+    ts_ns: int
+    requests: tuple[str, ...] = ()
+    """Ids of the requests this run answers."""
+    seconds: float | None = None
+    failed: tuple[str, ...] = ()
+    """`parameter symbol: why`, of what could not be computed."""
+    changed: tuple[str, ...] = ()
+    """In words, what took effect."""
+    kind: Literal["run", "accept"] = "run"
+    report: str | None = None
+    """The report's file name in `data/<mode>/reports`."""
 
 
 class Checkpoint(Message, frozen=True):

@@ -75,6 +75,14 @@ class Discovery(Section, frozen=True):
     seed: Annotated[int, Meta(description="Seed of the clustering.")] = 7
     history_days: Annotated[int, Meta(ge=2, le=250, description="Sessions of bars that are read.")] = 20
     min_trades: Annotated[int, Meta(ge=100, description="Fewer prints than this fall back to volume / 50.")] = 1000
+    recorded_sessions: Annotated[int, Meta(ge=1, le=20, description="Newest sessions of the audit log that are read.")] = 1
+    jump_share: Annotated[
+        float,
+        Meta(gt=0, le=10, description="A value that grew or shrank by more than this share waits for a second night or a yes."),
+    ] = 0.5
+    jump_correlation: Annotated[
+        float, Meta(gt=0, le=2, description="So does the correlation matrix, where a pair moved by more than this.")
+    ] = 0.3
 
 
 OBI_PARTS: Final = frozenset({"volume", "pressure", "slope", "ofi", "micro"})

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -23,11 +24,24 @@ def closes(bars: Sequence[Bar]) -> tuple[Ints, Floats]:
     return stamps, np.array([close for _, close in good], dtype=np.float64)
 
 
-def returns_by_session(bars: Sequence[Bar]) -> list[Floats]:
-    """Log returns from bar to bar, one array a session."""
+@dataclass(frozen=True)
+class SessionReturns:
+    stamps: Ints
+    """Start of the bar that each return ends with."""
+    returns: Floats
+    """Log returns from bar to bar."""
+
+
+def returns_by_session(bars: Sequence[Bar]) -> list[SessionReturns]:
     stamps, prices = closes(bars)
     cuts = np.flatnonzero(np.diff(stamps) > GAP_NS) + 1
-    return [np.diff(np.log(part)) for part in np.split(prices, cuts) if len(part) > 1]
+    parts = zip(np.split(stamps, cuts), np.split(prices, cuts), strict=True)
+    return [SessionReturns(at[1:], np.diff(np.log(part))) for at, part in parts if len(part) > 1]
+
+
+def sample(sessions: Sequence[SessionReturns]) -> dict[str, Any]:
+    """`from_ns` and `to_ns` of a parameter measured on these returns."""
+    return {"from_ns": int(sessions[0].stamps[0]), "to_ns": int(sessions[-1].stamps[-1])} if sessions else {}
 
 
 def average_daily_volume(daily: Sequence[Bar], days: int) -> float | None:

@@ -7,8 +7,7 @@ best bucket: both numbers are kept.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -26,9 +25,17 @@ ROUND_TO: Final = 100
 SILHOUETTE_SAMPLE: Final = 800
 
 
-def bucket_size(sizes: Sequence[float], adv: float | None, *, min_trades: int, seed: int) -> Parameter:
-    """`adv` is the average daily volume. Value None where neither trades nor volume are known."""
-    traded = np.array([size for size in sizes if size > 0.0], dtype=np.float64)
+class Traded(NamedTuple):
+    """The prints of a symbol that count for VPIN."""
+
+    sizes: npt.NDArray[np.float64]
+    from_ns: int | None = None
+    to_ns: int | None = None
+
+
+def bucket_size(sample: Traded, adv: float | None, *, min_trades: int, seed: int) -> Parameter:
+    """`adv` is the average daily volume. Value None where neither trades nor volume are known. Confidence: the silhouette."""
+    traded = sample.sizes[sample.sizes > 0.0]
     if len(traded) < min_trades:
         return _from_volume(adv, len(traded), f"{len(traded)} trades, {min_trades} are needed")
     histogram = SizeHistogram(traded)
@@ -49,12 +56,16 @@ def bucket_size(sizes: Sequence[float], adv: float | None, *, min_trades: int, s
         fallback=None if adv is not None else "average daily volume unknown: not held within its bounds",
         detail={
             "k": k,
+            "method": best.method,
+            "inertia": round(best.inertia, 6),
             "silhouette": round(score, 4),
             "clusters": clusters,
             "proposed": proposed,
             "adv": adv,
             "adv_over_50": None if adv is None else round(adv / BUCKETS_A_DAY),
         },
+        from_ns=sample.from_ns,
+        to_ns=sample.to_ns,
     )
 
 

@@ -24,6 +24,10 @@ class Correlated:
     """Five-minute returns that all of them have."""
     left_out: dict[str, str]
     """Symbol -> why."""
+    shrinkage: float | None = None
+    """Ledoit and Wolf's: the share of the matrix that is their target, no correlation at all."""
+    from_ns: int | None = None
+    to_ns: int | None = None
 
 
 def correlation(bars: Mapping[str, Sequence[Bar]]) -> Correlated:
@@ -43,15 +47,17 @@ def correlation(bars: Mapping[str, Sequence[Bar]]) -> Correlated:
     if len(symbols) < 2:
         return Correlated((), (), len(shared), left_out)
     table = np.array([[kept[symbol][window] for symbol in symbols] for window in shared])
-    matrix = _nearest(shrunk(table))
-    return Correlated(tuple(symbols), tuple(tuple(row) for row in np.round(matrix, 6).tolist()), len(shared), left_out)
+    matrix, shrinkage = shrunk(table)
+    rows = tuple(tuple(row) for row in np.round(_nearest(matrix), 6).tolist())
+    span = {"from_ns": shared[0] * WINDOW_NS, "to_ns": (shared[-1] + 1) * WINDOW_NS}
+    return Correlated(tuple(symbols), rows, len(shared), left_out, shrinkage, **span)
 
 
-def shrunk(returns: Floats) -> Floats:
-    """Ledoit-Wolf on standardised columns, scaled back to ones on the diagonal."""
+def shrunk(returns: Floats) -> tuple[Floats, float]:
+    """Ledoit-Wolf on standardised columns, scaled back to ones on the diagonal; and how much it shrank."""
     scaled = (returns - returns.mean(axis=0)) / returns.std(axis=0)
-    covariance: Floats = LedoitWolf(assume_centered=True).fit(scaled).covariance_
-    return _unit(covariance)
+    fit = LedoitWolf(assume_centered=True).fit(scaled)
+    return _unit(fit.covariance_), float(fit.shrinkage_)
 
 
 def _returns(series: Sequence[Bar]) -> dict[int, float]:

@@ -18,6 +18,22 @@ class Matrix(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     matrix: tuple[tuple[float, ...], ...]
     n: int
     fallback: str | None = None
+    confidence: float | None = None
+    from_ns: int | None = None
+    to_ns: int | None = None
+
+
+class Waiting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A value that jumped, with the night (trading date) that found it first."""
+
+    parameter: str
+    night: str
+    jump: str
+    """How far, in words."""
+    symbol: str | None = None
+    value: Parameter | None = None
+    matrix: Matrix | None = None
+    """Instead of `value`, where the correlation matrix jumped."""
 
 
 class Found(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -30,8 +46,11 @@ class Found(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     mm_profiles: dict[str, Parameter]
     vol_regimes: dict[str, Parameter]
     correlation_matrix: Matrix
+    waiting: tuple[Waiting, ...] = ()
+    """What jumped and is not in effect."""
 
 
+LEFT_OUT: Final = "left out"
 PARAMETERS: Final = ("vpin_bucket_size", "lookback_bars", "mm_profiles", "vol_regimes")
 
 
@@ -66,13 +85,21 @@ def render(found: Found) -> str:
 def messages(found: Found, published_ns: int) -> tuple[dict[str, Discovered], Correlation]:
     """What the keys hold: the four maps by name, and the matrix."""
     maps = {name: Discovered(found.as_of_ns, published_ns, getattr(found, name)) for name in PARAMETERS}
-    matrix = found.correlation_matrix
-    return maps, Correlation(found.as_of_ns, published_ns, matrix.symbols, matrix.matrix, matrix.n, matrix.fallback)
+    m = found.correlation_matrix
+    matrix = Correlation(
+        found.as_of_ns, published_ns, m.symbols, m.matrix, m.n, m.fallback, m.confidence, m.from_ns, m.to_ns
+    )  # fmt: skip
+    return maps, matrix
 
 
 def measured(parameter: Parameter) -> bool:
     """Whether the value came from data, in this run or an earlier one, and is no fallback."""
     return parameter.value is not None and (parameter.fallback is None or parameter.fallback.startswith("kept"))
+
+
+def measured_matrix(matrix: Matrix) -> bool:
+    """Whether this run measured it; what names some symbols as left out is measured all the same."""
+    return matrix.fallback is None or matrix.fallback.startswith(LEFT_OUT)
 
 
 def kept(previous: Parameter | None, computed: Parameter) -> Parameter:

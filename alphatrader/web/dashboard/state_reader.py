@@ -183,6 +183,15 @@ class StateReader:
         self._board.put("modules_unknown", None)
         self._board.put_group("module.", operations.modules(settings, beats, seen, answers))
         self._board.put("alerts", list(seen.alerts) if seen else None)
+        self._board.put("discovery", self._discovery())
+
+    def _discovery(self) -> list[str] | None:
+        """None while the data server, where discovery's keys are, does not answer."""
+        try:
+            progress, waiting = self._store.get(k.DISCOVERED_PROGRESS.at()), self._store.get(k.DISCOVERED_CANDIDATES.at())
+        except StoreError:
+            return None
+        return operations.discovery(progress, waiting)
 
     def _answers(self, server: Server) -> bool:
         if server == Server.STATE:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from alphatrader.contract.key import BoundKey
 from alphatrader.contract.keys import BASIC_QUEUE, FREE_QUEUE, PREMIUM_QUEUE, TELEGRAM_ANALYSIS_QUEUE, TELEGRAM_SIGNALS_QUEUE
 from alphatrader.contract.messages.distribution import Analysis, DeliveryRecord
+from alphatrader.contract.messages.metrics import Candidates, DiscoveryProgress
 from alphatrader.contract.messages.operations import Health, Observed
 from alphatrader.contract.settings import Settings
 from alphatrader.roster import AlphaTrader, Line
@@ -66,6 +67,20 @@ def modules(
         for name in line.instances(settings):
             rows[name] = module(line, settings.mode, beats.get(name), seen, answers.get(name)) | {"order": number}
     return rows
+
+
+def discovery(progress: DiscoveryProgress | None, waiting: Candidates | None) -> list[str]:
+    """What a person should know of discovery, a line each: a run under way or failed, and what waits for a yes."""
+    lines = []
+    if progress is not None and progress.state != "done":
+        lines.append(f"discovery {progress.state}, {progress.done} of {progress.of}: {progress.step}")
+    lines += [f"discovery failed: {one}" for one in (progress.failed if progress else ())]
+    lines += [
+        f"discovery: {one.parameter} of {one.symbol or 'all'} jumped from {one.now_in_effect} to {one.found}; waits since "
+        f"{one.night} for a second night or `alphatrader discover --accept`"
+        for one in (waiting.waiting if waiting else ())
+    ]
+    return lines
 
 
 def queues(symbols: Iterable[str]) -> dict[str, BoundKey[Any]]:

@@ -7,7 +7,7 @@ const get = (id) => document.getElementById(id);
 export function operationPanels(board) {
   return [
     { needs: ["queues", "deliveries"], draw: () => deliveries(board), tick: () => queues(board) },
-    { needs: ["module", "alerts"], draw: () => modules(board), tick: () => beats(board) },
+    { needs: ["module", "alerts", "discovery"], draw: () => modules(board), tick: () => beats(board) },
     { needs: ["note"], draw: () => note(board) },
     { needs: ["log."], draw: () => log(board) },
   ];
@@ -51,8 +51,8 @@ function facts(m) {
 
 function modules(board) {
   const found = board.group("module.").sort((a, b) => a[1].order - b[1].order);
-  const alerts = board.get("alerts");
-  get("alerts").replaceChildren(...(alerts || []).map((text) => el("p", { class: "told", text: `▲ ${text}` })));
+  const alerts = [...(board.get("alerts") || []), ...(board.get("discovery") || [])];
+  get("alerts").replaceChildren(...alerts.map((text) => el("p", { class: "told", text: `▲ ${text}` })));
   if (!found.length) return get("modules").replaceChildren(waiting("waiting for the modules' heartbeats"));
   const unknown = board.get("modules_unknown");
   const wrong = found.filter(([, m]) => ["down", "degraded", "waiting"].includes(m.state)).length;

@@ -1,0 +1,153 @@
+"""A real discovery worker with Flower beside it: progress is seen, SIGKILL leaves no half state, two runs at once are one.
+
+The run is held where it reads the recording: its file is a pipe that nobody writes to until the test lets go.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from alphatrader.contract import keys as k
+from alphatrader.contract.modules import Module
+from alphatrader.runtime.clock import exchange_datetime
+from alphatrader.runtime.settings import ROOT
+from alphatrader.tasks.discovery.runner import read
+from tests.support.people import until
+from tests.support.servers import free_port, running_servers
+from tests.tasks.test_delivery_worker import Office, running_clock
+from tests.tasks.test_discovery import record
+
+
+@dataclass
+class Night(Office):
+    """The worker, Flower, and the operator's commands, on recorded data of three symbols."""
+
+    flower_port: int = 0
+
+    @property
+    def file(self) -> Path:
+        return self.servers.folder / "discovered.yaml"
+
+    def progress(self) -> Any:
+        return self.servers.store(Module.OPERATOR).get(k.DISCOVERED_PROGRESS.at())
+
+    def reading(self) -> bool:
+        now = self.progress()
+        return now is not None and now.state == "running" and now.step == "reading what was recorded"
+
+    def command(self, *arguments: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", "from alphatrader.cli import main; main()", *arguments]
+        environment = {**os.environ, **self.servers.environment}
+        return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def flower_tasks(self) -> dict[str, Any]:
+        password = self.servers.vault.environment_for(Module.FLOWER)["ALPHATRADER_FLOWER_PASSWORD"]
+        login = base64.b64encode(f"operator:{password}".encode()).decode()
+        url = f"http://127.0.0.1:{self.flower_port}/api/tasks?limit=100"
+        request = urllib.request.Request(url, headers={"Authorization": f"Basic {login}"})
+        try:
+            with urllib.request.urlopen(request, timeout=5) as answer:
+                tasks: dict[str, Any] = json.load(answer)
+                return tasks
+        except OSError:
+            return {}
+
+    def in_flower(self, state: str) -> list[dict[str, Any]]:
+        return [task for task in self.flower_tasks().values() if task["state"] == state and task["name"].startswith("discovery.")]
+
+
+@pytest.fixture
+def night(tmp_path: Path) -> Iterator[Night]:
+    port = free_port()
+    with running_servers(tmp_path, web__flower_port=str(port)) as servers, running_clock(servers.folder) as clock:
+        night = Night(servers, None, clock, tmp_path / "processes.log", flower_port=port)  # type: ignore[arg-type]
+        try:
+            yield night
+        finally:
+            for process in night.processes:
+                for child in psutil.Process(process.pid).children(recursive=True) if process.poll() is None else ():
+                    child.kill()
+                process.kill()
+                process.wait()
+
+
+def held_recording(night: Night) -> Path:
+    folder = night.servers.folder / "audit"
+    folder.mkdir()
+    pipe = folder / f"ibkr-{exchange_datetime(night.clock.market_ns()):%Y-%m-%d}-0001.audit"
+    os.mkfifo(pipe)
+    return pipe
+
+
+def let_go(pipe: Path) -> None:
+    """Whoever waits for the pipe finds it empty, and nobody finds it again."""
+    both = os.open(pipe, os.O_RDWR)
+    pipe.unlink()
+    os.close(both)
+
+
+def test_a_run_is_seen_survives_a_kill_and_answers_everyone_who_asked(night: Night) -> None:
+    # given Flower, recorded data, a recording that cannot be read yet, and the worker's first run at it
+    for number, symbol in enumerate(("SPY", "QQQ", "ES")):
+        record(night.servers, symbol, number + 1)
+    pipe = held_recording(night)
+    night.start(Module.FLOWER)
+    until(lambda: _serves(night), 40)
+    worker = night.start(Module.DISCOVERY)
+    until(lambda: night.ready(Module.DISCOVERY, worker) and night.reading(), 60)
+    # then Flower's API shows how far it is, and so does `alphatrader status`
+    until(lambda: night.in_flower("PROGRESS"), 20)
+    (task,) = night.in_flower("PROGRESS")
+    assert task["name"] == "discovery.ensure" and task["result"] == "0 of 23: reading what was recorded"
+    status, _ = night.command("status", "--json").communicate(timeout=40)
+    assert json.loads(status)["discovery"] | {"said_s_ago": 0, "as_of": ""} == {
+        "state": "running", "done": 0, "of": 23, "step": "reading what was recorded", "said_s_ago": 0, "failed": [], "as_of": "",
+        "waiting": [],
+    }  # fmt: skip
+
+    # when two people ask for a run meanwhile, and the process that runs is killed
+    asking = [night.command("discover", "--json"), night.command("discover")]
+    until(lambda: night.servers.store(Module.OPERATOR).length(k.DISCOVERY_REQUESTS.at()) == 2, 30)
+    before = night.progress().started_machine_ns
+    (child,) = [one for one in psutil.Process(worker.pid).children() if one.status() != psutil.STATUS_ZOMBIE]
+    child.send_signal(signal.SIGKILL)
+    # then nothing of it is left but the values that were, and the run begins anew by itself
+    until(lambda: night.reading() and night.progress().started_machine_ns > before, 60)
+    assert not list(night.servers.folder.glob("discovered.yaml*")) and not list(night.servers.folder.glob("*.new"))
+
+    # when the recording is let go, then the run ends, and answers both who asked: they were one
+    second = night.progress().started_machine_ns
+    let_go(pipe)
+    answers = [process.communicate(timeout=90) for process in asking]
+    assert [process.returncode for process in asking] == [0, 0], answers
+    assert json.loads(answers[0][0])["progress"]["state"] == "done"
+    assert "done in" in answers[1][0] and "report: reports/discovery-" in answers[1][0]
+    until(lambda: night.in_flower("SUCCESS"), 20)
+    found = read(night.file)
+    assert found.with_history == ("SPY", "QQQ", "ES") and found.vpin_bucket_size["SPY"].n == 1200
+    assert night.progress().started_machine_ns == second
+    report = night.servers.folder / "reports" / night.progress().report
+    assert "measured for the first time" in report.read_text()
+    assert {path.suffix for path in report.parent.iterdir()} == {".md", ".png"}
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in report.parent.glob("*.png"))
+
+
+def _serves(night: Night) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{night.flower_port}/healthcheck", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
