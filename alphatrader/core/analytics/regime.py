@@ -37,7 +37,7 @@ WEIGHTS: Final[Mapping[str, Mapping[str, float]]] = {
 }
 """Dealers short of gamma trade with the move: negative GEX speaks for a trend and for volatility alike."""
 _NEEDED: Final = {"HIGH_VOL": "vol_percentile", "TREND_UP": "slope_t", "TREND_DOWN": "slope_t"}
-NO_VOL_STATE: Final = "discovered:vol_regimes has no probabilities of change between its states: nothing to filter forward by"
+NO_VOL_STATE: Final = "the forward filter of discovered:vol_regimes is not read here yet"
 _PAST_CHANGES: Final = 120
 
 
