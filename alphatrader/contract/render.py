@@ -98,7 +98,7 @@ def as_markdown() -> str:
     lines = [
         "# Every Redis key",
         "",
-        "Generated from `alphatrader/contract/keys.py` by `alphatrader keys --markdown`; `make check` holds it fresh.",
+        "Generated from `alphatrader/contract/keys/` by `alphatrader keys --markdown`; `make check` holds it fresh.",
         "Keys marked with * are named in the user's plan. The dashboard and the operator's user read everything.",
         "",
     ]
