@@ -57,6 +57,29 @@ def proven(s: Story, symbol: str) -> bool:
 # -- the link ------------------------------------------------------------------------------------------------------------------
 
 
+def test_a_socket_that_is_gone_before_the_connection_says_so_is_asked_for_nothing(servers: Servers, tmp_path: Path) -> None:
+    async def story() -> None:
+        async with ingestion(servers, tmp_path, market="ticking", data=small(servers)) as s:
+            await all_live(s)
+            lines, now = s.module._lines, s.module.clock.monotonic()
+            # given the client's socket ended in this very turn, and nobody has been told yet
+            s.module._ib.client.disconnect()
+            # then the loops that go on asking until they are told ask nobody, and the module lives
+            assert s.module._link.up
+            lines.renew("resubscribed", now, lost=False)
+            lines.renew("resubscribed", now, lost=True)
+            lines.roll("ES", "another month")
+            lines.assign(now)
+            lines.mend(now + 60.0)
+            # and all is live again on the next connection
+            assert lines.subscriptions is None
+            await until(lambda: lines.subscriptions is not None)
+            await all_live(s)
+
+    asyncio.run(story())
+
+
+
 def test_1102_keeps_what_proves_itself_and_asks_again_for_what_does_not(
     servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

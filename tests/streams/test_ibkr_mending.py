@@ -13,6 +13,8 @@ from alphatrader.streams.ibkr.lines import Lines
 class Asked:
     """The subscriptions of a connection: only what is asked for is of interest."""
 
+    connected = True
+
     def __init__(self) -> None:
         self.depth: list[str] = []
 
@@ -42,7 +44,7 @@ def test_the_wait_doubles_while_a_book_keeps_breaking_and_begins_anew_after_a_ca
         calendar=Given(at=lambda _: None),
     )
     lines, asked = Lines(module, {}, {"SPY": feed}, {}, Given()), Asked()  # type: ignore[arg-type]
-    lines.subscriptions = asked  # type: ignore[assignment]
+    lines.begin(asked)  # type: ignore[arg-type]
 
     def asked_at(first: int, last: int) -> list[int]:
         found = []

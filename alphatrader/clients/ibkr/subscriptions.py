@@ -57,6 +57,11 @@ class Subscriptions:
         self._by_name: dict[tuple[Kind, str], Subscription] = {}
         Handlers(self._by_id, refuse).install(self._client.decoder.handlers)
 
+    @property
+    def connected(self) -> bool:
+        """Whether anything can be asked: the client refuses to send on a socket that is gone."""
+        return bool(self._client.isConnected())
+
     # -- asking ----------------------------------------------------------------------------------------------------------
 
     def open(self, kind: Kind, name: str, contract: Contract, feed: Feed, generic: str = "", *, at: float = 0.0) -> None:

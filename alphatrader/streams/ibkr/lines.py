@@ -49,8 +49,7 @@ class Lines:
         """How near each underlying is to a signal, 0 to 1, as `wanted:{module}` says."""
         self.options: dict[str, OptionFeed] = {}
         """Wanted options that have a line, by conId."""
-        self.subscriptions: Subscriptions | None = None
-        """Those of the present connection."""
+        self._subscriptions: Subscriptions | None = None
         self._health, self._log = module.health, module.log
         self._clock, self._calendar, self._market = module.clock, module.calendar, market
         self._instruments, self._feeds, self._contracts, self._names = instruments, feeds, contracts, names
@@ -71,11 +70,16 @@ class Lines:
         """A new connection: nothing is subscribed on it yet."""
         self._allocation.forget_refusals()
         self._refusals.clear()
-        self.subscriptions = subscriptions
+        self._subscriptions = subscriptions
+
+    @property
+    def subscriptions(self) -> Subscriptions | None:
+        """Those of the present connection. A socket may be gone some turns before the connection says so: nothing can be asked."""
+        return self._subscriptions if self._subscriptions is not None and self._subscriptions.connected else None
 
     def lose(self) -> None:
         """The connection is gone, and every subscription with it."""
-        self.subscriptions = None
+        self._subscriptions = None
         self.silence()
         self.options.clear()
 
