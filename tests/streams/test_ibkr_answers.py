@@ -79,7 +79,6 @@ def test_a_socket_that_is_gone_before_the_connection_says_so_is_asked_for_nothin
     asyncio.run(story())
 
 
-
 def test_1102_keeps_what_proves_itself_and_asks_again_for_what_does_not(
     servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -74,7 +74,7 @@ class Lines:
 
     @property
     def subscriptions(self) -> Subscriptions | None:
-        """Those of the present connection. A socket may be gone some turns before the connection says so: nothing can be asked."""
+        """Those of the present connection; none on a socket that is gone, some turns before the connection says so."""
         return self._subscriptions if self._subscriptions is not None and self._subscriptions.connected else None
 
     def lose(self) -> None:
