@@ -106,7 +106,7 @@ class System:
         with urllib.request.urlopen(request, timeout=10) as answer:
             assert answer.status == 200
 
-    def command(self, *arguments: str, timeout: float = 30.0) -> subprocess.CompletedProcess[str]:
+    def command(self, *arguments: str, timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
         """`alphatrader ...` as the operator runs it."""
         environment = {**os.environ, **self.environment}
         return subprocess.run(

@@ -8,6 +8,7 @@ minute takes half of one. Bounds on safety are judged on the stand-ins' own stam
 from __future__ import annotations
 
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -90,15 +91,16 @@ def test_it_becomes_a_protected_position_with_moving_pnl(system: System) -> None
     assert any(approval.approved and approval.intent_id == signal.id for approval in store.latest(k.EVENTS_APPROVALS.at(), 500))
     assert opened.contract.occ == signal.contract.occ
     assert any(fill.order_ref == signal.id for fill in store.fields(k.LEDGER_FILLS.at()).values())
-    seen = set()
+    seen: dict[str, set[Decimal]] = {}
 
     def moved() -> bool:
-        position = store.get(bound)
-        if position is not None and position.unrealized is not None:
-            seen.add(position.unrealized)
-        return len(seen) >= 3
+        """Its own P&L, or that of the next one where it met its stop at once."""
+        for position in (store.get(bound) for bound in store.scan(k.POSITIONS)):
+            if position is not None and position.unrealized is not None:
+                seen.setdefault(position.id, set()).add(position.unrealized)
+        return any(len(values) >= 3 for values in seen.values())
 
-    wait_for("its P&L moves", moved, 60)
+    wait_for("an open position's P&L moves", moved, 120)
     wait_for(
         "the broker's positions equal ours",
         lambda: (s := store.get(k.POSITIONS_SUMMARY.at())) and s.reconciled and not s.differences,
