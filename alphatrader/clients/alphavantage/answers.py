@@ -59,6 +59,17 @@ class _Envelope(msgspec.Struct):
     error: str | None = msgspec.field(name="Error Message", default=None)
 
 
+class _Good(msgspec.Struct):
+    """What nearly every answer is: a chain without a fault, read in one pass. Any other is read again for its reason."""
+
+    endpoint: Literal["Realtime Options"]
+    message: Literal["success"]
+    data: list[_Row]
+    information: msgspec.UnsetType = msgspec.field(name="Information", default=msgspec.UNSET)
+    note: msgspec.UnsetType = msgspec.field(name="Note", default=msgspec.UNSET)
+    error: msgspec.UnsetType = msgspec.field(name="Error Message", default=msgspec.UNSET)
+
+
 class _Ticker(msgspec.Struct):
     ticker: str
     relevance_score: Annotated[float, Meta(ge=0, le=1)]
@@ -72,8 +83,8 @@ class _Article(msgspec.Struct):
     url: str = ""
 
 
+_GOOD: Final = msgspec.json.Decoder(_Good, strict=False)
 _ENVELOPE: Final = msgspec.json.Decoder(_Envelope)
-_ROWS: Final = msgspec.json.Decoder(list[_Row], strict=False)
 _ROW: Final = msgspec.json.Decoder(_Row, strict=False)
 _RAWS: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _ARTICLE: Final = msgspec.json.Decoder(_Article, strict=False)
@@ -108,42 +119,41 @@ class NewsAnswer:
 
 def chain(body: bytes, symbol: str, max_rows: int) -> ChainAnswer:
     """The chain of `symbol` in an answer to REALTIME_OPTIONS. Raises AlphaVantageError."""
-    envelope = _envelope(body)
-    if envelope.message is not None and _PREMIUM.search(envelope.message):
-        raise RefusedError("not_entitled", _shown(envelope.message), field="message")
-    if envelope.endpoint != _OPTIONS_ENDPOINT:
-        raise BadAnswerError("wrong_endpoint", f"{envelope.endpoint!r}, not {_OPTIONS_ENDPOINT!r}", field="endpoint")
-    if envelope.message != "success":
-        raise BadAnswerError("no_success", _shown(str(envelope.message)), field="message")
-    if not bytes(envelope.data):
-        raise BadAnswerError("no_data", "the answer has no rows", field="data")
-    rows, dropped = _rows(bytes(envelope.data), max_rows)
-    foreign = next((row.symbol for row in rows if row.symbol != symbol), None)
-    if foreign is not None:
-        raise BadAnswerError("foreign_symbol", f"{_shown(foreign)!r} in the chain of {symbol}", field="symbol")
+    rows, dropped = _rows(body, max_rows)
+    if foreign := {row.symbol for row in rows} - {symbol}:
+        raise BadAnswerError("foreign_symbol", f"{_shown(min(foreign))!r} in the chain of {symbol}", field="symbol")
     expiries = {text: f"{day:%Y%m%d}" for text in {row.expiration for row in rows} if (day := _day(text)) is not None}
     quoted = {text: day for text in {row.date for row in rows} if (day := _day(text)) is not None}
     # A few hundred strikes and expiries make twelve thousand names: each part is written once.
-    strikes = {strike: f"{round(strike * 1000):08d}" for strike in {row.strike for row in rows}}
+    heads = {text: symbol + expiry[2:] for text, expiry in expiries.items()}
+    numbers = {strike: f"{round(strike * 1000):08d}" for strike in {row.strike for row in rows}}
+    tails: dict[str, dict[float, str]] = {
+        "call": {strike: "C" + number for strike, number in numbers.items()},
+        "put": {strike: "P" + number for strike, number in numbers.items()},
+    }
     good: list[OptionRow] = []
     dates: set[str] = set()
     for row in rows:
         expiry = expiries.get(row.expiration)
         if expiry is None or row.date not in quoted:
             dropped["expiration" if expiry is None else "date"] += 1
-            continue
-        right: Literal["C", "P"] = "C" if row.type == "call" else "P"
-        if row.contract_id != symbol + expiry[2:] + right + strikes[row.strike]:
+        elif row.contract_id != heads[row.expiration] + tails[row.type][row.strike]:
             dropped["contractID"] += 1  # an adjusted contract: it delivers something else than 100 shares
-            continue
-        dates.add(row.date)
-        good.append(_option_row(row, expiry, right))
-    newest = max((quoted[text] for text in dates), default=None)
-    if not good or newest is None:
+        else:
+            dates.add(row.date)
+            # In the order of OptionRow's fields: names would cost as much again. A price of nothing is none.
+            good.append(
+                OptionRow(
+                    expiry, row.strike, "C" if row.type == "call" else "P", row.bid or None, row.ask or None, row.last or None,
+                    row.mark or None, row.volume, row.open_interest, row.implied_volatility, row.delta, row.gamma, row.theta,
+                    row.vega,
+                )
+            )  # fmt: skip
+    if not good:
         raise BadAnswerError(
             "empty", f"no usable row of {len(rows) + dropped.total()} for {symbol}{_counts(dropped)}", field="data"
         )
-    return ChainAnswer(tuple(good), newest, dropped)
+    return ChainAnswer(tuple(good), max(quoted[text] for text in dates), dropped)
 
 
 def news(body: bytes, symbol: str) -> NewsAnswer:
@@ -196,16 +206,16 @@ def _refusal(envelope: _Envelope, said: str) -> AlphaVantageError:
     return RefusedError(reason, _shown(said), field=name)
 
 
-def _rows(data: bytes, max_rows: int) -> tuple[list[_Row], Counter[str]]:
-    """All rows at once; where one is bad, row by row, so that it alone is lost."""
+def _rows(body: bytes, max_rows: int) -> tuple[list[_Row], Counter[str]]:
+    """All rows in one pass; where anything is wrong, the answer's own reason, or row by row, so that a bad one alone is lost."""
     dropped: Counter[str] = Counter()
     try:
-        rows: list[_Row] = _ROWS.decode(data)
+        rows: list[_Row] = _GOOD.decode(body).data
         many = len(rows)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        rows = []
-        raws: list[msgspec.Raw] = _decoded(_RAWS, data, "data")
+        raws: list[msgspec.Raw] = _decoded(_RAWS, _chain_data(body), "data")
         many = len(raws)
+        rows = []
         for raw in raws if many <= max_rows else ():
             try:
                 rows.append(_ROW.decode(raw))
@@ -218,6 +228,21 @@ def _rows(data: bytes, max_rows: int) -> tuple[list[_Row], Counter[str]]:
     return rows, dropped
 
 
+def _chain_data(body: bytes) -> bytes:
+    """The rows of an answer that is a chain; else the error that says what it is instead."""
+    envelope = _envelope(body)
+    if envelope.message is not None and _PREMIUM.search(envelope.message):
+        raise RefusedError("not_entitled", _shown(envelope.message), field="message")
+    if envelope.endpoint != _OPTIONS_ENDPOINT:
+        raise BadAnswerError("wrong_endpoint", f"{envelope.endpoint!r}, not {_OPTIONS_ENDPOINT!r}", field="endpoint")
+    if envelope.message != "success":
+        raise BadAnswerError("no_success", _shown(str(envelope.message)), field="message")
+    data = bytes(envelope.data)
+    if not data:
+        raise BadAnswerError("no_data", "the answer has no rows", field="data")
+    return data
+
+
 def _decoded(decoder: msgspec.json.Decoder[Any], content: bytes, what: str) -> Any:
     try:
         return decoder.decode(content)
@@ -225,26 +250,6 @@ def _decoded(decoder: msgspec.json.Decoder[Any], content: bytes, what: str) -> A
         raise BadAnswerError("wrong_shape", str(error), field=what) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadAnswerError("not_json", str(error), field=what) from None
-
-
-def _option_row(row: _Row, expiry: str, right: Literal["C", "P"]) -> OptionRow:
-    """In the order of OptionRow's fields: names would cost as much again. A price of nothing is none."""
-    return OptionRow(
-        expiry,
-        row.strike,
-        right,
-        row.bid or None,
-        row.ask or None,
-        row.last or None,
-        row.mark or None,
-        row.volume,
-        row.open_interest,
-        row.implied_volatility,
-        row.delta,
-        row.gamma,
-        row.theta,
-        row.vega,
-    )
 
 
 def _day(text: str) -> date | None:
