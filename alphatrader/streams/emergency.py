@@ -20,6 +20,7 @@ from msgspec.structs import replace
 from alphatrader.clients.ibkr.connection import IB, BrokerConnection
 from alphatrader.clients.ibkr.flatten import Flattening, FlattenReport
 from alphatrader.contract import keys as k
+from alphatrader.contract.key import Server
 from alphatrader.contract.messages.risk import ControlRequest, Halt, HaltEvent
 from alphatrader.contract.modules import Module
 from alphatrader.runtime import halt_file
@@ -37,10 +38,13 @@ LEAST_SECONDS: Final = 1.0
 RESUME_LIFE_NS: Final = 60_000_000_000
 """A request to resume older than this is worth nothing: what it was about may have changed."""
 TELL_SECONDS: Final = 1.0
+AGAIN_SECONDS: Final = 0.5
+"""A flattening that broke off is begun anew after this."""
 
 
 class EmergencyManager(StreamModule):
     name = Module.EMERGENCY
+    needs = (Server.STATE,)
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -69,6 +73,8 @@ class EmergencyManager(StreamModule):
         self._background: list[asyncio.Task[None]] = []
         self._telling = asyncio.Lock()
         self._only: int | None = None
+        self._disk_problem: str | None = None
+        """Why halt.json is not what was recorded last."""
 
     # -- what lives without Redis
 
@@ -88,6 +94,14 @@ class EmergencyManager(StreamModule):
             asyncio.create_task(self.connection.run(self.stopping, self._on_connected, self._on_lost), name="broker"),
             asyncio.create_task(self._flatten_when_wanted(), name="flatten"),
         ]
+        for task in self._background:
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Without Redis nobody else would see that the connection or the flattening died: the process is started anew."""
+        if not self.stopping.is_set() and not task.cancelled():
+            self.log.error("background_ended", task=task.get_name(), error=str(task.exception()))
+            self.stopping.set()
 
     async def _be_the_only_one(self) -> None:
         """The lock in Redis may be out of reach: a lock on the disk keeps a second instance from taking the door."""
@@ -119,7 +133,12 @@ class EmergencyManager(StreamModule):
     async def _flatten_when_wanted(self) -> None:
         while not self.stopping.is_set():
             await self._flatten_wanted.wait()
-            await self._flatten()
+            try:
+                await self._flatten()
+            except Exception as error:
+                self.report = FlattenReport(problem=f"{type(error).__name__}: {error}")
+                self.log.exception("flatten_failed")
+                await self.pause(AGAIN_SECONDS)
 
     async def _flatten(self) -> None:
         """Rounds, until flat or ended by a person. A new connection starts anew with the cancel of everything."""
@@ -137,7 +156,12 @@ class EmergencyManager(StreamModule):
             if flattening is None or on is not self.connection.ib:
                 on = self.connection.ib
                 flattening = Flattening(
-                    on, self.connection.account, self.halt.epoch, monotonic=self.clock.monotonic, log=self.log
+                    on,
+                    self.connection.account,
+                    self.halt.epoch,
+                    decode_errors=lambda: self.connection.decode_errors,
+                    monotonic=self.clock.monotonic,
+                    log=self.log,
                 )
             self.report = await flattening.run(ROUND_SECONDS)
             left = LEAST_SECONDS - (self.clock.monotonic() - began)
@@ -158,12 +182,27 @@ class EmergencyManager(StreamModule):
         epoch = (self.halt.epoch if self.halt else 0) + 1
         return Halt(halted, flatten, epoch, reason, by, self.clock.market_ns(), self.clock.machine_ns())
 
-    def _record(self, *, halted: bool, flatten: bool, reason: str, by: str) -> None:
-        """On disk, with a higher epoch; `_tell` brings it to Redis."""
+    def _record(self, *, halted: bool, flatten: bool, reason: str, by: str) -> bool:
+        """On disk, with a higher epoch; `_tell` brings it to Redis. Whether it stands.
+
+        A disk that takes nothing holds up no halt: that stands without it, alarms, and is written as soon as it can be. But
+        nothing is allowed that a restart would not know of."""
         halt = self._make(halted=halted, flatten=flatten, reason=reason, by=by)
-        halt_file.write(self.data_dir, halt)
+        self._write(halt)
+        if self._disk_problem is not None and not halted:
+            return False
         self.halt = halt
         self.log.warning("halt_recorded", halted=halted, flatten=flatten, epoch=halt.epoch, reason=reason, by=by)
+        return True
+
+    def _write(self, halt: Halt) -> None:
+        try:
+            halt_file.write(self.data_dir, halt)
+            self._disk_problem = None
+        except OSError as error:
+            self._disk_problem = f"{halt_file.FILE} cannot be written: {error}"
+            self.health.count("halt_file_failed")
+            self.log.error("halt_file_failed", error=str(error))
 
     def _apply(self, kind: str, by: str, reason: str, requested_ns: int) -> str:
         """Records a request. Says what is done, or `refused: why`."""
@@ -184,8 +223,9 @@ class EmergencyManager(StreamModule):
                     return f"refused: {self.halt.reason!r} was recorded after the request was made"
                 if flattening and self.report is None:
                     return "refused: it is flattening"
+                if not self._record(halted=False, flatten=False, reason=reason, by=by):
+                    return f"refused: {self._disk_problem}"
                 self._flatten_wanted.clear()
-                self._record(halted=False, flatten=False, reason=reason, by=by)
                 return "resumed"
 
     async def _tell_soon(self) -> None:
@@ -263,11 +303,21 @@ class EmergencyManager(StreamModule):
                 await self._tell(self._cursor)
 
     async def _check(self) -> None:
-        """`global:halt` must be there and be ours: a Redis that was emptied while it runs is a lost one."""
+        """`global:halt` must be there and be ours: a Redis that was emptied while it runs is a lost one, and a write of ours
+        that a stalled network delivers late must not bring back what stood before."""
         while not self.stopping.is_set():
+            mine, told = self.halt, self._told_epoch
             key = await self.store.get(k.HALT.at())
-            if key is None and self.halt is not None and self._told_epoch == self.halt.epoch:
-                self._record(halted=True, flatten=self._flatten_wanted.is_set(), reason="Redis lost global:halt", by="emergency")
+            if mine is not None and mine is self.halt and told == mine.epoch and key != mine:
+                if key is None:
+                    flattening = self._flatten_wanted.is_set()
+                    self._record(halted=True, flatten=flattening, reason="Redis lost global:halt", by="emergency")
+                else:
+                    self.log.error("halt_was_another", epoch=key.epoch, halted=key.halted, ours=mine.epoch)
+                    self.health.count("halt_was_another")
+                    self._told_epoch = 0
+            if self._disk_problem is not None and self.halt is not None:
+                self._write(self.halt)
             await self._tell()
             self._tell_health()
             await self.pause(CHECK_SECONDS)
@@ -278,6 +328,8 @@ class EmergencyManager(StreamModule):
         if self._flatten_wanted.is_set():
             problem = self.report.problem if self.report else None
             self.health.degraded(f"flattening: {problem or 'under way'}")
+        elif self._disk_problem is not None:
+            self.health.degraded(self._disk_problem)
         elif not self.connection.connected:
             self.health.degraded(f"could not flatten now: broker: {self.connection.problem}")
         else:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 from decimal import Decimal
 from pathlib import Path
 
-from tests.support.executor import START_SECONDS, executor, health, until_settled
+from alphatrader.contract.modules import Module
+from tests.support.executor import START_SECONDS, executor, health, output_of, until_settled
 from tests.support.proxy import chunks, proxy, tws_frames
 from tests.support.servers import Servers
 from tests.support.trading import Stage, play, refs_of, until
@@ -27,6 +29,7 @@ def test_killed_between_intent_and_send_the_intent_expires(servers: Servers, tmp
                 second_look = to_data.hold(lambda content: quote in content, number=2)
                 on.approve("i-1")
                 await until(second_look.is_set, what="second look at the quote")
+                first.signal(signal.SIGSTOP)  # it does not wait long for a quote
                 assert on.state("i-1") == "INTENT"
                 # when it is killed there
                 first.kill()
@@ -108,7 +111,7 @@ def test_a_second_executor_waits_and_takes_over_after_the_first_is_killed(server
             await until_settled(on, first)
             async with executor(on) as second:
                 # given two executors, then one holds the lock, the other says so and is not heard of
-                log = on.folder.parent / "executor.log"
+                log = output_of(on, Module.EXECUTION)
                 await until(lambda: "another_instance_runs" in log.read_text(), limit=START_SECONDS, what="refused")
                 on.approve("i-1")
                 await until(lambda: on.state("i-1") == "FILLED", what="traded once")

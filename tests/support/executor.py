@@ -1,4 +1,4 @@
-"""Execution as its own process on a `Stage`, so that it can be killed with SIGKILL.
+"""Execution, or another module, as its own process on a `Stage`: to be killed, stopped, and cut off from disk and descriptors.
 
 async with executor(on, gateway_port=to_gateway.port) as process:      # started; settled when `until_settled` returns
     await until_settled(on, process)
@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -18,6 +19,8 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+
+import psutil
 
 from alphatrader.contract import keys as k
 from alphatrader.contract.messages.operations import Health
@@ -47,19 +50,35 @@ class Executor:
         self._process.send_signal(signal.SIGKILL)
         self._process.wait()
 
+    def signal(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
 
-def health(on: Stage) -> Health | None:
-    found: Health | None = on.store(Module.OPERATOR).get(k.HEALTH.at(module=Module.EXECUTION))
+    def limit(self, what: int, soft: int | None) -> None:
+        """Sets a soft limit of the living process, such as RLIMIT_FSIZE 0: no file takes a byte more. None: as it was."""
+        hard = resource.prlimit(self.pid, what)[1]
+        resource.prlimit(self.pid, what, (hard if soft is None else soft, hard))
+
+    @property
+    def resident_bytes(self) -> int:
+        return psutil.Process(self.pid).memory_info().rss
+
+
+def health(on: Stage, module: Module = Module.EXECUTION) -> Health | None:
+    found: Health | None = on.store(Module.OPERATOR).get(k.HEALTH.at(module=module))
     return found
 
 
-async def until_settled(on: Stage, process: Executor) -> None:
+async def until_settled(on: Stage, process: Executor, module: Module = Module.EXECUTION) -> None:
     def settled() -> bool:
-        assert process.running, (on.folder.parent / "executor.log").read_text()
-        now = health(on)
+        assert process.running, output_of(on, module).read_text()
+        now = health(on, module)
         return now is not None and now.pid == process.pid and now.state == "ready"
 
-    await until(settled, limit=START_SECONDS, what="the executor's process is ready")
+    await until(settled, limit=START_SECONDS, what=f"the process of {module} is ready")
+
+
+def output_of(on: Stage, module: Module) -> Path:
+    return on.folder.parent / f"{module}.out"
 
 
 async def keep_stamping(clock: Clock, folder: Path) -> None:
@@ -74,27 +93,34 @@ async def keep_stamping(clock: Clock, folder: Path) -> None:
 
 @asynccontextmanager
 async def executor(
-    on: Stage, *, gateway_port: int | None = None, data_port: int | None = None, state_port: int | None = None
+    on: Stage,
+    *,
+    module: Module = Module.EXECUTION,
+    gateway_port: int | None = None,
+    data_port: int | None = None,
+    state_port: int | None = None,
+    **settings: str,
 ) -> AsyncIterator[Executor]:
     """The process as its parent starts it; the ports are those of a proxy, where one stands between."""
     gateway = {"host": "127.0.0.1", "port": gateway_port or on.gateway.port}
     environment = {
         **os.environ,
         **on.servers.environment,
-        **on.servers.vault.environment_for(Module.EXECUTION),
+        **on.servers.vault.environment_for(module),
         "ALPHATRADER_DATA_DIR": str(on.folder.parent),
         "ALPHATRADER_LOG_DIR": str(on.folder.parent / "logs"),
         "ALPHATRADER_BROKER__GATEWAYS": json.dumps([gateway]),
         "ALPHATRADER_BROKER__BACKOFF_FIRST_SECONDS": "0.05",
         "ALPHATRADER_BROKER__BACKOFF_MOST_SECONDS": "0.2",
     }
+    environment |= {f"ALPHATRADER_{name}": value for name, value in settings.items()}
     for name, port in (("DATA", data_port), ("STATE", state_port)):
         if port is not None:
             environment[f"ALPHATRADER_SERVERS__{name}__PORT"] = str(port)
     stamping = asyncio.create_task(keep_stamping(on.clock, on.folder))
-    with (on.folder.parent / "executor.log").open("ab") as output:
+    with output_of(on, module).open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "alphatrader.runtime.child", "execution"],
+            [sys.executable, "-m", "alphatrader.runtime.child", str(module)],
             cwd=ROOT,
             env=environment,
             stdout=output,

@@ -47,7 +47,8 @@ class FlattenReport:
 class _Closing:
     contract: Contract
     ticker: Any
-    tick: Decimal
+    tick: Decimal | None
+    """None where the broker did not say: then only a market order is sure to be on its grid."""
     order_id: int
     quantity: int
     """Signed: what was held when the order was first sent."""
@@ -61,8 +62,18 @@ class _Closing:
 class Flattening:
     """One flattening of one account over one connection. `monotonic` measures; `epoch` names its orders."""
 
-    def __init__(self, ib: IB, account: str, epoch: int, *, monotonic: Callable[[], float], log: Any) -> None:
+    def __init__(
+        self,
+        ib: IB,
+        account: str,
+        epoch: int,
+        *,
+        decode_errors: Callable[[], int],
+        monotonic: Callable[[], float],
+        log: Any,
+    ) -> None:
         self._ib = ib
+        self._decode_errors = decode_errors
         self._account = account
         self._epoch = epoch
         self._monotonic = monotonic
@@ -87,7 +98,7 @@ class Flattening:
                         self._ib.cancelMktData(closing.ticker.contract)
                     return FlattenReport(flat=True)
                 live = {trade.order.orderId for trade in await self._open() if trade.order.clientId == self._ib.client.clientId}
-                await asyncio.gather(*(self._close(position, live) for position in positions))
+                await self._close_all(positions, live)
                 await asyncio.sleep(0.2)
         except (TimeoutError, ConnectionError, RequestError) as error:
             return FlattenReport(left=left, problem=str(error) or f"the broker did not answer within {ANSWER_SECONDS:g} s")
@@ -115,10 +126,24 @@ class Flattening:
             return list(await self._ib.reqAllOpenOrdersAsync())
 
     async def _positions(self) -> list[Position]:
+        """Raises ConnectionError where a frame could not be read meanwhile: it may have been a position."""
+        unread = self._decode_errors()
         async with asyncio.timeout(ANSWER_SECONDS):
             positions = await self._ib.reqPositionsAsync()
+        if self._decode_errors() != unread:
+            raise ConnectionError("a frame of the broker could not be read while it told the positions")
         latest = {p.contract.conId: p for p in positions if p.account == self._account}
         return [position for position in latest.values() if position.position]
+
+    async def _close_all(self, positions: list[Position], live: set[int]) -> None:
+        """Each position for itself: one that cannot be closed holds up no other, and none is begun twice."""
+        ends = await asyncio.gather(*(self._close(position, live) for position in positions), return_exceptions=True)
+        for position, end in zip(positions, ends, strict=True):
+            if isinstance(end, ConnectionError):
+                raise end
+            if isinstance(end, BaseException):
+                name = position.contract.localSymbol or position.contract.conId
+                self._log.error("flatten_not_closed", contract=name, error=str(end) or type(end).__name__)
 
     async def _close(self, position: Position, live: set[int]) -> None:
         """Sends the closing order of a position, follows the market with it, and puts a stop beside what cannot be closed."""
@@ -149,9 +174,14 @@ class Flattening:
     async def _begin(self, contract: Contract, held: int) -> _Closing:
         """The contract as it can be traded, and its quotes: positions come without an exchange."""
         wanted = Contract(conId=contract.conId, exchange="SMART" if contract.secType in ("OPT", "STK") else "")
-        async with asyncio.timeout(ANSWER_SECONDS):
-            details = await self._ib.reqContractDetailsAsync(wanted)
-        tick = Decimal(str(details[0].minTick)) if details and details[0].minTick else PENNY
+        details = []
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                details = await self._ib.reqContractDetailsAsync(wanted)
+        except (TimeoutError, RequestError) as error:
+            name = contract.localSymbol or contract.conId
+            self._log.error("flatten_without_details", contract=name, error=str(error) or "no answer")
+        tick = Decimal(str(details[0].minTick)) if details and details[0].minTick else None
         if details and details[0].contract is not None and not wanted.exchange:
             wanted.exchange = details[0].contract.exchange
         wanted.secType, wanted.symbol, wanted.localSymbol = contract.secType, contract.symbol, contract.localSymbol
@@ -166,7 +196,7 @@ class Flattening:
         """A limit through the other side, further each time; None without a quote."""
         selling = closing.quantity > 0
         side = closing.ticker.bid if selling else closing.ticker.ask
-        if side is None or not 0 < side < 1e9:  # NaN compares false
+        if closing.tick is None or side is None or not 0 < side < 1e9:  # NaN compares false
             return None
         steps = closing.tick * (closing.attempt + 1)
         price = Decimal(str(side)) + (-steps if selling else steps)
@@ -211,9 +241,8 @@ class Flattening:
                 "flatten_without_stop", contract=closing.contract.localSymbol, reason="no price is known, or it is short"
             )
             return
-        price = max(
-            (Decimal(str(known)) * STOP_SHARE / closing.tick).quantize(Decimal(1), ROUND_FLOOR) * closing.tick, closing.tick
-        )
+        tick = closing.tick or PENNY
+        price = max((Decimal(str(known)) * STOP_SHARE / tick).quantize(Decimal(1), ROUND_FLOOR) * tick, tick)
         closing.stop_id = self._ib.client.getReqId()
         stop = self._order(closing, closing.stop_id, held, "STP", "GTC")
         stop.auxPrice = float(price)
@@ -252,7 +281,9 @@ async def flatten_directly(
     )
 
     async def connected(ib: IB) -> None:
-        flattening = Flattening(ib, connection.account, epoch, monotonic=monotonic, log=log)
+        flattening = Flattening(
+            ib, connection.account, epoch, decode_errors=lambda: connection.decode_errors, monotonic=monotonic, log=log
+        )
         result.append(await flattening.run(limit_seconds))
         stopping.set()
 

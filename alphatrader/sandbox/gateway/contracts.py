@@ -70,6 +70,8 @@ class Contracts:
         self._known = known
         self._now_ns = now_ns
         self._rules = {rule: tick for tick, rule in RULE_OF_TICK.items()}
+        self.unlisted: set[int] = set()
+        """Contracts that requests do not find (200), whoever holds them."""
 
     # --- matching
 
@@ -77,6 +79,8 @@ class Contracts:
         """Every contract the request's fields allow; a conId alone decides."""
         con_id = values["conId"]
         if con_id:
+            if con_id in self.unlisted:
+                return []
             contract = self._market.contract(con_id) or self._known.get(con_id)
             return [contract] if contract else []
         sec_type = values["secType"]

@@ -25,6 +25,7 @@
 | repeat_fill | count | the last execDetails and orderStatus again |
 | correct_fill | price | the exchange corrects the last execution |
 | hand_trade | con_id, quantity, price | someone trades by hand: a position without an API order |
+| unlist, list | con_id | the contract is not found (200), whoever holds it; is found again |
 | depth_reset | | 317 and the book anew |
 | garbage | client_id, what: text, length or cut | bytes that are no frame |
 | next_valid_id | order_id | nextValidId goes back |
@@ -143,6 +144,8 @@ class Faults:
             "repeat_fill": self._repeat_fill,
             "correct_fill": self._correct_fill,
             "hand_trade": self._hand_trade,
+            "unlist": lambda con_id: gateway.contracts.unlisted.add(con_id),
+            "list": lambda con_id: gateway.contracts.unlisted.discard(con_id),
             "depth_reset": lambda: gateway.data.reset_depth(),
             "garbage": self._garbage,
             "next_valid_id": self._next_valid_id,

@@ -1,0 +1,110 @@
+"""Emergency when something is wrong besides: a contract the broker does not list, a disk that takes nothing, a late write."""
+
+from __future__ import annotations
+
+import resource
+from pathlib import Path
+
+from alphatrader.clients.ibkr.flatten import Flattening
+from alphatrader.contract import keys as k
+from alphatrader.contract.modules import Module
+from alphatrader.runtime import halt_file
+from tests.streams.test_emergency import ask, emergency, halt, play
+from tests.support.executor import executor, health, until_settled
+from tests.support.servers import Servers
+from tests.support.trading import Stage, filled, until
+
+
+def sold(on: Stage, con_id: int | None) -> int:
+    fills = (line for line in on.gateway.wire() if line.get("what") == "fill" and line["con_id"] == con_id)
+    return sum(fill["shares"] for fill in fills if fill["side"] == "SLD")
+
+
+def reason_of(on: Stage) -> str:
+    now = health(on, Module.EMERGENCY)
+    return (now.reason if now else None) or ""
+
+
+def test_a_contract_the_broker_does_not_list_holds_up_nobody_and_nothing_is_sold_twice(servers: Servers, tmp_path: Path) -> None:
+    async def story(on: Stage) -> None:
+        async with emergency(on) as module:
+            # given two positions, one of a contract that the broker does not list any more
+            gateway, other = on.gateway.gateway, on.gateway.market.option(strike=605.0)
+            for con_id in (other.con_id, on.contract.con_id):
+                gateway.inject("hand_trade", con_id=con_id, quantity=3, price=4.0)
+            gateway.inject("unlist", con_id=other.con_id)
+            connection, log = module.connection, on.context(Module.EMERGENCY).log
+            flattening = Flattening(
+                connection.ib,
+                connection.account,
+                1,
+                decode_errors=lambda: connection.decode_errors,
+                monotonic=on.clock.monotonic,
+                log=log,
+            )
+            # when all is flattened, round after round
+            for _ in range(5):
+                report = await flattening.run(0.5)
+            # then the other is closed, once, and what could not be closed is named
+            assert not report.flat
+            assert list(report.left) == [other.local_symbol]
+            assert (on.held(), sold(on, on.contract.con_id)) == (0, 3)
+            # and is closed, once, when the broker lists it again
+            gateway.inject("list", con_id=other.con_id)
+            report = await flattening.run(15.0)
+            assert report.flat
+            assert (sold(on, other.con_id), sold(on, on.contract.con_id)) == (3, 3)
+
+    play(servers, tmp_path, story)
+
+
+def test_a_late_write_of_an_older_halt_does_not_stand(servers: Servers, tmp_path: Path) -> None:
+    async def story(on: Stage) -> None:
+        async with emergency(on):
+            # given a halt after a time without one
+            free = await until(lambda: (found := halt(on)) and not found.halted and found, what="not halted")
+            on.request("halt")
+            newest = await until(lambda: (found := halt(on)) and found.halted and found, what="halted")
+            # when the network delivers what emergency wrote before, late
+            store = on.store(Module.EMERGENCY)
+            batch = store.batch()
+            batch.put(k.HALT.at(), free)
+            store.commit(batch)
+            # then the newest stands again, as on the disk
+            await until(lambda: halt(on) == newest, limit=5.0, what="the newest halt")
+            assert halt_file.read(on.folder) == newest
+
+    play(servers, tmp_path, story)
+
+
+def test_with_a_full_disk_halt_and_flatten_work_and_resume_does_not(servers: Servers, tmp_path: Path) -> None:
+    async def story(on: Stage) -> None:
+        async with on.execution():
+            await filled(on)
+            await until(lambda: on.state("i-1/stop") == "WORKING", what="stop")
+        async with executor(on, module=Module.EMERGENCY) as process:
+            await until_settled(on, process, Module.EMERGENCY)
+            token = on.servers.vault.environment_for(Module.EMERGENCY)["ALPHATRADER_EMERGENCY_TOKEN"]
+            free = await until(lambda: (found := halt(on)) and not found.halted and found, what="not halted")
+            # when the disk takes nothing more, neither halt nor log, and somebody halts
+            process.limit(resource.RLIMIT_FSIZE, 0)
+            on.request("halt")
+            await until(lambda: (found := halt(on)) and found.halted, what="halted")
+            assert halt_file.read(on.folder) == free
+            # then it alarms, and resuming is refused by name, since a restart would not know of it
+            await until(
+                lambda: "cannot be written" in (((now := health(on, Module.EMERGENCY)) and now.reason) or ""), what="alarm"
+            )
+            refused = await ask(on, "resume", token)
+            assert not refused.ok
+            assert "cannot be written" in refused.detail
+            # and what is held can be closed
+            assert (await ask(on, "flatten", token)).ok
+            await until(lambda: on.held() == 0, limit=20.0, what="flat")
+            await until(lambda: (found := halt(on)) and not found.flatten and found.reason == "flattened", what="told")
+            # and what stands comes to the disk when the disk takes it
+            process.limit(resource.RLIMIT_FSIZE, None)
+            await until(lambda: halt_file.read(on.folder) == halt(on), what="on the disk")
+            assert process.running
+
+    play(servers, tmp_path, story)
