@@ -1,4 +1,4 @@
-"""A TCP proxy that passes, holds and cuts: it stands between a module and a server, and stops one at an exact message.
+"""A TCP proxy that passes, holds, changes and cuts: it stands between a module and a server, and stops one at an exact message.
 
     async with proxy(port, tws_frames) as to_gateway:
         order = to_gateway.hold(lambda message: message.startswith(b"3\\0"), number=2)   # the second placeOrder
@@ -64,6 +64,8 @@ class Proxy:
         self._target = target
         self._split = split
         self._hold: dict[str, _Hold] = {}
+        self.change: Callable[[bytes], bytes] = bytes
+        """What becomes of each message on its way from the server."""
         self._open = asyncio.Event()
         self._open.set()
         self._pumps: set[asyncio.Task[None]] = set()
@@ -95,12 +97,12 @@ class Proxy:
         rest = b""
         with contextlib.suppress(OSError):
             while content := await source.read(65_536):
-                messages, rest = self._split(rest + content) if direction == "up" else ([content], b"")
+                messages, rest = self._split(rest + content)
                 for message in messages:
                     hold = self._hold.get(direction)
                     if hold is not None and hold.holds(message):
                         await self._open.wait()
-                    sink.write(message)
+                    sink.write(message if direction == "up" else self.change(message))
                 await sink.drain()
         # A dead client's half-sent words never arrive: what is held at its end stays held.
         sink.close()

@@ -258,7 +258,8 @@ class BrokerConnection:
         """Ends a connection whose socket lives but whose gateway does not answer."""
         while True:
             await asyncio.sleep(self._probe_seconds)
-            if len(cast(Any, ib.client)._data) > FRAME_LIMIT_BYTES:
+            begun: bytes = cast(Any, ib.client)._data
+            if max(len(begun), int.from_bytes(begun[:4])) > FRAME_LIMIT_BYTES:
                 end(f"a frame announced more than {FRAME_LIMIT_BYTES} bytes: the stream is broken")
                 return
             try:

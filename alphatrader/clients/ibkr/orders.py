@@ -8,8 +8,9 @@ still sees every frame. Used by `execution`.
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final, Literal
 
@@ -94,10 +95,14 @@ class BrokerOrders:
     def ready(self) -> bool:
         return self._ib is not None and self._ib.client.isReady()
 
-    @property
-    def queue_empty(self) -> bool:
-        """Whether what is sent now leaves now: the library queues beyond 45 messages a second."""
-        return self._ib is not None and not self._throttled
+    def has_room(self, messages: int) -> bool:
+        """Whether so many sent now leave now: the library queues beyond 45 messages a second, and the last leg of a bracket
+        that waits in its queue would make the whole of it live when nobody looks at the halt any more."""
+        if self._ib is None or self._throttled:
+            return False
+        client: Any = self._ib.client
+        since = asyncio.get_running_loop().time() - client.RequestsInterval
+        return sum(sent >= since for sent in client._timeQ) + messages <= client.MaxRequests
 
     def _throttle(self, ib: IB, begun: bool) -> None:
         if ib is self._ib:
@@ -130,13 +135,11 @@ class BrokerOrders:
 
     async def open_orders(self) -> tuple[BrokerOrder, ...]:
         """Every open order of the account, of every client and by hand."""
-        trades = await self.client.reqAllOpenOrdersAsync()
-        return tuple(order for trade in trades if (order := _listed(trade)) is not None)
+        return _all_listed(await self.client.reqAllOpenOrdersAsync())
 
     async def completed_orders(self) -> tuple[BrokerOrder, ...]:
         """Today's ended orders."""
-        trades = await self.client.reqCompletedOrdersAsync(False)
-        return tuple(order for trade in trades if (order := _listed(trade)) is not None)
+        return _all_listed(await self.client.reqCompletedOrdersAsync(False))
 
     async def ask_executions(self) -> None:
         """Today's executions and commissions come again, as news, before this returns."""
@@ -171,10 +174,13 @@ def broker_order(record: OrderRecord, account: str) -> Order:
 def option_ref(
     symbol: str, sec_type: str, expiry: str, strike: str | float, right: str, multiplier: str, con_id: int
 ) -> OptionRef | None:
-    """The option, or None for what is not one."""
+    """The option, or None for what is not one, or is described as none can be."""
     if sec_type != "OPT" or right[:1] not in ("C", "P"):
         return None
-    return OptionRef(symbol, expiry.split()[0], float(strike), right[:1], con_id, int(float(multiplier or 100)))  # type: ignore[arg-type]
+    try:
+        return OptionRef(symbol, expiry.split()[0], float(strike), right[:1], con_id, int(float(multiplier or 100)))  # type: ignore[arg-type]
+    except (ValueError, IndexError, OverflowError):
+        return None
 
 
 def _price(value: str | float) -> Decimal | None:
@@ -227,9 +233,9 @@ def _read_open_order(fields: list[str]) -> BrokerOrder:
 
 def _read_execution(fields: list[str]) -> ExecutionNews:
     con_id, symbol, sec_type = int(fields[3]), fields[4], fields[5]
-    price = _price(fields[20])
+    price = Decimal(fields[20]).normalize() + 0  # 0 where an option expired or was assigned
     quantity = _whole(fields[19], "shares")
-    if price is None or quantity <= 0 or not fields[14]:
+    if not 0 <= price < Decimal(_UNSET) or quantity <= 0 or not fields[14]:
         raise ValueError(f"execution {fields[14]!r}: {fields[19]!r} at {fields[20]!r}")
     when: Any = parseIBDatetime(fields[15])
     if when.tzinfo is None:
@@ -257,6 +263,14 @@ def _read_commission(fields: list[str]) -> CommissionNews | None:
     if not amount.is_finite() or abs(amount) > Decimal(_UNSET):
         return None
     return CommissionNews(fields[2], amount)
+
+
+def _all_listed(trades: Iterable[Trade]) -> tuple[BrokerOrder, ...]:
+    """The lines of one of the broker's lists. Raises ConnectionError where one cannot be read: a list is whole or unknown."""
+    try:
+        return tuple(order for trade in trades if (order := _listed(trade)) is not None)
+    except (ValueError, InvalidOperation, OverflowError) as error:
+        raise ConnectionError(f"an order of the broker's list cannot be read: {error}") from error
 
 
 def _listed(trade: Trade) -> BrokerOrder | None:

@@ -28,6 +28,8 @@ from alphatrader.streams.execution.desk import Desk
 from alphatrader.streams.execution.exits import Exits
 
 MINUTE_NS: Final = 60 * SECOND
+LEGS: Final = 3
+"""Messages of one bracket."""
 
 
 class Openings:
@@ -124,8 +126,8 @@ class Openings:
         short = self._exits.shorts()
         if short:
             raise Refused(f"short: {', '.join(f'{position} by {quantity}' for position, quantity in short.items())}")
-        if not desk.orders.queue_empty:
-            raise Refused("the client's send queue is not empty")
+        if not desk.orders.has_room(LEGS):
+            raise Refused("the client's send queue has no room for the whole bracket")
         untimely = self.untimely(approval.strategy)
         if untimely is not None:
             raise Refused(untimely)

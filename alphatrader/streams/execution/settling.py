@@ -139,11 +139,18 @@ class Settlement:
     async def _answers(self) -> tuple[tuple[BrokerOrder, ...], tuple[BrokerOrder, ...], tuple[BrokerPosition, ...]]:
         # Executions first: an order that the lists no longer hold has its fills booked before it is judged.
         await self._desk.orders.ask_executions()
+        unread = self._connection.decode_errors
         open_orders = await self._desk.orders.open_orders()
         completed = await self._desk.orders.completed_orders()
         positions = await read_positions(self._desk.orders.client, self._connection.account)
+        self._whole(unread)
         await self._desk.orders.ask_executions()
         return open_orders, completed, positions
+
+    def _whole(self, unread: int) -> None:
+        """What a frame that could not be read would have said is unknown, never absent. Raises ConnectionError."""
+        if self._connection.decode_errors != unread:
+            raise ConnectionError("a frame of the broker's answer could not be read")
 
     def _cancel_naked_entries(self) -> None:
         """An entry that works without its stop (a crash between the legs, a refused child) must not fill."""
@@ -228,12 +235,15 @@ class Settlement:
         try:
             async with self._asking:
                 asked_at = self._desk.clock.monotonic()
+                unread = self._connection.decode_errors
                 async with asyncio.timeout(ANSWER_SECONDS):
                     positions = await read_positions(self._desk.orders.client, self._connection.account)
                     open_orders = await self._desk.orders.open_orders()
+                self._whole(unread)
         except (TimeoutError, ConnectionError, RequestError) as error:
-            self._desk.log.warning("account_not_read", error=str(error) or type(error).__name__)
-            self.doubt("the broker did not answer for the account")
+            reason = str(error) or "the broker did not answer"
+            self._desk.log.warning("account_not_read", error=reason)
+            self.doubt(f"the account could not be read: {reason}")
             self._want("the account could not be read")
             return
         await self._publish(positions, open_orders, asked_at)
