@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
+from alphatrader.contract.key import Server
 from alphatrader.contract.modules import Module
 from alphatrader.runtime.context import Context, process_context
 from alphatrader.runtime.health import Heartbeat
@@ -24,6 +25,7 @@ from alphatrader.runtime.store import StoreLost
 HEARTBEAT_SECONDS: Final = 1.0
 _BACKOFF_FIRST: Final = 0.2
 _BACKOFF_MOST: Final = 3.0
+_LOOK_SECONDS: Final = 1.0
 _CANCELS: Final = 3
 _CANCEL_SECONDS: Final = 1.0
 
@@ -32,6 +34,8 @@ class StreamModule(ABC):
     """A long-lived worker. `recover` rebuilds what it holds, `run` works until `stopping`."""
 
     name: ClassVar[Module]
+    needs: ClassVar[tuple[Server, ...]] = tuple(Server)
+    """Servers without which it cannot work. What moves money needs the state server alone."""
     recorded: ClassVar[bool] = False
     """Whether what it takes and gives is recorded, so that `alphatrader replay` can run it again. For modules of one task."""
 
@@ -96,7 +100,12 @@ class _Loop:
         """Waits until this is the only running instance."""
         module = self._module
         said = False
-        await module.own_store.check_servers()
+        await module.own_store.check_servers(module.needs)
+        for server in set(Server) - set(module.needs):
+            # Of another mode it is refused as well; one that is away is not waited for.
+            with contextlib.suppress(*StoreLost, TimeoutError):
+                async with asyncio.timeout(_LOOK_SECONDS):
+                    await module.own_store.check_servers([server])
         while not module.stopping.is_set():
             fence = await self._lock.acquire()
             if fence:

@@ -295,9 +295,10 @@ class AsyncStore(_Base):
         self._readers: defaultdict[Server, list[HotConnection]] = defaultdict(list)
         """Connections that nobody reads from now."""
 
-    async def check_servers(self) -> None:
-        for server, key in _STAMPS.items():
-            stamp = await self.get(key.at())
+    async def check_servers(self, servers: Iterable[Server] = tuple(Server)) -> None:
+        """Raises WrongServerError when one of them belongs to another mode."""
+        for server in servers:
+            stamp = await self.get(_STAMPS[server].at())
             self._check_stamp(server, stamp.mode if stamp else None)
 
     async def get(self, bound: BoundKey[T]) -> T | None:

@@ -14,6 +14,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from alphatrader.contract import keys as k
+from alphatrader.contract.key import Server
 from alphatrader.contract.messages.market import ContractQuote, Wanted
 from alphatrader.contract.messages.orders import Account, Fill
 from alphatrader.contract.messages.positions import (
@@ -33,6 +34,7 @@ from alphatrader.runtime.batch import Batch
 from alphatrader.runtime.context import Context
 from alphatrader.runtime.journal import Journal, Line
 from alphatrader.runtime.module import StreamModule
+from alphatrader.runtime.quotes import Quotes
 from alphatrader.runtime.store import Cursor, Entry
 
 STREAMS: Final = (k.EVENTS_FILLS.at(), k.EVENTS_ACCOUNT.at())
@@ -41,6 +43,7 @@ LEAST_WAIT: Final = 0.01
 
 class PositionManager(StreamModule):
     name = Module.POSITIONS
+    needs = (Server.STATE,)
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -49,6 +52,7 @@ class PositionManager(StreamModule):
             Decimal(str(self.settings.positions.trail_after_r)), Decimal(str(self.settings.positions.trail_share))
         )
         self._journal = Journal(self.data_dir, self.name)
+        self._quotes = Quotes(self.store, self.clock, self.health)
         self._clear()
 
     def _clear(self) -> None:
@@ -149,7 +153,7 @@ class PositionManager(StreamModule):
         elif not comparison.differences:
             self._new_fills.clear()
         books = self._ledger.positions()
-        quotes = await self._quotes(books)
+        quotes = await self._quotes.of(sorted({held.con_id for held in books.values() if held.quantity}))
         for held in books.values():
             await self._update(batch, held, quotes.get(held.con_id), now_ns)
         self._drop_closed(batch, now_ns)
@@ -171,11 +175,6 @@ class PositionManager(StreamModule):
 
     async def shut(self) -> None:
         self._journal.close()
-
-    async def _quotes(self, books: dict[str, Booked]) -> dict[int, ContractQuote]:
-        con_ids = sorted({held.con_id for held in books.values() if held.quantity})
-        found = await self.store.get_many([k.QUOTES.at(con_id=con_id) for con_id in con_ids])
-        return {con_id: quote for con_id, quote in zip(con_ids, found, strict=True) if quote is not None}
 
     # -- one position
 

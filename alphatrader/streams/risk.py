@@ -15,7 +15,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from alphatrader.contract import keys as k
-from alphatrader.contract.key import BoundKey
+from alphatrader.contract.key import BoundKey, Server
 from alphatrader.contract.messages.orders import OPEN_STATES, Account, Fill, OrderEvent, OrderRecord
 from alphatrader.contract.messages.positions import ClosedTrade, Position, PositionEvent
 from alphatrader.contract.messages.risk import ControlRequest, HaltEvent, Lease, RiskMeasure
@@ -49,6 +49,7 @@ MISCOUNTS: Final = 3
 
 class RiskManager(StreamModule):
     name = Module.RISK
+    needs = (Server.STATE,)
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

@@ -27,6 +27,7 @@ from alphatrader.core.orders.states import is_open
 from alphatrader.runtime.clock import Clock
 from alphatrader.runtime.health import Heartbeat
 from alphatrader.runtime.journal import Journal, Line
+from alphatrader.runtime.quotes import Quotes
 from alphatrader.runtime.store import AsyncStore, Cursor
 
 ASK_AGAIN_SECONDS: Final = 2.0
@@ -100,6 +101,7 @@ class Desk:
 
     def __post_init__(self) -> None:
         self._flushing = asyncio.Lock()
+        self._quotes = Quotes(self.store, self.clock, self.health)
         self._asked: dict[str, _Asked] = {}
 
     def now(self) -> Now:
@@ -118,7 +120,7 @@ class Desk:
         self.permission.take(lease, halt, self.clock.monotonic())
 
     async def quote(self, con_id: int) -> ContractQuote | None:
-        return await self.store.get(k.QUOTES.at(con_id=con_id))
+        return (await self._quotes.of([con_id])).get(con_id)
 
     def prices(self, quote: ContractQuote | None, con_id: int) -> Prices:
         """Raises Refused."""

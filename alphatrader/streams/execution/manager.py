@@ -19,6 +19,7 @@ from typing import Any, Final
 from alphatrader.clients.ibkr.connection import IB, BrokerConnection
 from alphatrader.clients.ibkr.orders import BrokerOrders
 from alphatrader.contract import keys as k
+from alphatrader.contract.key import Server
 from alphatrader.contract.messages.broker import News
 from alphatrader.contract.messages.orders import OrderRecord
 from alphatrader.contract.messages.positions import PositionEvent
@@ -48,6 +49,7 @@ DAY_NS: Final = 86_400 * SECOND
 
 class ExecutionManager(StreamModule):
     name = Module.EXECUTION
+    needs = (Server.STATE,)
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
