@@ -1,8 +1,10 @@
 """A tick on the gateway's socket until `metrics:*` shows it in Redis: the product beside raw sockets and hiredis.
 
 Real processes: the stand-in gateway, `ibkr`, `analytics`, a data server; for the reference a like server, two bare processes.
-Both take turns under the same rates. "Visible": the observer has read a `metrics:{symbol}:vpin` whose source sequence is at or
-past the tick's; it is woken by the server's invalidation push, the same way for both.
+Both take turns under the same rates, beside the same background: the whole Procfile, every module on the sandbox's twenty
+instruments, on servers of its own. `--background none` measures them alone. "Visible": the observer has read a
+`metrics:{symbol}:vpin` whose source sequence is at or past the tick's; it is woken by the server's invalidation push, the
+same way for both.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ from alphatrader.runtime.store import decode
 
 BENCH = Path(__file__).resolve().parent
 sys.path.insert(0, str(BENCH.parent))
+from tests.flow.system import System, system_in, wait_for  # noqa: E402
 from tests.support.servers import Servers, running_servers  # noqa: E402
 
 DAY = date(2026, 11, 18)
@@ -42,7 +45,10 @@ SYMBOLS = ("SPY", "AAPL", "ES")
 BUCKET = 1000
 SECONDS = {2_000: 3.0, 20_000: 1.5}
 ROUNDS = 3
-QUIET_SECONDS = 1.0
+SETTLE_SECONDS = 30.0
+UP_SECONDS = 120.0
+MODULES = (Module.IBKR, Module.ANALYTICS, Module.SIGNALS, Module.RISK, Module.EXECUTION, Module.POSITIONS, Module.DISTRIBUTION)
+"""Of the background, those that must be ready before anything is measured."""
 
 
 class Observer(threading.Thread):
@@ -144,7 +150,7 @@ class Side:
         observer.start()
         cpu = sum(map(cpu_seconds, self.processes.values()))
         sent = self._feeder.send("raw" if self.name == "raw" else "product", rate, seconds)
-        self._settle(observer)
+        self._settle(observer, {s: before[s] + len(sent[number :: len(SYMBOLS)]) for number, s in enumerate(SYMBOLS)})
         cpu = sum(map(cpu_seconds, self.processes.values())) - cpu
         observer.stopping = True
         self.achieved.setdefault(rate, []).append((len(sent) - 1) * 1e9 / (sent[-1] - sent[0]))
@@ -170,15 +176,13 @@ class Side:
             self.late.setdefault(rate, []).append((late[len(late) // 2], late[len(late) * 99 // 100], late[-1]))
             self.cpu.setdefault(rate, []).append(cpu / len(sent) * 1e6)
 
-    def _settle(self, observer: Observer) -> None:
-        """Waits until no event has come for a while and the newest of each symbol was seen: a backlog may stand before Redis."""
-        until, quiet_since, newest = time.monotonic() + 15.0, time.monotonic(), dict.fromkeys(SYMBOLS, -1)
-        while time.monotonic() < min(until, quiet_since + QUIET_SECONDS):
+    def _settle(self, observer: Observer, until_seq: dict[str, int]) -> None:
+        """Waits until everything that was sent has come through: a backlog may stand before Redis."""
+        until = time.monotonic() + SETTLE_SECONDS
+        while time.monotonic() < until:
+            if all(observer.seen[s] and observer.seen[s][-1][0] >= seq for s, seq in until_seq.items()):
+                return
             time.sleep(0.05)
-            now = {symbol: self.newest(symbol) for symbol in SYMBOLS}
-            seen = all(observer.seen[symbol] and observer.seen[symbol][-1][0] >= now[symbol] for symbol in SYMBOLS)
-            if now != newest or not seen:
-                newest, quiet_since = now, time.monotonic()
 
 
 def children(stack: ExitStack, servers: Servers, feeder: Feeder, log: Path, which: str) -> dict[str, Any]:
@@ -227,6 +231,23 @@ def children(stack: ExitStack, servers: Servers, feeder: Feeder, log: Path, whic
     return found
 
 
+def background(stack: ExitStack, folder: Path) -> System:
+    """The Procfile as it stands, in a folder of its own, up and fed."""
+    folder.mkdir()
+    system = stack.enter_context(system_in(folder))
+    system.start()
+    for module in MODULES:
+        wait_for(f"the background's {module} is ready", lambda module=module: system.ready(module), UP_SECONDS)  # type: ignore[misc]
+    return system
+
+
+def system_cpu(system: System) -> float:
+    """CPU seconds of its living processes."""
+    from tests.flow.processes import of_system
+
+    return sum(sum(process.cpu_times()[:2]) for process in of_system(system.folder))
+
+
 def prepared(servers: Servers) -> None:
     store = servers.store(Module.DISCOVERY)
     batch = store.batch()
@@ -240,13 +261,16 @@ def main() -> None:
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--rates", type=int, nargs="*", default=[2_000, 20_000])
     arguments.add_argument("--rounds", type=int, default=ROUNDS)
+    arguments.add_argument("--background", choices=("all", "none"), default="all")
     options = arguments.parse_args()
     title(
         "tick on the gateway's socket -> metrics visible in Redis, prints over SPY, AAPL and ES",
-        "other modules are not running; five busy processes share this machine's cores, so p99 is mostly the scheduler's",
+        f"beside both: {'the whole Procfile on 20 instruments' if options.background == 'all' else 'nothing'}",
+        "all share this machine's cores, so p99 is mostly the scheduler's",
         "the reference folds and measures with the product's core: the ratio is that of sockets, event loop and Redis client",
     )
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        system = background(stack, Path(folder) / "background") if options.background == "all" else None
         sides = []
         log = Path(os.environ.get("BENCH_LOG") or Path(folder) / "processes.log")
         for name in ("product", "raw"):
@@ -260,10 +284,14 @@ def main() -> None:
             for side in sides:
                 side._feeder.send("raw" if side.name == "raw" else "product", 200, 0.5)
             time.sleep(2.0)
+            begun, spent = time.monotonic(), system_cpu(system) if system else 0.0
             for rate in options.rates:
                 for _ in range(options.rounds):
                     for side in sides:
                         side.run(rate)
+            if system is not None:
+                load = (system_cpu(system) - spent) / (time.monotonic() - begun)
+                print(f"   the background took {load:.2f} of this machine's {os.cpu_count()} cores meanwhile")
             report(sides, options.rates)
         finally:
             if log.stat().st_size and os.environ.get("BENCH_LOG"):

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,16 @@ from tests.support.gateway import Clock, Running, new_york_ns, running_gateway  
 
 SYMBOLS = {"SPY": SPY, "AAPL": AAPL, "ES": ES_DEC}
 START = "2026-11-18 10:00:00"
+SPEAK_SECONDS = 1.0
+
+
+PRICES = (("600.0", "600.02"), ("249.99", "250.01"), ("5999.75", "6000.25"))
+"""Around each symbol's quote, so that both sides trade: a print far from it is refused."""
 
 
 def frame(req_id: int, number: int, market_seconds: int) -> bytes:
-    """A tick-by-tick print, alternating over the spread so that both sides trade."""
-    price = "600.0" if number & 1 else "600.02"
+    """A tick-by-tick print. The lines take turns, and each line its two prices."""
+    price = PRICES[number % len(PRICES)][number // len(PRICES) & 1]
     text = f"99\0{req_id}\0002\0{market_seconds}\0{price}\0{100 + number % 7}\0000\0ARCA\0\0".encode()
     return struct.pack(">I", len(text)) + text
 
@@ -62,7 +68,23 @@ def sender(descriptor: int) -> Any:
     return send
 
 
-def obey(running: Running, raw: socket.socket) -> None:
+async def speak(running: Running, sending: threading.Event) -> None:
+    """Quotes and books move a little between the runs, as they would: a line that says nothing is taken for dead and asked for
+    anew. Never while prints are written: they go straight onto the same socket."""
+    number = 0
+    while True:
+        await asyncio.sleep(SPEAK_SECONDS)
+        if sending.is_set():
+            continue
+        number += 1
+        for con_id in SYMBOLS.values():
+            running.market.quote_set(con_id, bid_size=500 + number % 7, ask_size=500 + number % 5)
+            book = running.market.book(con_id)
+            bids = [replace(book.bids[0], size=500 + number % 7), *book.bids[1:]]
+            running.market.book_set(con_id, bids, list(book.asks))
+
+
+def obey(running: Running, raw: socket.socket, sending: threading.Event) -> None:
     """Reads orders until stdin closes."""
     connections: list[socket.socket] = []
     for order in sys.stdin:
@@ -80,7 +102,10 @@ def obey(running: Running, raw: socket.socket) -> None:
             session = by_contract[SPY][0]
             lines = [by_contract[con_id][1] for con_id in SYMBOLS.values()]
             send = sender(session._transport.get_extra_info("socket").fileno())
-        print(json.dumps(pace(send, lines, int(rate), float(seconds), running.clock)), flush=True)
+        sending.set()
+        sent = pace(send, lines, int(rate), float(seconds), running.clock)
+        sending.clear()
+        print(json.dumps(sent), flush=True)
 
 
 async def main() -> None:
@@ -92,12 +117,16 @@ async def main() -> None:
             done = asyncio.Event()
             loop = asyncio.get_running_loop()
 
+            sending = threading.Event()
+
             def work() -> None:
-                obey(running, raw)
+                obey(running, raw, sending)
                 loop.call_soon_threadsafe(done.set)
 
             threading.Thread(target=work, daemon=True).start()
+            speaking = asyncio.create_task(speak(running, sending))
             await done.wait()
+            speaking.cancel()
 
 
 if __name__ == "__main__":
