@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import QuantLib
 
-from alphatrader.contract.messages.options import OptionRow
-from alphatrader.core.analytics.exposure import measure, prepare, zero_gamma_flip
+from alphatrader.contract.messages.options import Chain, OptionRow
+from alphatrader.core.analytics.exposure import measure, prepare
+from alphatrader.core.analytics.flip import zero_gamma_flip
+from alphatrader.core.analytics.options_view import OptionsView
 from alphatrader.runtime.calendar import nyse
 
 NOW = nyse().on(date(2026, 11, 18)).open_ns + 1_800_000_000_000  # type: ignore[union-attr]
@@ -165,3 +167,69 @@ def test_rows_that_cannot_be_priced_are_dropped_and_counted() -> None:
         "strike or open interest out of range": 1,
     }
     assert measure(prepare([], CLOSES, NOW), 660.0, NOW, RATE, EXPIRIES[0]) is None
+
+
+def view_of(rows: list[OptionRow]) -> OptionsView:
+    view = OptionsView(RATE, 0.1)
+    view.take(Chain("SPY", NOW, 0, 1.0, False, None, 0, tuple(rows)), CLOSES, NOW)
+    return view
+
+
+def test_every_move_of_the_spot_is_priced_and_time_without_one_once_a_second() -> None:
+    # given a chain that has been priced
+    rows = random_chain(3)
+    view = view_of(rows)
+    assert view.price(660.0, NOW, EXPIRIES[0])
+    # when the spot moves by a tick a millisecond later, then the sums are those of the new spot
+    assert view.price(660.01, NOW + 1_000_000, EXPIRIES[0])
+    assert view.exposure is not None and view.exposure.spot == 660.01
+    one_pct = sum((1 if r.right == "C" else -1) * quantlib(660.01, r)[0] * r.open_interest * 660.01**2 for r in rows)
+    assert view.exposure.gex_1pct == pytest.approx(one_pct, rel=1e-9)
+    # and a turn in which neither moved computes nothing
+    assert not view.price(660.01, NOW + 2_000_000, EXPIRIES[0])
+    # and after a second time itself is priced
+    later = NOW + 1_100_000_000
+    assert view.price(660.01, later, EXPIRIES[0])
+    assert view.exposure == measure(prepare(rows, CLOSES, NOW), 660.01, later, RATE, EXPIRIES[0])
+
+
+def test_an_expiry_that_closes_is_gone_at_once() -> None:
+    close = CLOSES[EXPIRIES[0]]
+    view = view_of([row(EXPIRIES[0], 660, "C", 10), row(EXPIRIES[1], 660, "C", 10)])
+    view.price(660.0, close - 1_000_000, EXPIRIES[0])
+    assert view.exposure is not None and (view.exposure.rows, view.exposure.expired) == (2, 0)
+    view.price(660.5, close, EXPIRIES[0])
+    assert (view.exposure.rows, view.exposure.expired) == (1, 1) and view.exposure.by_expiry[EXPIRIES[0]] == 0
+
+
+def test_the_flip_says_of_when_it_is_and_is_sought_again_when_the_spot_has_crossed_it() -> None:
+    # given two flips, and a spot that is nearer to the lower
+    rows = [row(EXPIRIES[2], 660, "C", 4000), row(EXPIRIES[2], 630, "P", 3000), row(EXPIRIES[2], 690, "P", 3000)]
+    view, chain = view_of(rows), prepare(rows, CLOSES, NOW)
+    view.price(650.0, NOW, EXPIRIES[0])
+    assert view.flip == zero_gamma_flip(chain, 650.0, NOW, RATE, 0.1) and view.flip_ns == NOW
+    # when the spot moves on the same side, then the flip is that of the last search
+    view.price(652.0, NOW + 1_000_000, EXPIRIES[0])
+    assert view.flip_ns == NOW
+    # when it crosses into the other sign, then it is of now
+    assert view.flip is not None
+    crossed = view.flip - 1.0
+    view.price(crossed, NOW + 2_000_000, EXPIRIES[0])
+    assert view.flip_ns == NOW + 2_000_000 and view.flip == zero_gamma_flip(chain, crossed, NOW + 2_000_000, RATE, 0.1)
+    # and after five seconds anyway
+    view.price(crossed, NOW + 5_100_000_000, EXPIRIES[0])
+    assert view.flip_ns == NOW + 5_100_000_000
+
+
+def test_the_search_on_a_large_chain_takes_turns_and_ends_with_the_same_flip() -> None:
+    rows = [row(EXPIRIES[2], k, "P", 3000) for k in range(630, 656, 5)] + [
+        row(EXPIRIES[2], k, "C", 2500) for k in range(660, 691, 5)
+    ]
+    view = view_of(rows * 800)
+    turns = 0
+    while view.flip_ns is None:
+        view.price(690.0, NOW + turns, EXPIRIES[0])
+        turns += 1
+        assert turns < 100
+    assert turns > 1
+    assert view.flip == pytest.approx(zero_gamma_flip(prepare(rows, CLOSES, NOW), 690.0, NOW, RATE, 0.1), rel=2e-9)

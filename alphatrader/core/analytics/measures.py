@@ -231,6 +231,7 @@ def options(state: SymbolState, view: OptionsView | None, now_ns: int, age_of: A
         "call_wall": e.call_wall if e else None,
         "put_wall": e.put_wall if e else None,
         "flip": view.flip if view else None,
+        "flip_age_ms": age_of(view.flip_ns) if view else None,
         "by_expiry": e.by_expiry if e else {},
         "strikes": list(e.strikes) if e else [],
         "call_by_strike": list(e.call_by_strike) if e else [],

@@ -66,7 +66,9 @@ class Meter:
         return True
 
     def metrics(self, now_ns: int, made_ns: int, age_of: AgeOf, today: str) -> list[Metric]:
-        """What should be written now: the fast ones, and once a second all of them. `made_ns` is machine time."""
+        """What should be written now: the fast ones, exposure where the spot has moved, once a second all.
+
+        `made_ns` is machine time."""
         state = self.state
         self.changed, self._made_ns, self._untold = False, made_ns, True
         feed = measures.feed_reason(state, age_of, self._quiet_seconds)
@@ -74,17 +76,18 @@ class Meter:
             measures.vpin(state, self.ranks, now_ns, age_of, feed, self._settings.vpin_adjustment),
             measures.obi(state, now_ns, age_of, feed, self._settings, self._book_parts),
         ]
-        if made_ns - self._all_made_ns >= REWRITE_NS:
+        repriced = self.view is not None and self.view.price(state.spot, now_ns, today)
+        every = made_ns - self._all_made_ns >= REWRITE_NS
+        if every or repriced:
+            made += measures.options(state, self.view, now_ns, age_of, feed)
+        if every:
             self._all_made_ns = made_ns
-            if self.view is not None:
-                self.view.price(state.spot, now_ns, today)
+            gex = made[-2].value
             reading, atr = self._read()
-            gex, dex = measures.options(state, self.view, now_ns, age_of, feed)
-            made += [gex, dex]
             made.append(measures.sweep(state, now_ns, age_of, feed, self._settings.sweep_weights))
             made.append(measures.hidden(state, now_ns, age_of, feed))
             percentile = self.ranks.rank(made[0].value).percentile
-            made.append(measures.regime(state, reading, now_ns, age_of, feed, atr, percentile, gex.value))
+            made.append(measures.regime(state, reading, now_ns, age_of, feed, atr, percentile, gex))
             made.append(makers(state, now_ns, age_of, feed))
         self.values |= {metric.metric: metric.value for metric in made}
         return made
