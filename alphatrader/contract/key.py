@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Final, Generic, TypeVar
 
 from alphatrader.contract.modules import Module, instance_globs, parse_instance
@@ -52,8 +53,10 @@ class BadKeyPartError(ValueError):
     """A name that would change the meaning of a key was given for one of its parts."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Key(Generic[T]):
+    """One declaration. Two are never equal, so that a key is cheap to look up by: the hot path does so for each event."""
+
     pattern: str
     server: Server
     kind: Kind
@@ -79,12 +82,7 @@ class Key(Generic[T]):
 
     def at(self, **values: str | int) -> BoundKey[T]:
         """The key for these parts. Raises BadKeyPartError for a missing, foreign or unsafe part."""
-        if set(values) != set(self.parts):
-            raise BadKeyPartError(f"{self.pattern}: needs {list(self.parts)}, got {sorted(values)}")
-        for name, value in values.items():
-            if not PART.match(str(value)):
-                raise BadKeyPartError(f"{self.pattern}: {name}={value!r} may hold only letters, digits and . _ @ / + -")
-        return BoundKey(self, self.pattern.format(**values))
+        return _bound(self, tuple(values.items()))
 
     def glob(self) -> str:
         """The pattern as Redis matches it."""
@@ -120,3 +118,14 @@ class Key(Generic[T]):
 class BoundKey(Generic[T]):
     key: Key[T]
     name: str
+
+
+@lru_cache(maxsize=4096)
+def _bound(key: Key[T], parts: tuple[tuple[str, str | int], ...]) -> BoundKey[T]:
+    values = dict(parts)
+    if set(values) != set(key.parts):
+        raise BadKeyPartError(f"{key.pattern}: needs {list(key.parts)}, got {sorted(values)}")
+    for name, value in parts:
+        if not PART.match(str(value)):
+            raise BadKeyPartError(f"{key.pattern}: {name}={value!r} may hold only letters, digits and . _ @ / + -")
+    return BoundKey(key, key.pattern.format(**values))

@@ -6,9 +6,8 @@ for taking from queues, its taker), the message has the key's type, the TTL goes
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from functools import cache
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
@@ -27,15 +26,16 @@ class WrongMessageError(TypeError):
 
 
 @cache
-def _instance_check(schema: Hashable) -> tuple[type, ...] | None:
+def _instance_check(key: Key[Any]) -> tuple[type, ...] | None:
     """The classes an instance may have, where that can be told without walking through it."""
+    schema = key.schema
     kinds: tuple[Any, ...] = getattr(schema, "__args__", ()) if not isinstance(schema, type) else (schema,)
     return kinds if kinds and all(isinstance(kind, type) and issubclass(kind, msgspec.Struct) for kind in kinds) else None
 
 
 def encode(key: Key[Any], value: Any) -> bytes:
     """The bytes of a message: JSON for state, msgpack for streams. Raises WrongMessageError."""
-    allowed = _instance_check(cast(Hashable, key.schema))
+    allowed = _instance_check(key)
     if allowed is not None and not isinstance(value, allowed):
         raise WrongMessageError(f"{key.pattern} holds {getattr(key.schema, '__name__', key.schema)}, not {type(value).__name__}")
     return msgspec.msgpack.encode(value) if key.kind == Kind.STREAM else msgspec.json.encode(value)

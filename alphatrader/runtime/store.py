@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Hashable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import chain
@@ -86,13 +86,13 @@ class Cursor:
 
 
 @cache
-def _decoder(schema: Hashable, packed: bool) -> Any:
-    return msgspec.msgpack.Decoder(cast(Any, schema)) if packed else msgspec.json.Decoder(cast(Any, schema))
+def _decoder(key: Key[Any]) -> Any:
+    return msgspec.msgpack.Decoder(key.schema) if key.kind == Kind.STREAM else msgspec.json.Decoder(key.schema)
 
 
 def decode(key: Key[T], content: bytes) -> T:
     """The message in `content`. Raises msgspec.ValidationError or DecodeError."""
-    message: T = _decoder(cast(Hashable, key.schema), key.kind == Kind.STREAM).decode(content)
+    message: T = _decoder(key).decode(content)
     return message
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from alphatrader.clients.ibkr.wire import BadFrameError, computed, number, optional, text, whole
+from alphatrader.clients.ibkr.wire import UNSET_DOUBLE, BadFrameError, computed, number, optional, text, whole
 
 Fields = Sequence[str]
 
@@ -148,11 +148,26 @@ class Handlers:
         feed.depth(whole(f, 4, "operation"), whole(f, 3, "position"), whole(f, 5, "side"), price, size, "", "")
 
     def _depth_attributed(self, f: Fields) -> None:
+        try:  # as nearly every frame is: it costs a third of reading it field by field
+            line, position, name, operation, side = self._lines.get(int(f[2])), int(f[3]), f[4], int(f[5]), int(f[6])
+            price, size, smart = float(f[7]), float(f[8]), f[9]
+        except (ValueError, IndexError):
+            self._doubtful_depth(f)
+            return
+        if not (-UNSET_DOUBLE < price < UNSET_DOUBLE and -UNSET_DOUBLE < size < UNSET_DOUBLE):
+            self._doubtful_depth(f)
+        elif line is not None:
+            line.fresh = True
+            # A smart row names the exchange where a direct one names the market maker.
+            venue, maker = ("", name) if smart in ("", "0") else (name, "")
+            line.feed.depth(operation, position, side, price, size, venue, maker)
+
+    def _doubtful_depth(self, f: Fields) -> None:
+        """A frame whose numbers are missing or wrong: each field by its own rule."""
         if (feed := self._feed(f, 2)) is None:
             return
         name, smart = text(f, 4, "marketMaker"), text(f, 9, "isSmartDepth") not in ("", "0")
         price, size = optional(f, 7, "price") or 0.0, optional(f, 8, "size") or 0.0
-        # A smart row names the exchange where a direct one names the market maker.
         venue, maker = (name, "") if smart else ("", name)
         feed.depth(whole(f, 5, "operation"), whole(f, 3, "position"), whole(f, 6, "side"), price, size, venue, maker)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
-from alphatrader.contract.messages.market import Bar, MarketEvent
+from alphatrader.contract.messages.market import Bar, BarEvent, BookEvent, MarketEvent, QuoteEvent, Trade
 from alphatrader.contract.messages.metrics import Metric
 from alphatrader.contract.settings.market import Analytics
 from alphatrader.core.analytics import measures
@@ -17,6 +18,8 @@ from alphatrader.core.analytics.vpin_history import VpinRanks
 
 REWRITE_NS = 1_000_000_000
 """Every metric is written again at least this often: the keys live 5 s."""
+_MOVED_BY: Final[dict[type, tuple[str, ...]]] = {Trade: ("vpin",), BookEvent: ("obi",), QuoteEvent: ("obi",), BarEvent: ()}
+"""Which fast metric an event can move; any other event moves all of them. A print leaves the book's imbalance as it was."""
 
 
 class Meter:
@@ -25,13 +28,14 @@ class Meter:
         self.view = view
         self.state: SymbolState = fresh(symbol, settings)
         self.ranks = VpinRanks()
-        self.changed = False
+        self.changed: set[str] = set()
+        """Which of the fast metrics say something new."""
         self.values: dict[str, float | None] = {}
         self._settings = settings
         self._book_parts = measures.BookParts(symbol, settings)
         self._quiet_seconds = quiet_seconds
         self._atr_period = atr_period
-        self._made_ns = self._told_ns = 0
+        self._told_ns = 0
         self._untold = False
         self._all_made_ns = 0
         self._reading: tuple[tuple[int, int], Reading, float | None] | None = None
@@ -39,7 +43,8 @@ class Meter:
     def fold(self, event: MarketEvent, session: tuple[int, int] | None) -> None:
         vpin = self.state.vpin
         before = vpin.filled
-        self.changed = self.state.apply(event, session) or self.changed
+        if self.state.apply(event, session):
+            self.changed.update(_MOVED_BY.get(type(event), measures.FAST))
         if vpin.filled == before or session is None:
             return
         if not vpin.warm and (value := vpin.value) is not None:
@@ -56,7 +61,7 @@ class Meter:
 
     def due(self, made_ns: int) -> bool:
         """Whether there is something to write: a change, or the rewriting. Instants are of machine time."""
-        return self.changed or made_ns - self._made_ns >= REWRITE_NS
+        return bool(self.changed) or made_ns - self._all_made_ns >= REWRITE_NS
 
     def tell_due(self, made_ns: int, least_ns: int) -> bool:
         """Whether readers should be woken now: for what was written since they last were, at most every `least_ns`."""
@@ -66,18 +71,19 @@ class Meter:
         return True
 
     def metrics(self, now_ns: int, made_ns: int, age_of: AgeOf, today: str) -> list[Metric]:
-        """What should be written now: the fast ones, exposure where the spot has moved, once a second all.
+        """What should be written now: the fast ones that changed, exposure where the spot has moved, once a second all.
 
         `made_ns` is machine time."""
-        state = self.state
-        self.changed, self._made_ns, self._untold = False, made_ns, True
+        state, every = self.state, made_ns - self._all_made_ns >= REWRITE_NS
         feed = measures.feed_reason(state, age_of, self._quiet_seconds)
-        made = [
-            measures.vpin(state, self.ranks, now_ns, age_of, feed, self._settings.vpin_adjustment),
-            measures.obi(state, now_ns, age_of, feed, self._settings, self._book_parts),
-        ]
+        made = []
+        if every or "vpin" in self.changed:
+            made.append(measures.vpin(state, self.ranks, now_ns, age_of, feed, self._settings.vpin_adjustment))
+        if every or "obi" in self.changed:
+            made.append(measures.obi(state, now_ns, age_of, feed, self._settings, self._book_parts))
+        self._untold = True
+        self.changed.clear()
         repriced = self.view is not None and self.view.price(state.spot, now_ns, today)
-        every = made_ns - self._all_made_ns >= REWRITE_NS
         if every or repriced:
             made += measures.options(state, self.view, now_ns, age_of, feed)
         if every:

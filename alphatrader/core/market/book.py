@@ -36,6 +36,8 @@ class DepthBook:
         self._rows = rows
         self.asks: list[Row] = []
         self.bids: list[Row] = []
+        self._best: tuple[float | None, float | None] | None = None
+        """None where an operation may have moved it: most do not touch the best row."""
 
     def apply(
         self, operation: int, position: int, side: int, price: float, size: float, venue: str = "", market_maker: str = ""
@@ -44,6 +46,11 @@ class DepthBook:
         if side not in (ASK, BID):
             raise BookError(f"side {side} is neither ask (0) nor bid (1)")
         rows = self.bids if side == BID else self.asks
+        if self._best is not None:
+            best = self._best[0] if side == BID else self._best[1]
+            was = rows[position].price if 0 <= position < len(rows) else None
+            if best is None or was == best or (price >= best if side == BID else price <= best) or rows[-1].price == best:
+                self._best = None
         if operation == DELETE:
             self._delete(rows, position)
             return
@@ -72,12 +79,15 @@ class DepthBook:
     def clear(self) -> None:
         self.asks.clear()
         self.bids.clear()
+        self._best = None
 
     def best(self) -> tuple[float | None, float | None]:
         """Best bid and ask."""
-        bid = max((row.price for row in self.bids if row.size > 0), default=None)
-        ask = min((row.price for row in self.asks if row.size > 0), default=None)
-        return bid, ask
+        if self._best is None:
+            bid = max([row.price for row in self.bids if row.size > 0], default=None)
+            ask = min([row.price for row in self.asks if row.size > 0], default=None)
+            self._best = bid, ask
+        return self._best
 
     def out_of_order(self) -> str | None:
         """Where a side's rows do not stand by price; rows of one price may stand in any order. None when both do."""
