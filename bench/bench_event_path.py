@@ -1,7 +1,9 @@
 """Per event: frame decoded -> folded -> metrics -> encoded, CPU a message: the product beside the usual code.
 
-The usual code is ib_insync's own decoder, wrapper and ticker events, numbers from the callbacks, `json.dumps` for Redis. It
-computes less than the product does (a windowed imbalance and a mean of the book, no VPIN buckets, no sweeps, no hidden orders).
+The usual code is ib_insync's own decoder, wrapper and ticker events, numbers from the callbacks, `json.dumps` for Redis, each
+message by itself. It tells the same messages to the same keys with the same fields: every print, the book of every callback, and
+vpin and obi of every event that moves them; what it computes is less (a windowed imbalance and a sum of the book, no VPIN
+buckets, no sweeps, no hidden orders). Printed beside it: the same code told to leave out the prints and to write once a callback.
 Also: what 1x, 2x, 4x, 8x events cost, which must grow in line.
 """
 
@@ -11,6 +13,7 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from statistics import median
 from time import process_time
@@ -71,7 +74,8 @@ class Line:
         self.feed, self.fresh = feed, False
 
 
-def product(messages: list[bytes], turn: int, rate: int) -> tuple[int, Any]:
+def product(messages: list[bytes], turn: int, rate: int, made: list[Any] | None = None) -> tuple[int, Any]:
+    """(bytes of what was told, the last metric). `made` takes the messages."""
     clock = Instant()
     feed = SymbolFeed("SPY", full=True, depth_rows=20, quiet_seconds=5.0, market_ns=clock.market_ns, monotonic=clock.monotonic)
     feed.set_depth(True)
@@ -91,60 +95,102 @@ def product(messages: list[bytes], turn: int, rate: int) -> tuple[int, Any]:
         batch = Batch(Module.IBKR, {})
         for event in feed.take_events(clock.monotonic()):
             batch.append(k.EVENTS_MARKET.at(symbol="SPY"), event)
+            if made is not None:
+                made.append(event)
         for command in batch.commands:
+            bytes_out += len(command[-1])
             meter.fold(decode(k.EVENTS_MARKET, command[-1]), SESSION)
         if not meter.due(clock.ns):
             continue
         now = clock.ns
         for metric in meter.metrics(now, now, lambda ns: None if ns is None else (now - ns) / 1e6, "20261118"):  # noqa: B023
             last = metric
+            if made is not None:
+                made.append(metric)
             bytes_out += len(encode(METRIC_KEYS[metric.metric], metric))
     return bytes_out, last
 
 
-def usual(messages: list[bytes], turn: int, _rate: int) -> tuple[int, Any]:
+class Usual:
+    """What the usual code does with a callback. `whole`: it tells every print, and the metrics of every event."""
+
+    def __init__(self, whole: bool, shapes: dict[str, dict[str, Any]]) -> None:
+        self.whole, self.shapes = whole, shapes
+        self.prints: deque[tuple[float, float]] = deque(maxlen=1000)
+        self.book: tuple[list[Any], list[Any]] = ([], [])
+        self.bytes_out = self.told = 0
+
+    def tell(self, message: dict[str, Any]) -> str:
+        text = json.dumps(message)
+        self.bytes_out += len(text)
+        self.told += 1
+        return text
+
+    def on_update(self, updated: Any) -> None:
+        for tick in updated.tickByTicks:
+            self.prints.append((tick.price, tick.size))
+            if self.whole:
+                trade = {"price": tick.price, "size": tick.size, "venue": tick.exchange, "conditions": tick.specialConditions}
+                json.loads(self.tell({**self.shapes["trade"], **trade}))
+                self.vpin()
+        if not updated.domTicks:
+            if not self.whole:
+                self.vpin()
+            return
+        sides = {
+            name: [{"price": row.price, "size": row.size, "venue": row.marketMaker} for row in rows[:10]]
+            for name, rows in (("bids", updated.domBids), ("asks", updated.domAsks))
+        }
+        event = json.loads(self.tell({**self.shapes["book"], **sides}))
+        self.book = event["bids"], event["asks"]
+        bid, ask = (sum(row["size"] for row in side) for side in self.book)
+        self.metric("obi", (bid - ask) / (bid + ask) if bid + ask else None)
+        if not self.whole:
+            self.vpin()
+
+    def vpin(self) -> None:
+        bids, asks = self.book
+        mid = (bids[0]["price"] + asks[0]["price"]) / 2 if bids and asks else None
+        flow = sum(size if mid is not None and price > mid else -size for price, size in self.prints)
+        volume = sum(size for _, size in self.prints)
+        self.metric("vpin", abs(flow) / volume if volume else None)
+
+    def metric(self, name: str, value: float | None) -> None:
+        self.tell({**self.shapes[name], "value": value})
+
+
+def shapes_of(messages: list[bytes]) -> dict[str, dict[str, Any]]:
+    """A message of each kind as the product tells it, for its fields."""
+    made: list[Any] = []
+    product(messages, *READS[0], made)
+    names = {"Trade": "trade", "BookEvent": "book"}
+    return {
+        getattr(one, "metric", names.get(type(one).__name__, "")): {
+            name: msgspec.to_builtins(getattr(one, name)) for name in one.__struct_fields__
+        }
+        for one in made
+    }
+
+
+def usual(messages: list[bytes], turn: int, _rate: int, code: Usual) -> Usual:
     asyncio.set_event_loop(asyncio.new_event_loop())
     ib: Any = IB()
     ib.client._serverVersion = ib.client.decoder.serverVersion = 176
     contract = Contract(conId=756733, symbol="SPY", secType="STK", exchange="SMART", currency="USD")
     ticker = ib.wrapper.startTicker(1, contract, "mktDepth")
     ib.wrapper.startTicker(2, contract, "AllLast")
-    prints: deque[tuple[float, float]] = deque(maxlen=1000)
-    sent = [0, ""]
-
-    def on_update(updated: Any) -> None:
-        for tick in updated.tickByTicks:
-            prints.append((tick.price, tick.size))
-        bids, asks = updated.domBids[:10], updated.domAsks[:10]
-        bid, ask = sum(level.size for level in bids), sum(level.size for level in asks)
-        mid = (bids[0].price + asks[0].price) / 2 if bids and asks else None
-        flow = sum(size if mid is not None and price > mid else -size for price, size in prints)
-        volume = sum(size for _, size in prints)
-        book = {
-            "bids": [(row.price, row.size, row.marketMaker) for row in bids],
-            "asks": [(r.price, r.size, r.marketMaker) for r in asks],
-        }
-        event = json.loads(json.dumps({"symbol": "SPY", "book": book}))
-        metrics = {
-            "obi": {"value": (bid - ask) / (bid + ask) if bid + ask else None, "levels": len(event["book"]["bids"])},
-            "vpin": {"value": abs(flow) / volume if volume else None, "n": len(prints)},
-        }
-        for name, metric in metrics.items():
-            sent[1] = json.dumps({"symbol": "SPY", "metric": name, **metric})
-            sent[0] += len(sent[1])
-
-    ticker.updateEvent += on_update
+    ticker.updateEvent += code.on_update
     for at in range(0, len(messages), turn):
         ib.wrapper.tcpDataArrived()
         for message in messages[at : at + turn]:
             ib.client.decoder.interpret(message.decode().split("\0")[:-1])
         ib.wrapper.tcpDataProcessed()
-    return sent[0], sent[1]
+    return code
 
 
-def cpu(work: Callable[..., Any], messages: list[bytes], turn: int, rate: int) -> float:
+def cpu(work: Callable[[], Any], messages: list[bytes]) -> float:
     start = process_time()
-    work(messages, turn, rate)
+    work()
     return (process_time() - start) / len(messages) * 1e6
 
 
@@ -152,21 +198,38 @@ def main() -> None:
     title(
         f"per-event path: {MESSAGES} frames, 7 depth to 3 prints",
         "in one process, without sockets and Redis: what Python itself costs; CPU time",
-        "the product's books are conflated to 20 a second, its metrics made in each turn that changed them, prints never are",
-        "the usual code computes less: no VPIN buckets, sweeps, hidden orders, checks; and keeps no prints beyond 1000",
+        "the product's books are conflated to 20 a second, its metrics made once a turn where they moved; its prints never",
+        "the usual code tells the same messages, each by itself, and computes less: no VPIN buckets, sweeps, hidden orders",
+        "`least`: it leaves the prints untold and writes its book and two metrics once a callback, which is once a read",
     )
     messages = frames(MESSAGES)
+    shapes = shapes_of(messages)
     for turn, rate in READS:
-        assert usual(messages, turn, rate)[0] > 0, "ib_insync called nobody back"
-        assert msgspec.json.encode(product(messages, turn, rate)[1]), "the product made no metric"
-        rounds = [(cpu(product, messages, turn, rate), cpu(usual, messages, turn, rate)) for _ in range(ROUNDS)]
-        ours, theirs = median(p for p, _ in rounds), median(u for _, u in rounds)
-        print(f"   {turn:>2} a read ({rate}/s): product {ours:7.2f} us a message, usual code {theirs:7.2f} us")
-        times = median(u / p for p, u in rounds)
-        verdict(f"event path at {turn} a read, times less CPU than ib_insync callbacks + json", times, 5)
+        made: list[Any] = []
+        ours_bytes, last = product(messages, turn, rate, made)
+        same, least = (usual(messages, turn, rate, Usual(whole, shapes)) for whole in (True, False))
+        assert same.told and least.told and msgspec.json.encode(last), "one of them told nothing"
+        rounds = [
+            [
+                cpu(partial(product, messages, turn, rate), messages),
+                cpu(partial(usual, messages, turn, rate, Usual(True, shapes)), messages),
+                cpu(partial(usual, messages, turn, rate, Usual(False, shapes)), messages),
+            ]
+            for _ in range(ROUNDS)
+        ]
+        told = (len(made), ours_bytes), (same.told, same.bytes_out), (least.told, least.bytes_out)
+        for name, column, (count, size) in zip(
+            ("product", "usual code", "usual, least"), zip(*rounds, strict=True), told, strict=True
+        ):
+            each = f"{median(column):7.2f} us a message; told {count} messages, {size} bytes"
+            print(f"   {turn:>2} a read ({rate}/s): {name:<12} {each}")
+        print(f"   {turn:>2} a read: product against `least`: {median(row[2] / row[0] for row in rounds):.2f} times less CPU")
+        times = median(row[1] / row[0] for row in rounds)
+        verdict(f"event path at {turn} a read, times less CPU than ib_insync callbacks + json, same messages", times, 5)
     sizes = [frames(MESSAGES * factor) for factor in (1, 2, 4, 8)]
     costs = [
-        median(values) for values in zip(*([cpu(product, some, *READS[1]) for some in sizes] for _ in range(3)), strict=True)
+        median(values)
+        for values in zip(*([cpu(partial(product, some, *READS[1]), some) for some in sizes] for _ in range(3)), strict=True)
     ]
     print("   us a message at 1x, 2x, 4x, 8x events: " + ", ".join(f"{cost:.2f}" for cost in costs))
     step = max(b / a for a, b in pairwise(costs))
