@@ -1,10 +1,11 @@
 """AnalyticsEngine: folds every market event into the metrics of its symbol.
 
 Reads `events:market:{symbol}` of all equities and futures and `events:options` (one XREAD), `options:{symbol}:chain`,
-`market:{symbol}:history` and `:daily` (warm-up), `discovered:vpin_bucket_size`. Writes `metrics:{symbol}:*` (vpin and obi in each
-turn that changed them, all once a second), `events:metrics` (at most ten a second a symbol), `checkpoint:{symbol}` and
-`checkpoint:{symbol}:vpin_history`. Started by the Procfile line `analytics`, as `analytics.shards` processes that share the
-symbols. A restart goes on from the checkpoint and the stream since; a first start warms up from the broker's bars.
+`market:{symbol}:history` and `:daily` (warm-up), `discovered:vpin_bucket_size` and `:vol_regimes`. Writes `metrics:{symbol}:*`
+(vpin and obi in each turn that changed them, gex and dex in each that moved the spot, all once a second), `events:metrics` (at
+most ten a second a symbol), `checkpoint:{symbol}` and `checkpoint:{symbol}:vpin_history`. Started by the Procfile line
+`analytics`, as `analytics.shards` processes that share the symbols. A restart goes on from the checkpoint and the stream since; a
+first start warms up from the broker's bars.
 """
 
 from __future__ import annotations
@@ -179,10 +180,12 @@ class AnalyticsEngine(StreamModule):
         return session.close_ns if session else None
 
     async def _look(self) -> None:
-        """Bucket sizes, and history for whoever has not been warmed up."""
+        """Bucket sizes, volatility states, and history for whoever has not been warmed up."""
         found = await self.store.get(k.DISCOVERED_VPIN_BUCKET_SIZE.at())
+        states = await self.store.get(k.DISCOVERED_VOL_REGIMES.at())
         now_ns = self.clock.market_ns()
         for symbol, meter in self._meters.items():
+            meter.take_vol_states(states.by_symbol.get(symbol) if states else None)
             parameter = found.by_symbol.get(symbol) if found else None
             size, source = None, ""
             if parameter is not None and parameter.value is not None and parameter.value >= 1:

@@ -13,13 +13,12 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from alphatrader.contract.messages.market import Bar
+from alphatrader.contract.messages.metrics import Metric
 from alphatrader.contract.settings.market import Analytics
-from alphatrader.core.analytics import measures
 from alphatrader.core.analytics.adx import wilder_adx
 from alphatrader.core.analytics.minutes import MINUTE_NS, Minutes
 from alphatrader.core.analytics.regime import (
     DWELL_NS,
-    NO_VOL_STATE,
     SLOPE_T_OF_CHANCE,
     SPAN,
     WEIGHTS,
@@ -31,7 +30,9 @@ from alphatrader.core.analytics.regime import (
     read,
     slope_t,
 )
+from alphatrader.core.analytics.regime_metric import regime as regime_metric
 from alphatrader.core.analytics.symbol import fresh
+from alphatrader.core.analytics.vol_state import NOT_DISCOVERED, Vol
 
 
 def bar(start: int, close: float) -> Bar:
@@ -131,7 +132,7 @@ def test_adx_is_of_the_newest_session_alone() -> None:
 def test_strengths_by_hand() -> None:
     # a slope of half the bound, an ADX of 30, and dealers short of gamma
     trending = reading(SLOPE_T_OF_CHANCE / 2, 30.0, 0.6)
-    judged = judge(trending, evidence(trending, 0.7, -1e9))
+    judged = judge(trending, evidence(trending, 0.7, -1e9, None))
     assert judged["TREND_UP"].strength == pytest.approx(0.4 * 0.5 + 0.4 * 0.75 + 0.2)
     assert judged["TREND_UP"].confidence == judged["TREND_UP"].strength
     assert judged["TREND_DOWN"].strength == 0.0
@@ -140,9 +141,9 @@ def test_strengths_by_hand() -> None:
     assert judged["HIGH_VOL"].confidence == pytest.approx(0.4 * 0.2 + 0.2 * 0.4 + 0.2)
     assert judged["RANGE"].strength == pytest.approx(1 - judged["TREND_UP"].strength)
     # dealers long of gamma speak for neither
-    assert judge(trending, evidence(trending, 0.7, 1e9))["TREND_UP"].strength == pytest.approx(0.5)
+    assert judge(trending, evidence(trending, 0.7, 1e9, None))["TREND_UP"].strength == pytest.approx(0.5)
     falling = reading(-20.0, 60.0)
-    assert judge(falling, evidence(falling, None, -1.0))["TREND_DOWN"].strength == 1.0
+    assert judge(falling, evidence(falling, None, -1.0, None))["TREND_DOWN"].strength == 1.0
 
 
 @pytest.mark.parametrize("name", WEIGHTS)
@@ -186,8 +187,8 @@ def test_a_regime_is_entered_late_left_later_and_stands_five_minutes() -> None:
 def test_the_metric_carries_each_feature_and_says_what_is_missing() -> None:
     state = fresh("SPY", Analytics())
 
-    def metric(look: Reading, vpin: float | None, gex: float | None, feed: str | None = None) -> measures.Metric:
-        return measures.regime(state, look, 0, lambda instant_ns: 0.0, feed, 0.1, vpin, gex)
+    def metric(look: Reading, vpin: float | None, gex: float | None, feed: str | None = None) -> Metric:
+        return regime_metric(state, look, 0, lambda instant_ns: 0.0, feed, 0.1, vpin, gex, Vol(None, None, NOT_DISCOVERED, {}))
 
     # given too few minutes, or no feed, then no class is taken
     early = metric(Reading(None, None, None, None, None, 3), 0.9, -5.0)
@@ -197,7 +198,7 @@ def test_the_metric_carries_each_feature_and_says_what_is_missing() -> None:
     made = metric(reading(20.0, 50.0, 0.55), None, -5.0).components
     assert made["class"] == "TREND_UP" and made["confidence"] == pytest.approx(1.0)
     assert (made["slope_t"], made["adx"], made["vol_percentile"], made["gex_sign"]) == (20.0, 50.0, 0.55, -1)
-    assert made["vpin_percentile"] is None and made["vol_state"] is None and made["vol_state_reason"] == NO_VOL_STATE
+    assert made["vpin_percentile"] is None and made["vol_state"] is None and made["vol_state_reason"] == NOT_DISCOVERED
     assert made["missing"] == ["vpin_percentile", "vol_state"] and made["evidence"]["adx"] == 1.0
     # and without options the same trend is less sure
     lacking = metric(reading(20.0, 50.0, 0.55), None, None).components

@@ -61,6 +61,19 @@ class Feed:
         self.stage.append(Module.IBKR, STREAM, *events)
 
 
+VOL_STATES = {
+    "states": [{"vol": 0.1}, {"vol": 0.5}],
+    "window_minutes": 5,
+    "filter": {
+        "means": [0.2, 0.6],
+        "variances": [0.01, 0.02],
+        "first": [0.7, 0.3],
+        "transitions": [[0.9, 0.1], [0.2, 0.8]],
+        "day_shape": [0.0, 0.0, 0.0],
+    },
+}
+
+
 @pytest.fixture
 def stage(servers: Servers, tmp_path: Path) -> Iterator[Stage]:
     made = Stage(servers, tmp_path)
@@ -75,6 +88,8 @@ def set_scene(stage: Stage) -> None:
     stage.put(Module.IBKR, k.MARKET_HISTORY.at(symbol="SPY"), Bars("SPY", opens, 60, bars))
     sizes = {"SPY": Parameter(float(BUCKET), 5000, 0.9, None)}
     stage.put(Module.DISCOVERY, k.DISCOVERED_VPIN_BUCKET_SIZE.at(), Discovered(opens, opens, sizes))
+    states = {"SPY": Parameter(2.0, 5000, 0.9, None, VOL_STATES)}
+    stage.put(Module.DISCOVERY, k.DISCOVERED_VOL_REGIMES.at(), Discovered(opens, opens, states))
     say_chain(stage)
 
 
@@ -127,6 +142,10 @@ def test_a_feed_becomes_all_seven_metrics_with_their_ttl_and_events(stage: Stage
             assert gex.n == 41 * 2 * 3 and gex.components["dropped"] == {"expired": 1, "no usable implied volatility": 1}
             assert set(gex.components["by_expiry"]) == {"20261118", "20261119", "20261202"}
             assert "assumed" in gex.convention and dex is not None and dex.components["dex_dealer"] > 0
+            # and discovery's states of volatility are filtered over the warm minutes of the session
+            regime = await until(lambda: (m := metric(stage, "regime")) and m.components.get("vol_states") and m, "regime")
+            assert regime.components["vol_state_windows"] == 5 and regime.components["vol_state"] in (0, 1)
+            assert sum(regime.components["vol_state_probabilities"]) == pytest.approx(1.0)
             # and every key of every symbol is there, with at most five seconds to live; nothing says a number it has not
             for symbol in ("SPY", "VXX", "ES"):
                 for name, key in METRIC_KEYS.items():

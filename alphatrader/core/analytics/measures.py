@@ -1,4 +1,5 @@
-"""Seven metrics of a symbol, as messages, from what analytics has folded. A metric that is not ready is None with its reason.
+"""Metrics of a symbol, as messages, from what analytics has folded. A metric that is not ready is None with its reason.
+The regime is in regime_metric.py.
 
 Each function reads the state and the instant; `ages` turns market instants of reception into ages on machine time.
 """
@@ -15,7 +16,6 @@ from alphatrader.core.analytics import exposure as gamma_exposure
 from alphatrader.core.analytics import imbalance, sweep_score
 from alphatrader.core.analytics.adverse import adjusted
 from alphatrader.core.analytics.options_view import OptionsView
-from alphatrader.core.analytics.regime import NO_VOL_STATE, SPAN, Reading, evidence, judge
 from alphatrader.core.analytics.sweep import RUNS_NEEDED
 from alphatrader.core.analytics.symbol import SymbolState
 from alphatrader.core.analytics.vpin_history import VpinRanks
@@ -26,7 +26,6 @@ AgeOf = Callable[[int | None], float | None]
 FAST: Final = ("vpin", "obi")
 SLOW: Final = ("gex", "dex", "sweep", "hidden", "regime")
 _CHAIN_LIFE_MS: Final = 30_000.0
-_TREND_SECONDS: Final = (60, 180)
 _TAPE_SWEEPS: Final = 20
 
 
@@ -381,65 +380,3 @@ def hidden(state: SymbolState, now_ns: int, age_of: AgeOf, feed: str | None) -> 
         },
         ages={"trades": age_of(state.venue_ns), "quote": age_of(state.quote_ns)},
     )
-
-
-def regime(
-    state: SymbolState,
-    reading: Reading,
-    now_ns: int,
-    age_of: AgeOf,
-    feed: str | None,
-    atr: float | None,
-    vpin_percentile: float | None,
-    gex_usd: float | None,
-) -> Metric:
-    """`vpin_percentile` and `gex_usd` are None where their metric is not ready."""
-    found = evidence(reading, vpin_percentile, gex_usd)
-    judged = judge(reading, found)
-    known = feed is None and reading.n >= SPAN
-    name = state.regime.update(judged, now_ns) if known else state.regime.name
-    strength = None if reading.drift_t is None else max(-1.0, min(1.0, reading.drift_t / 3.0))
-    reason = feed
-    if reason is None and strength is None:
-        reason = f"{reading.n} of 20 one-minute changes of this session"
-    trends = {f"trend_{seconds}s": trend(state, reading, now_ns, seconds) for seconds in _TREND_SECONDS}
-    return make(
-        "regime",
-        state,
-        now_ns,
-        strength,
-        reason,
-        units="trend strength, -1 to 1",
-        convention="+ is up; class by strength with hysteresis: enter 0.6, leave 0.4, stays five minutes",
-        n=reading.n,
-        components={
-            "class": name,
-            "class_age_s": (now_ns - state.regime.since_ns) / 1e9 if name else None,
-            "confidence": judged[name].confidence if known and name else None,
-            "strengths": {of: one.strength for of, one in judged.items()} if known else {},
-            "evidence": found,
-            "missing": [feature for feature, part in found.items() if part is None],
-            "drift_t": reading.drift_t,
-            "slope_t": reading.slope_t,
-            "adx": reading.adx,
-            "vpin_percentile": vpin_percentile,
-            "gex_sign": None if gex_usd is None else (gex_usd > 0) - (gex_usd < 0),
-            "vol_state": None,
-            "vol_state_reason": NO_VOL_STATE,
-            "realised_vol_1m": reading.realised_vol,
-            "vol_percentile": reading.vol_percentile,
-            "minute_sigma": reading.minute_sigma,
-            "atr_1m": atr,
-            "price": state.minutes.last,
-            **trends,
-        },
-        ages={"trades": age_of(state.trade_ns), "quote": age_of(state.quote_ns)},
-    )
-
-
-def trend(state: SymbolState, reading: Reading, now_ns: int, seconds: int) -> float | None:
-    """The move of the last `seconds` in standard deviations of such a move."""
-    last, before = state.minutes.last, state.minutes.closes_ago(now_ns, seconds)
-    if last is None or before is None or not reading.minute_sigma:
-        return None
-    return (last - before) / (reading.minute_sigma * math.sqrt(seconds / 60))

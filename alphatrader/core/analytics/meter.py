@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from typing import Final
 
 from alphatrader.contract.messages.market import Bar, BarEvent, BookEvent, MarketEvent, QuoteEvent, Trade
-from alphatrader.contract.messages.metrics import Metric
+from alphatrader.contract.messages.metrics import Metric, Parameter
 from alphatrader.contract.settings.market import Analytics
 from alphatrader.core.analytics import measures
 from alphatrader.core.analytics.makers import makers
 from alphatrader.core.analytics.measures import AgeOf
 from alphatrader.core.analytics.options_view import OptionsView
 from alphatrader.core.analytics.regime import Reading, read
+from alphatrader.core.analytics.regime_metric import regime
 from alphatrader.core.analytics.symbol import SymbolState, fresh
+from alphatrader.core.analytics.vol_state import NOT_DISCOVERED, Filter, filter_of
 from alphatrader.core.analytics.vpin_history import VpinRanks
 
 REWRITE_NS = 1_000_000_000
@@ -39,6 +41,8 @@ class Meter:
         self._untold = False
         self._all_made_ns = 0
         self._reading: tuple[tuple[int, int], Reading, float | None] | None = None
+        self._vol_filter: Filter | None = None
+        self._no_vol_filter: str | None = NOT_DISCOVERED
 
     def fold(self, event: MarketEvent, session: tuple[int, int] | None) -> None:
         vpin = self.state.vpin
@@ -58,6 +62,12 @@ class Meter:
         """A bucket size, and the minutes to warm up from when the ring had to start anew."""
         if self.state.vpin.set_size(size, source, now_ns):
             self.state.warm_up(bars)
+
+    def take_vol_states(self, parameter: Parameter | None) -> None:
+        """What discovery published of the symbol's volatility; the states of the session are told anew by it where it differs."""
+        found, self._no_vol_filter = filter_of(parameter)
+        if found != self._vol_filter:
+            self._vol_filter, self._reading = found, None
 
     def due(self, made_ns: int) -> bool:
         """Whether there is something to write: a change, or the rewriting. Instants are of machine time."""
@@ -93,7 +103,8 @@ class Meter:
             made.append(measures.sweep(state, now_ns, age_of, feed, self._settings.sweep_weights))
             made.append(measures.hidden(state, now_ns, age_of, feed))
             percentile = self.ranks.rank(made[0].value).percentile
-            made.append(measures.regime(state, reading, now_ns, age_of, feed, atr, percentile, gex))
+            vol = state.vol_state.reading(self._vol_filter, self._no_vol_filter, now_ns)
+            made.append(regime(state, reading, now_ns, age_of, feed, atr, percentile, gex, vol))
             made.append(makers(state, now_ns, age_of, feed))
         self.values |= {metric.metric: metric.value for metric in made}
         return made
@@ -104,4 +115,7 @@ class Meter:
         key = (len(bars), bars[-1][0] if bars else 0)
         if self._reading is None or self._reading[0] != key:
             self._reading = (key, read(self.state.minutes, self._settings.adx_period), self.state.minutes.atr(self._atr_period))
+            if self._vol_filter is not None and self.state.opened_ns is not None:
+                runs = self.state.minutes.runs()
+                self.state.vol_state.advance(self._vol_filter, runs[-1] if runs else (), self.state.opened_ns)
         return self._reading[1], self._reading[2]

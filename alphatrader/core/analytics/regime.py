@@ -37,7 +37,6 @@ WEIGHTS: Final[Mapping[str, Mapping[str, float]]] = {
 }
 """Dealers short of gamma trade with the move: negative GEX speaks for a trend and for volatility alike."""
 _NEEDED: Final = {"HIGH_VOL": "vol_percentile", "TREND_UP": "slope_t", "TREND_DOWN": "slope_t"}
-NO_VOL_STATE: Final = "the forward filter of discovered:vol_regimes is not read here yet"
 _PAST_CHANGES: Final = 120
 
 
@@ -96,15 +95,18 @@ class Judged(msgspec.Struct, frozen=True):
         return self.strength * self.there
 
 
-def evidence(reading: Reading, vpin_percentile: float | None, gex_usd: float | None) -> dict[str, float | None]:
-    """Each feature as evidence between 0 and 1; None where it is missing. A percentile speaks from the middle up."""
+def evidence(
+    reading: Reading, vpin_percentile: float | None, gex_usd: float | None, high_vol: float | None
+) -> dict[str, float | None]:
+    """Each feature as evidence between 0 and 1; None where it is missing. A percentile speaks from the middle up;
+    `high_vol` is the expected place among the volatility states."""
     return {
         "slope_t": min(abs(reading.slope_t) / SLOPE_T_OF_CHANCE, 1.0) if reading.slope_t is not None else None,
         "adx": min(reading.adx / ADX_CERTAIN, 1.0) if reading.adx is not None else None,
         "vol_percentile": _upper(reading.vol_percentile),
         "vpin_percentile": _upper(vpin_percentile),
         "gex_negative": float(gex_usd < 0) if gex_usd is not None else None,
-        "vol_state": None,
+        "vol_state": high_vol,
     }
 
 

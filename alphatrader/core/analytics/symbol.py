@@ -30,12 +30,13 @@ from alphatrader.core.analytics.imbalance import Ofi, Smoothed
 from alphatrader.core.analytics.minutes import Minutes
 from alphatrader.core.analytics.regime import Regime
 from alphatrader.core.analytics.sweep import SweepDetector
+from alphatrader.core.analytics.vol_state import VolState
 from alphatrader.core.analytics.vpin import Vpin
 from alphatrader.core.market.hidden_prints import HiddenDetector
 from alphatrader.core.market.icebergs import IcebergDetector, displayed_at
 from alphatrader.core.market.venues import OFF_EXCHANGE
 
-VERSION: Final = 7
+VERSION: Final = 8
 """Of the checkpoint: another one is not read."""
 FLOW_SECONDS: Final = 180
 SMOOTHING_NS: Final = 20_000_000_000
@@ -67,6 +68,7 @@ class SymbolState(msgspec.Struct):
     minutes: Minutes
     regime: Regime
     adverse: Adverse
+    vol_state: VolState
     book: BookNow | None = None
     bid: float | None = None
     ask: float | None = None
@@ -84,6 +86,8 @@ class SymbolState(msgspec.Struct):
     """Whether the newest print came over a tick-by-tick line; None before the first."""
     seq: int | None = None
     halted: bool | None = None
+    opened_ns: int | None = None
+    """When the session of the newest event opened; None before the first event of a session."""
     counts: dict[str, int] = msgspec.field(default_factory=dict)
     """Events folded and refused, by reason."""
 
@@ -104,6 +108,8 @@ class SymbolState(msgspec.Struct):
         """Fold one event; `session` is (open, close) of today, None on a day without one. False where it was refused."""
         if not self._in_order(event):
             return False
+        if session is not None:
+            self.opened_ns = session[0]
         match event:
             case Trade():
                 self._trade(event, session)
@@ -261,6 +267,7 @@ def fresh(symbol: str, settings: Analytics) -> SymbolState:
         minutes=Minutes(),
         regime=Regime(),
         adverse=Adverse(),
+        vol_state=VolState(),
     )
 
 
