@@ -18,14 +18,16 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from alphatrader.contract.messages.market import BookEvent, Level, QuoteEvent, Trade
+from alphatrader.contract.messages.market import BookEvent, Level, MakerRow, MakersEvent, QuoteEvent, Trade
 from alphatrader.contract.settings.market import Analytics
 from alphatrader.core.analytics import sweep_score
 from alphatrader.core.analytics.sweep import Sweep
 from alphatrader.core.analytics.symbol import SymbolState, fresh
+from alphatrader.core.market.checksum import checksum
 from alphatrader.core.market.conditions import counts
 from alphatrader.core.market.hidden_prints import HiddenDetector, HiddenExecution
 from alphatrader.core.market.icebergs import Iceberg
+from alphatrader.core.market.makers import FAST_SECONDS, WARM_SECONDS, Move
 from alphatrader.core.market.prints import TickRule
 from alphatrader.runtime.calendar import nyse
 from alphatrader.runtime.clock import exchange_instant
@@ -34,9 +36,11 @@ from alphatrader.sandbox.market.types import Print
 
 TURN_NS = 50_000_000
 CONFLATE_TURNS = 2
+MAKER_TURNS = 5
 SLACK_NS = 250_000_000
 LOBSTER = Path(__file__).parents[2] / "shared" / "data" / "lobster"
 HOURS = (0, 2**62)
+START_NS = exchange_instant(date(2026, 11, 18), "10:00")
 WEIGHTS = Analytics().sweep_weights
 Truth = dict[str, list[dict[str, Any]]]
 
@@ -53,6 +57,7 @@ class Folded:
     hidden: dict[tuple[int, float, str, str], HiddenExecution] = field(default_factory=dict)
     sweeps: dict[tuple[str, int], Sweep] = field(default_factory=dict)
     strengths: dict[tuple[str, int], float] = field(default_factory=dict)
+    moves: dict[tuple[str, str, int], Move] = field(default_factory=dict)
 
     def next(self) -> int:
         self.seq += 1
@@ -71,6 +76,7 @@ class Folded:
 
     def keep(self) -> None:
         self.icebergs |= {(i.side, i.price, i.first_ns): i for i in self.state.icebergs.icebergs}
+        self.moves |= {(m.maker, m.what, m.from_ns): m for m in self.state.makers.moves}
         self.hidden |= {(x.ts_ns, x.price, x.venue, x.side): x for x in self.state.hidden.executions}
         for s in self.state.sweeps.sweeps:
             parts = sweep_score.parts(s, self.state.sweeps.past)
@@ -80,7 +86,7 @@ class Folded:
 
 def simulate(minutes: float, seed: int, symbols: Iterable[str]) -> tuple[dict[int, Folded], Truth]:
     """What was folded, by con_id, and the truth of the same symbols, by kind."""
-    start = exchange_instant(date(2026, 11, 18), "10:00")
+    start = START_NS
     known = [(s.day, s.open_ns, s.close_ns) for s in nyse().sessions if abs((s.day - date(2026, 11, 18)).days) < 200]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "truth.jsonl"
@@ -98,6 +104,9 @@ def simulate(minutes: float, seed: int, symbols: Iterable[str]) -> tuple[dict[in
             for con_id in stirred:
                 if quote := market.quote(con_id):
                     folded[con_id].best = (quote.bid, quote.ask)
+            if turn % MAKER_TURNS == 0:
+                for con_id, one in folded.items():
+                    show_makers(market, con_id, one, now + 1)
             if turn % CONFLATE_TURNS == 0:
                 for con_id in stirred:
                     show(market, con_id, folded[con_id], now + 1)
@@ -119,6 +128,15 @@ def show(market: SimulatedMarket, con_id: int, folded: Folded, now: int) -> None
     if depth:
         bids, asks = (summed((row.price, row.size) for row in side) for side in (depth.bids, depth.asks))
         folded.state.apply(BookEvent(folded.next(), now, now, True, bids, asks, 0, 0), HOURS)
+
+
+def show_makers(market: SimulatedMarket, con_id: int, folded: Folded, now: int) -> None:
+    """NASDAQ's own book, as its own depth line shows it."""
+    if depth := market.book(con_id):
+        bids, asks = (
+            tuple(MakerRow(r.price, r.size, r.market_maker) for r in side if r.market_maker) for side in (depth.bids, depth.asks)
+        )
+        folded.state.apply(MakersEvent(folded.next(), now, now, True, bids, asks, checksum(bids, asks), 0), HOURS)
 
 
 def summed(rows: Iterable[tuple[float, float]]) -> tuple[Level, ...]:
@@ -183,6 +201,33 @@ def detectors(folded: dict[int, Folded], truth: Truth) -> None:
         grade(f"sweeps, strength >= {least}", found, truth["sweep"], same_sweep)
 
 
+def makers(folded: dict[int, Folded], truth: Truth, start_ns: int) -> None:
+    """Of what begins once the detector knows what is usual, and ends before the run does."""
+    warm_ns = start_ns + int(WARM_SECONDS * 1e9)
+    true = [
+        t
+        for t in truth["maker"]
+        if t["ts_ns"] >= warm_ns and t["end_ns"] <= max(f.state.received_ns or 0 for f in folded.values())
+    ]
+    slack = int(2 * FAST_SECONDS * 1e9)
+    for what in ("leans", "away"):
+        for least in (0.0, 10.0, 20.0):
+            found = [
+                (c, m) for c, f in folded.items() for m in f.moves.values()
+                if m.what == what and m.last_ns - m.from_ns >= least * 1e9 and m.from_ns >= warm_ns
+            ]  # fmt: skip
+            grade(
+                f"makers, {what} for {least:g} s",
+                found,
+                [t for t in true if t["what"] == what],
+                lambda one, t: (
+                    one[0] == t["con_id"] and one[1].maker == t["maker"]
+                    and one[1].side == {1: "bid", -1: "ask", 0: ""}[t["side"]]
+                    and one[1].from_ns <= t["end_ns"] + slack and one[1].last_ns >= t["ts_ns"]
+                ),
+            )  # fmt: skip
+
+
 def lobster() -> None:
     """Hidden executions (type 5) among the executions of a real tape, by the quote before each; one order's counted once."""
     if not LOBSTER.is_dir():
@@ -215,7 +260,9 @@ def main() -> None:
     arguments.add_argument("--symbols", default="SPY,QQQ,IWM")
     asked = arguments.parse_args()
     print(f"{asked.minutes:g} min of {asked.symbols}, seed {asked.seed}")
-    detectors(*simulate(asked.minutes, asked.seed, asked.symbols.split(",")))
+    folded, truth = simulate(asked.minutes, asked.seed, asked.symbols.split(","))
+    detectors(folded, truth)
+    makers(folded, truth, START_NS)
     lobster()
 
 

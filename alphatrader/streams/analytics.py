@@ -1,11 +1,11 @@
 """AnalyticsEngine: folds every market event into the metrics of its symbol.
 
 Reads `events:market:{symbol}` of all equities and futures and `events:options` (one XREAD), `options:{symbol}:chain`,
-`market:{symbol}:history` and `:daily` (warm-up), `discovered:vpin_bucket_size` and `:vol_regimes`. Writes `metrics:{symbol}:*`
-(vpin and obi in each turn that changed them, gex and dex in each that moved the spot, all once a second), `events:metrics` (at
-most ten a second a symbol), `checkpoint:{symbol}` and `checkpoint:{symbol}:vpin_history`. Started by the Procfile line
-`analytics`, as `analytics.shards` processes that share the symbols. A restart goes on from the checkpoint and the stream since; a
-first start warms up from the broker's bars.
+`market:{symbol}:history` and `:daily` (warm-up), `discovered:vpin_bucket_size`, `:vol_regimes` and `:mm_profiles`. Writes
+`metrics:{symbol}:*` (vpin and obi in each turn that changed them, gex and dex in each that moved the spot, all once a second),
+`events:metrics` (at most ten a second a symbol), `checkpoint:{symbol}` and `checkpoint:{symbol}:vpin_history`. Started by the
+Procfile line `analytics`, as `analytics.shards` processes that share the symbols. A restart goes on from the checkpoint and the
+stream since; a first start warms up from the broker's bars.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from msgspec.structs import replace
 
 from alphatrader.contract import keys as k
 from alphatrader.contract.key import Key
-from alphatrader.contract.messages.market import BookEvent, MarketEvent
+from alphatrader.contract.messages.market import BookEvent, MakersEvent, MarketEvent
 from alphatrader.contract.messages.metrics import Checkpoint, Metric, MetricsEvent
 from alphatrader.contract.messages.options import OptionsEvent
 from alphatrader.contract.modules import Module
 from alphatrader.core.analytics import shards
+from alphatrader.core.analytics.makers import usual_presence
 from alphatrader.core.analytics.meter import Meter
 from alphatrader.core.analytics.options_view import OptionsView
 from alphatrader.core.analytics.symbol import VERSION, checkpoint, restored
@@ -142,6 +143,9 @@ class AnalyticsEngine(StreamModule):
                 self.health.count("books refused: wrong checksum")
                 self.log.warning("book_refused", stream=entry.stream, seq=told.seq, reason="wrong checksum")
                 told = replace(told, ready=False, bids=(), asks=(), nbbo=None, reason="wrong checksum")
+            elif isinstance(told, MakersEvent) and not intact(told):
+                self.health.count("makers' books refused: wrong checksum")
+                told = replace(told, ready=False, bids=(), asks=(), reason="wrong checksum")
             meter.fold(told, self._hours(getattr(told, "ts_ns", None)))
         self.health.count("events", len(entries))
         if entries:
@@ -183,9 +187,12 @@ class AnalyticsEngine(StreamModule):
         """Bucket sizes, volatility states, and history for whoever has not been warmed up."""
         found = await self.store.get(k.DISCOVERED_VPIN_BUCKET_SIZE.at())
         states = await self.store.get(k.DISCOVERED_VOL_REGIMES.at())
+        profiles = await self.store.get(k.DISCOVERED_MM_PROFILES.at())
         now_ns = self.clock.market_ns()
         for symbol, meter in self._meters.items():
             meter.take_vol_states(states.by_symbol.get(symbol) if states else None)
+            profile = profiles.by_symbol.get(symbol) if profiles else None
+            meter.state.makers.usual = usual_presence(profile, meter.state.names)
             parameter = found.by_symbol.get(symbol) if found else None
             size, source = None, ""
             if parameter is not None and parameter.value is not None and parameter.value >= 1:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alphatrader.contract.messages.market import Bar, BookEvent, GapEvent, Level, QuoteEvent, Trade
+from alphatrader.contract.messages.market import Bar, BookEvent, GapEvent, Level, MakerRow, MakersEvent, QuoteEvent, Trade
 from alphatrader.contract.messages.metrics import Metric
 from alphatrader.contract.settings.market import Analytics
 from alphatrader.core.analytics import measures, shards, sweep_score
@@ -408,19 +408,23 @@ def test_a_gap_of_the_depth_alone_leaves_what_prints_and_quotes_feed() -> None:
     assert folded.ofi.previous is None and folded.bid is None
 
 
-def test_makers_are_never_a_number_and_the_reason_is_what_the_depth_lacks() -> None:
+def test_makers_are_a_number_only_with_a_book_that_names_them() -> None:
     folded = state()
     asks = (Level(10.01, 5.0, "ARCA"),)
 
-    def reason() -> str | None:
-        made = makers(folded, 5, lambda instant_ns: None if instant_ns is None else 0.0, None)
-        assert not made.ready and made.value is None
-        return made.reason
+    def told(age: float = 0.0) -> Metric:
+        return makers(folded, 5, lambda instant_ns: None if instant_ns is None else age, None, folded.names)
 
-    assert reason() == "no depth: a quote names no market maker"
-    folded.apply(BookEvent(1, 1, 1, True, (Level(9.99, 5.0, "ARCA"),), asks, 0, 0), HOURS)
-    assert reason() == "this depth names no market makers: smart depth gives venues, futures' depth nothing"
-    folded.apply(BookEvent(2, 2, 2, True, (Level(9.99, 5.0, "NASDAQ", "NITE,VIRT"),), asks, 0, 0), HOURS)
-    assert "sizes by maker are not kept yet" in str(reason())
-    folded.apply(BookEvent(3, 3, 3, False, (), (), 0, 0), HOURS)
-    assert reason() == "book not ready"
+    folded.apply(BookEvent(1, 1, 1, True, (Level(9.99, 5.0, "NASDAQ"),), asks, 0, 0), HOURS)
+    assert not told().ready and told().reason == "no depth line that names market makers"
+    bids, offers = (MakerRow(9.99, 300, "NITE"), MakerRow(9.99, 500, "NSDQ")), (MakerRow(10.01, 100, "NITE"),)
+    for second in range(3):
+        folded.apply(MakersEvent(2 + second, 2, 2 + second * SECOND, True, bids, offers, 0, 0), HOURS)
+    metric = told()
+    assert metric.ready and metric.value == pytest.approx(0.5) and metric.n == 1  # (300 - 100) / (300 + 100)
+    assert metric.components["makers"]["NITE"]["firm"] == "Virtu"
+    assert metric.components["attributed_share"] == pytest.approx(400 / 900)
+    assert "is 60 s old" in str(told(60_000.0).reason)
+    assert restored(checkpoint(folded), VERSION, Analytics()) == folded
+    folded.apply(MakersEvent(5, 5, 5 * SECOND, False, (), (), 0, 0, "wrong checksum"), HOURS)
+    assert told().value is None and told().reason == "wrong checksum"

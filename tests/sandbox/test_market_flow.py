@@ -22,7 +22,7 @@ def check_quote(quote: Quote) -> None:
 
 
 def check_book(book: Book, quote: Quote) -> None:
-    assert len(book.bids) == len(book.asks) == 10
+    assert all(len({(row.price, row.venue) for row in side}) >= 10 for side in (book.bids, book.asks))
     assert book.bids[0].price == quote.bid and book.asks[0].price == quote.ask
     bids, asks = [r.price for r in book.bids], [r.price for r in book.asks]
     assert bids == sorted(bids, reverse=True) and asks == sorted(asks)

@@ -66,6 +66,35 @@ def test_prints_icebergs_hidden_trades_and_sweeps_are_as_the_log_says(tmp_path: 
         assert len({p["venue"] for p in swept}) >= 3 and {p["side"] for p in swept} == {sweep["side"]}
 
 
+def test_a_maker_does_what_the_log_says_and_its_rows_add_up_to_the_venues(tmp_path: Path) -> None:
+    market = simulated(tmp_path)
+    spy = next(c.con_id for c in market.contracts(sec_type="STK", symbol="SPY"))
+    shown: list[tuple[int, str, int, float, int]] = []
+    for second in range(1, 721):
+        market.step(MONDAY_TEN + second * 1_000_000_000)
+        book = market.book(spy)
+        assert book is not None
+        for side, rows in ((1, book.bids), (-1, book.asks)):
+            best = rows[0].price
+            shown += [
+                (MONDAY_TEN + second * 10**9, r.market_maker, side, abs(r.price - best), r.size) for r in rows if r.market_maker
+            ]
+    market._truth.flush()
+    moves = [m for m in told(tmp_path / "truth.jsonl")["maker"] if m["con_id"] == spy and m["end_ns"] < MONDAY_TEN + 720 * 10**9]
+    assert {m["what"] for m in moves} == {"leans", "away"}
+    for move in moves:
+        assert 40 < (move["end_ns"] - move["ts_ns"]) / 1e9 < 121
+        during = [s for s in shown if s[1] == move["maker"] and move["ts_ns"] < s[0] < move["end_ns"] - 10**9]
+        near = {side: sum(s[4] for s in during if s[2] == side and s[3] < 0.035) for side in (1, -1)}
+        if move["what"] == "away":
+            assert not during
+        else:
+            assert during
+            assert near[move["side"]] > 1.2 * near[-move["side"]]
+    usual = {(s[1], s[2]) for s in shown if s[3] < 0.035 and s[1] != "NSDQ"}
+    assert len(usual) >= 16  # of ten makers, two sides
+
+
 def test_a_session_tells_the_correlation_its_paths_have(tmp_path: Path) -> None:
     simulated(tmp_path)._truth.flush()
     (session,) = told(tmp_path / "truth.jsonl")["session"]

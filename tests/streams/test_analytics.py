@@ -155,7 +155,7 @@ def test_a_feed_becomes_all_seven_metrics_with_their_ttl_and_events(stage: Stage
                     assert found.ready == (found.value is not None) == (found.reason is None)
                     assert symbol == "SPY" or not found.ready
             makers = metric(stage, "makers")
-            assert makers is not None and makers.reason is not None and "names no market makers" in makers.reason
+            assert makers is not None and makers.reason is not None and "no depth line that names market makers" in makers.reason
             # and signals are woken
             events = stage.store(Module.OPERATOR).latest(k.EVENTS_METRICS.at(), 500)
             spy = [event for event in events if event.symbol == "SPY"]

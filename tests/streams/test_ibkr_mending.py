@@ -35,7 +35,7 @@ def test_the_wait_doubles_while_a_book_keeps_breaking_and_begins_anew_after_a_ca
     feed = SymbolFeed("SPY", full=True, depth_rows=10, quiet_seconds=5.0, market_ns=lambda: 1, monotonic=lambda: 0.0)
     feed.set_depth(True)
     strategies = Given(zero_dte=Given(symbols=("SPY",)))
-    market = Given(depth_slots=3, tick_slots=3, market_data_lines=100, pinned=("SPY",))
+    market = Given(depth_slots=3, maker_slots=0, tick_slots=3, market_data_lines=100, pinned=("SPY",))
     module: Any = Given(
         settings=Given(market=market, strategies=strategies),
         health=None,

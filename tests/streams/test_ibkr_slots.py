@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from alphatrader.contract import keys as k
-from alphatrader.contract.messages.market import Book, GapEvent, Status, Trade
+from alphatrader.contract.messages.market import Book, GapEvent, MakersEvent, Status, Trade
 from alphatrader.contract.modules import Module
+from alphatrader.core.market.checksum import intact
 from alphatrader.sandbox.gateway.limits import Limits
+from alphatrader.sandbox.market.types import Row
 from tests.support.fixed_market import AAPL, ES_DEC, SPY
 from tests.support.gateway import until
 from tests.support.ingestion import Story, ingestion, occ
@@ -28,7 +30,7 @@ def two_slots(servers: Servers, **changes: Any) -> dict[str, Any]:
     es = tuple(future for future in servers.settings.market.futures if future.root == "ES")
     return {
         "equities": ("SPY", "AAPL"), "futures": es, "quote_only_futures": (), "indices": (),
-        "pinned": ("SPY",), "depth_slots": 2, "tick_slots": 2,
+        "pinned": ("SPY",), "depth_slots": 2, "tick_slots": 2, "maker_slots": 0,
     } | changes  # fmt: skip
 
 
@@ -119,5 +121,39 @@ def test_another_client_that_takes_lines_costs_the_least_urgent_first(servers: S
             await s.seen(lambda: s.get(k.QUOTES, con_id=con_id))
             assert s.subscribed()["lines"] == 4
             await s.seen(lambda: s.get(k.MARKET_LAST, symbol="SPY"))
+
+    asyncio.run(story())
+
+
+def test_one_depth_slot_shows_nasdaqs_own_book_beside_the_consolidated_one(servers: Servers, tmp_path: Path) -> None:
+    async def story() -> None:
+        data = two_slots(servers, maker_slots=1)
+        async with ingestion(servers, tmp_path, market="ticking", data=data, limits=Limits(depth=2, tick_by_tick=2)) as s:
+            asks = [Row(600.01, 200, "ARCA"), Row(600.02, 300, "ISLAND", "JNST")]
+            s.running.market.book_set(SPY, [Row(599.99, 100, "ISLAND", "CDRG"), Row(599.98, 50, "ARCA")], asks)
+
+            async def named() -> MakersEvent | None:
+                told = [e for e in await s.events("SPY") if isinstance(e, MakersEvent) and e.ready]
+                return next((e for e in told if e.bids[0].market_maker == "CDRG"), None)
+
+            event = await s.seen(named)
+            # NASDAQ's rows with their makers, and of the others none
+            assert intact(event) and [(r.price, r.market_maker) for r in event.bids] == [(599.99, "CDRG")]
+            assert [(r.price, r.size, r.market_maker) for r in event.asks] == [(600.02, 300, "JNST")]
+            # while the consolidated book has all venues and no names
+            book = await s.seen(lambda: s.get(k.MARKET_BOOK, symbol="SPY"))
+            assert book.source == "depth" and {level.venue for level in book.bids} == {"NASDAQ", "ARCA"}
+            assert not any(level.market_maker for level in (*book.bids, *book.asks))
+            lines = s.running.gateway.data._depth.values()
+            assert sorted((line.con_id, line.smart, line.venue) for line in lines) == [(SPY, False, "ISLAND"), (SPY, True, "")]
+            # when the gateway resets the books, both come again
+            before = event.seq
+            s.running.gateway.data.reset_depth()
+
+            async def again() -> MakersEvent | None:
+                return next((e for e in await s.events("SPY") if isinstance(e, MakersEvent) and e.ready and e.seq > before), None)
+
+            # and no row stands twice
+            assert [row.market_maker for row in (await s.seen(again)).bids] == ["CDRG"]
 
     asyncio.run(story())

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from ib_insync import IB, Contract
+from ib_insync import IB, Contract, util
 
 from alphatrader.clients.ibkr.handlers import Feed, Handlers
 
@@ -25,8 +25,13 @@ FUTURE_TICKS: Final = "233"
 class Kind(StrEnum):
     QUOTE = "quote"
     DEPTH = "depth"
+    MAKERS = "makers"
+    """Depth of one exchange alone, whose rows name market makers; the broker counts it as depth."""
     TICKS = "ticks"
     BARS = "bars"
+
+
+DEPTHS: Final = frozenset({Kind.DEPTH, Kind.MAKERS})
 
 
 @dataclass(slots=True)
@@ -79,7 +84,7 @@ class Subscriptions:
             Kind.TICKS: self._client.cancelTickByTickData,
             Kind.BARS: self._client.cancelRealTimeBars,
         }
-        if kind == Kind.DEPTH:
+        if kind in DEPTHS:
             # The flag must be the one that was asked with, or the gateway goes on streaming (310).
             self._client.cancelMktDepth(subscription.req_id, _smart(subscription.contract))
         else:
@@ -151,12 +156,17 @@ class Subscriptions:
         self._by_id[s.req_id] = self._by_name[s.kind, s.name] = s
         if s.kind == Kind.QUOTE:
             self._client.reqMktData(s.req_id, s.contract, s.generic, False, False, [])
-        elif s.kind == Kind.DEPTH:
+        elif s.kind in DEPTHS:
             self._client.reqMktDepth(s.req_id, s.contract, self._depth_rows, _smart(s.contract), [])
         elif s.kind == Kind.TICKS:
             self._client.reqTickByTickData(s.req_id, s.contract, "AllLast", 0, True)
         else:
             self._client.reqRealTimeBars(s.req_id, s.contract, 5, "TRADES", True, [])
+
+
+def on_exchange(contract: Contract, exchange: str) -> Contract:
+    """The same contract on one exchange alone."""
+    return Contract.create(**{**util.dataclassAsDict(contract), "exchange": exchange})
 
 
 def _smart(contract: Contract) -> bool:

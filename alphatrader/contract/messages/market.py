@@ -363,6 +363,31 @@ class BookEvent(Event, frozen=True):
     """Why it is not ready."""
 
 
+class MakerRow(Event, frozen=True, tag=False):
+    """One attributed or anonymous quote of one exchange's own book."""
+
+    price: Price
+    size: Size
+    market_maker: str
+    """MPID, or the exchange's name for the orders that carry none (NSDQ)."""
+
+
+class MakersEvent(Event, frozen=True):
+    """The newest own book of one exchange, with the market maker of each row (conflated): best first, rows of a price as told."""
+
+    seq: int
+    ts_ns: int
+    received_ns: int
+    ready: bool
+    bids: tuple[MakerRow, ...]
+    asks: tuple[MakerRow, ...]
+    crc32: int
+    """As that of a book, over the top ten rows."""
+    conflated: int
+    reason: str | None = None
+    """Why it is not ready."""
+
+
 class QuoteEvent(Event, frozen=True):
     """The best bid and ask changed."""
 
@@ -398,4 +423,4 @@ class GapEvent(Event, frozen=True):
     """Only the level-2 book is concerned: prints and quotes went on."""
 
 
-MarketEvent = Trade | BookEvent | QuoteEvent | BarEvent | StatusEvent | GapEvent
+MarketEvent = Trade | BookEvent | MakersEvent | QuoteEvent | BarEvent | StatusEvent | GapEvent

@@ -42,6 +42,13 @@ class Market(Section, frozen=True):
     ] = 20
     market_data_lines: Annotated[int, Meta(ge=1, description="Lines the account has.")] = 100
     depth_slots: Annotated[int, Meta(ge=0, description="Depth subscriptions the account has.")] = 3
+    maker_slots: Annotated[
+        int,
+        Meta(ge=0, description="How many of the depth subscriptions show one exchange's own book, which names market makers."),
+    ] = 0
+    maker_exchange: Annotated[
+        str, Meta(min_length=1, description="The broker's name of that exchange: only NASDAQ's rows carry names.")
+    ] = "ISLAND"
     tick_slots: Annotated[int, Meta(ge=0, description="Tick-by-tick subscriptions the account has.")] = 3
     pinned: Annotated[
         tuple[str, ...],
@@ -49,6 +56,8 @@ class Market(Section, frozen=True):
     ] = ()
 
     def __post_init__(self) -> None:
+        if self.maker_slots > self.depth_slots:
+            raise ValueError(f"maker_slots: {self.maker_slots} of {self.depth_slots} depth_slots")
         unknown = set(self.pinned) - set(self.equities) - {future.root for future in self.futures}
         if unknown:
             raise ValueError(f"pinned: neither an equity nor a future with depth: {', '.join(sorted(unknown))}")
@@ -86,6 +95,19 @@ class Discovery(Section, frozen=True):
 
 
 OBI_PARTS: Final = frozenset({"volume", "pressure", "slope", "ofi", "micro"})
+MARKET_MAKERS: Final = {
+    "CDRG": "Citadel Securities",
+    "NITE": "Virtu",
+    "VIRT": "Virtu",
+    "ETMM": "G1 (Susquehanna)",
+    "SOHO": "Two Sigma",
+    "JNST": "Jane Street",
+    "HRTF": "Hudson River",
+    "UBSS": "UBS",
+    "GSCO": "Goldman Sachs",
+    "MSCO": "Morgan Stanley",
+}
+"""MPIDs as NASDAQ shows them beside attributed quotes; firms as commonly listed, not checked against FINRA's directory."""
 SWEEP_PARTS: Final = frozenset({"notional", "venues", "levels", "f_share"})
 
 
@@ -117,6 +139,9 @@ class Analytics(Section, frozen=True):
     flip_range: Annotated[
         float, Meta(gt=0, le=0.5, description="Share of spot searched for the zero-gamma flip, either way.")
     ] = 0.1
+    market_makers: Annotated[
+        dict[str, str], Meta(description="MPID and firm of whose attributed quotes count as market makers' interest.")
+    ] = msgspec.field(default_factory=lambda: dict(MARKET_MAKERS))
     checkpoint_seconds: Annotated[Seconds, Meta(description="How often the folded state is kept.")] = 10.0
 
     def __post_init__(self) -> None:

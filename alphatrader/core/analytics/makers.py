@@ -1,37 +1,78 @@
-"""Attributed displayed interest of market makers. domain.md §3.
-
-First form: says why there is none. Depth over all venues (smart), which ibkr asks for, names venues; futures' depth names nobody;
-and where rows do name makers, a level of the book is already the sum over them. An absence of names is never a zero.
-"""
+"""`metrics:{symbol}:makers` as a message: what `core/market/makers.py` has folded."""
 
 from __future__ import annotations
 
-from alphatrader.contract.messages.metrics import Metric
+from collections.abc import Mapping
+from typing import Any
+
+from alphatrader.contract.messages.metrics import Metric, Parameter
 from alphatrader.core.analytics.measures import AgeOf, make
 from alphatrader.core.analytics.symbol import SymbolState
+from alphatrader.core.market.makers import LONGEST_STAND_SECONDS, WARM_SECONDS, MakerInterest
 
 
-def makers(state: SymbolState, now_ns: int, age_of: AgeOf, feed: str | None) -> Metric:
+def makers(state: SymbolState, now_ns: int, age_of: AgeOf, feed: str | None, firms: Mapping[str, str]) -> Metric:
+    interest = state.makers
+    interest.forget(now_ns)
+    age = age_of(interest.received_ns)
+    value = interest.share()
+    reason = feed or interest.reason
+    if reason is None and age is not None and age > 2 * LONGEST_STAND_SECONDS * 1000:
+        reason = f"the book that names makers is {age / 1000:.0f} s old"
+    if reason is None and value is None:
+        reason = "no named maker near the best"
     return make(
         "makers",
         state,
         now_ns,
-        None,
-        feed or _why_none(state),
-        units="signed share of attributed displayed size, -1 to 1",
+        value,
+        reason,
+        units="signed share of attributed size within three ticks of the best, last 10 s, -1 to 1",
         convention="+ named makers show more on the bid; displayed interest, not proof of who traded",
-        n=0,
-        components={},
-        ages={"book": age_of(state.book.received_ns) if state.book is not None else None},
+        n=sum(maker.bid + maker.ask > 0 for maker in interest.makers.values()),
+        components={
+            "makers": {name: _told(interest, name, firms) for name in sorted(interest.makers)},
+            "attributed_share": _attributed(interest),
+            "moves": [
+                {
+                    "maker": move.maker,
+                    "what": move.what,
+                    "side": move.side,
+                    "from_ms": move.from_ns // 1_000_000,
+                    "last_ms": move.last_ns // 1_000_000,
+                }
+                for move in interest.moves
+            ],
+            "moves_since_start": interest.count,
+            "watched_seconds": round(interest.watched_seconds, 1),
+            "usual_from": "discovered" if interest.usual else f"the last ten minutes, once {WARM_SECONDS:g} s were seen",
+        },
+        ages={"book": age},
     )
 
 
-def _why_none(state: SymbolState) -> str:
-    book = state.book
-    if book is None or book.source != "depth":
-        return "no depth: a quote names no market maker"
-    if not book.ready:
-        return "book not ready"
-    if not book.names_makers:
-        return "this depth names no market makers: smart depth gives venues, futures' depth nothing"
-    return "rows name market makers, but levels are summed over them: sizes by maker are not kept yet"
+def usual_presence(profile: Parameter | None, names: Mapping[str, str]) -> dict[str, float]:
+    """Share of time each named maker is near on both sides, as discovery found it; empty where it found none."""
+    if profile is None or profile.value is None:
+        return {}
+    profiles = profile.detail.get("profiles", {})
+    return {name: float(profiles[name]["presence"]) for name in names if name in profiles}
+
+
+def _told(interest: MakerInterest, name: str, firms: Mapping[str, str]) -> dict[str, Any]:
+    maker, usual = interest.makers[name], interest.usually(name)
+    now = maker.fast.both / interest.fast_seconds if interest.fast_seconds > 0 else None
+    return {
+        "firm": firms.get(name),
+        "bid": maker.bid,
+        "ask": maker.ask,
+        "lean": maker.fast.lean,
+        "presence": now,
+        "usual_presence": usual,
+        "now": "as usual" if maker.move is None else f"{maker.move.what} {maker.move.side}".strip(),
+    }
+
+
+def _attributed(interest: MakerInterest) -> float | None:
+    whole = interest.bid + interest.ask
+    return sum(maker.bid + maker.ask for maker in interest.makers.values()) / whole if whole > 0 else None

@@ -105,7 +105,7 @@ class Meter:
             percentile = self.ranks.rank(made[0].value).percentile
             vol = state.vol_state.reading(self._vol_filter, self._no_vol_filter, now_ns)
             made.append(regime(state, reading, now_ns, age_of, feed, atr, percentile, gex, vol))
-            made.append(makers(state, now_ns, age_of, feed))
+            made.append(makers(state, now_ns, age_of, feed, self._settings.market_makers))
         self.values |= {metric.metric: metric.value for metric in made}
         return made
 

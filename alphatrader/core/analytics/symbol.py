@@ -18,6 +18,7 @@ from alphatrader.contract.messages.market import (
     BookEvent,
     GapEvent,
     Level,
+    MakersEvent,
     MarketEvent,
     QuoteEvent,
     StatusEvent,
@@ -34,9 +35,10 @@ from alphatrader.core.analytics.vol_state import VolState
 from alphatrader.core.analytics.vpin import Vpin
 from alphatrader.core.market.hidden_prints import HiddenDetector
 from alphatrader.core.market.icebergs import IcebergDetector, displayed_at
+from alphatrader.core.market.makers import MakerInterest
 from alphatrader.core.market.venues import OFF_EXCHANGE
 
-VERSION: Final = 8
+VERSION: Final = 9
 """Of the checkpoint: another one is not read."""
 FLOW_SECONDS: Final = 180
 SMOOTHING_NS: Final = 20_000_000_000
@@ -53,7 +55,6 @@ class BookNow(msgspec.Struct):
     received_ns: int
     bids: list[tuple[float, float]]
     asks: list[tuple[float, float]]
-    names_makers: bool = False
 
 
 class SymbolState(msgspec.Struct):
@@ -69,6 +70,9 @@ class SymbolState(msgspec.Struct):
     regime: Regime
     adverse: Adverse
     vol_state: VolState
+    makers: MakerInterest
+    names: dict[str, str]
+    """MPIDs that count as market makers, and their firms."""
     book: BookNow | None = None
     bid: float | None = None
     ask: float | None = None
@@ -117,6 +121,8 @@ class SymbolState(msgspec.Struct):
                 self._quote(event)
             case BookEvent():
                 self._book(event)
+            case MakersEvent():
+                self.makers.fold(event, self.names)
             case StatusEvent():
                 self.halted = event.halted
             case GapEvent(depth_only=True):
@@ -153,6 +159,7 @@ class SymbolState(msgspec.Struct):
         self.adverse.reset()
         self.hidden.break_quotes()
         self.icebergs.reset()
+        self.makers.reset(reason)
         self.book = None
         self.bid = self.ask = self.bid_size = self.ask_size = self.quote_ns = None
 
@@ -217,8 +224,7 @@ class SymbolState(msgspec.Struct):
             self.minutes.add_price(quote.received_ns, (quote.bid + quote.ask) / 2)
 
     def _book(self, book: BookEvent) -> None:
-        named = any(level.market_maker for level in book.bids) or any(level.market_maker for level in book.asks)
-        self.book = BookNow(book.ready, book.source, book.received_ns, _sizes(book.bids), _sizes(book.asks), named)
+        self.book = BookNow(book.ready, book.source, book.received_ns, _sizes(book.bids), _sizes(book.asks))
         if book.ready:
             self.icebergs.book(book.received_ns, self.book.bids, self.book.asks)
         if self._quote_leads(book.received_ns):
@@ -268,6 +274,8 @@ def fresh(symbol: str, settings: Analytics) -> SymbolState:
         regime=Regime(),
         adverse=Adverse(),
         vol_state=VolState(),
+        makers=MakerInterest(),
+        names=dict(settings.market_makers),
     )
 
 
@@ -286,6 +294,6 @@ def restored(plain: dict[str, Any], version: int, settings: Analytics) -> Symbol
     except msgspec.ValidationError:
         return None
     mine = fresh(state.symbol, settings)
-    state.sweeps.percentile = mine.sweeps.percentile
+    state.sweeps.percentile, state.names = mine.sweeps.percentile, mine.names
     same = state.vpin.buckets == mine.vpin.buckets and state.ofi.window_ns == mine.ofi.window_ns
     return state if same and state.sweeps.window_ns == mine.sweeps.window_ns else None

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from msgspec import structs
 
-from alphatrader.contract.messages.market import BookEvent, Level
+from alphatrader.contract.messages.market import BookEvent, Level, MakerRow, MakersEvent
 from alphatrader.contract.messages.metrics import Parameter
 
 MIN_SECONDS: Final = 30 * 60.0
@@ -40,17 +41,18 @@ class _Seen:
 
 class MakerTally:
     def __init__(self) -> None:
-        self._first: list[BookEvent] = []
-        self._before: BookEvent | None = None
+        self._first: list[BookEvent | MakersEvent] = []
+        self._before: BookEvent | MakersEvent | None = None
         self._tick = 0.0
         self._seen: defaultdict[str, _Seen] = defaultdict(_Seen)
         self._seconds = 0.0
         self._books = 0
         self._from_ns: int | None = None
 
-    def add(self, book: BookEvent) -> None:
+    def add(self, book: BookEvent | MakersEvent) -> None:
         """The next book in order of time. One that is not ready, or of the quote line, ends what stood before it."""
-        if not (book.ready and book.source == "depth" and book.bids and book.asks):
+        of_depth = isinstance(book, MakersEvent) or book.source == "depth"
+        if not (book.ready and of_depth and book.bids and book.asks):
             self.broken()
             return
         self._books += 1
@@ -108,14 +110,14 @@ class MakerTally:
         for book in first:
             self._take(book)
 
-    def _take(self, book: BookEvent) -> None:
+    def _take(self, book: BookEvent | MakersEvent) -> None:
         before, self._before = self._before, book
         if before is not None:
             stood = min(max((book.ts_ns - before.ts_ns) / 1e9, 0.0), LONGEST_STAND_SECONDS)
             self._seconds += stood
             self._count(before, stood)
 
-    def _count(self, book: BookEvent, stood: float) -> None:
+    def _count(self, book: BookEvent | MakersEvent, stood: float) -> None:
         near: list[set[str]] = []
         quotes: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
         for levels, direction in ((book.bids, 1.0), (book.asks, -1.0)):
@@ -145,6 +147,15 @@ class MakerTally:
                 self._seen[name].last = state
 
 
+def together(venues: Parameter, own: Parameter) -> Parameter:
+    """Profiles of the venues, from the depth over all of them, and of the makers, from NASDAQ's own book: where there are any.
+    The makers' decide, since the value counts names."""
+    if own.value is None or venues.value is None:
+        return venues if own.value is None else own
+    profiles = {**venues.detail["profiles"], **own.detail["profiles"]}
+    return structs.replace(own, value=float(len(profiles)), detail={**own.detail, "profiles": profiles})
+
+
 def maker_profiles(books: Iterable[BookEvent]) -> Parameter:
     tally = MakerTally()
     for book in books:
@@ -152,17 +163,19 @@ def maker_profiles(books: Iterable[BookEvent]) -> Parameter:
     return tally.profiles()
 
 
-def _smallest_step(books: Sequence[BookEvent]) -> float:
+def _smallest_step(books: Sequence[BookEvent | MakersEvent]) -> float:
     """The smallest step between two prices shown."""
     prices = np.unique([level.price for book in books for level in (*book.bids, *book.asks)])
     steps = np.diff(prices)
     return float(np.round(steps[steps > 1e-9].min(), 6)) if (steps > 1e-9).any() else 0.01
 
 
-def _named(levels: Sequence[Level]) -> Iterator[tuple[str, float, float]]:
+def _named(levels: Sequence[Level | MakerRow]) -> Iterator[tuple[str, float, float]]:
     """(name, price, size) of every row: several at one price are told apart by their parts."""
     for level in levels:
-        if level.parts:
+        if isinstance(level, MakerRow):
+            rows = [(level.market_maker, level.size)]
+        elif level.parts:
             rows = [(part.market_maker or part.venue, part.size) for part in level.parts]
         else:
             rows = [(level.market_maker or level.venue, level.size)]

@@ -7,10 +7,10 @@ leading zeros, all joined. It says nothing about the exchange: the broker sends 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Final
 
-from alphatrader.contract.messages.market import Book, BookEvent, Level
+from alphatrader.contract.messages.market import Book, BookEvent, Level, MakerRow, MakersEvent
 
 ROWS: Final = 10
 PRICE_DECIMALS: Final = 6
@@ -18,7 +18,11 @@ SIZE_DECIMALS: Final = 2
 
 
 def checksum(
-    bids: Iterable[Level], asks: Iterable[Level], *, price_decimals: int = PRICE_DECIMALS, size_decimals: int = SIZE_DECIMALS
+    bids: Sequence[Level | MakerRow],
+    asks: Sequence[Level | MakerRow],
+    *,
+    price_decimals: int = PRICE_DECIMALS,
+    size_decimals: int = SIZE_DECIMALS,
 ) -> int:
     """Of sides given best first."""
     pieces = []
@@ -29,7 +33,7 @@ def checksum(
     return zlib.crc32("".join(pieces).encode())
 
 
-def intact(book: Book | BookEvent) -> bool:
+def intact(book: Book | BookEvent | MakersEvent) -> bool:
     """Whether a reader holds the book that was written: every reader asks this before it believes one."""
     return checksum(book.bids, book.asks) == book.crc32
 

@@ -15,6 +15,7 @@ from alphatrader.core.market.bars import BarFold
 from alphatrader.core.market.book import BookError
 from alphatrader.core.market.checksum import checksum
 from alphatrader.core.market.depth_line import DepthLine, Sides
+from alphatrader.core.market.maker_book import MakerBook
 from alphatrader.core.market.quotes import HALTED_TICK, MOST_PRICE, MOST_SIZE, RT_VOLUME_TICK, BadTickError, QuoteFold, checked
 from alphatrader.core.market.status import Hours, InstrumentStatus, MarketWide
 from alphatrader.core.market.tape import Raw, Tape
@@ -61,6 +62,7 @@ class SymbolFeed:
         self._quote = QuoteFold()
         self._equity, self._session = equity, session
         self._depth = DepthLine(depth_rows, quiet_seconds)
+        self.makers = MakerBook(depth_rows, market_ns, monotonic)
         self._book_ns = 0
         self._tape = Tape()
         self._status = InstrumentStatus(symbol, market_wide or MarketWide(), equity=equity)
@@ -225,6 +227,8 @@ class SymbolFeed:
         self._book_dirty += 1
         if not depth_only:
             self.heard = None
+            if self.makers.on:
+                self.makers.lose(reason)
             self._quote.clear()
             self._before = (None, None)
             self._tape.broken()
@@ -243,6 +247,9 @@ class SymbolFeed:
             self.changed.add("status")
             self.gap("depth subscribed" if on else "depth given up", depth_only=True)
 
+    def set_makers(self, on: bool) -> None:
+        self.makers.switch(on)
+
     def set_ticks(self, on: bool) -> None:
         if on != self.ticks_on:
             self._tape.check.broken()  # the two sources count odd lots and off-exchange prints differently
@@ -259,7 +266,7 @@ class SymbolFeed:
     @property
     def stirs(self) -> bool:
         """Whether there is anything to take, now or when its turn has come."""
-        return bool(self._events or self.changed or self._book_dirty or self._quote_dirty)
+        return bool(self._events or self.changed or self._book_dirty or self._quote_dirty or self.makers.changes)
 
     def take_events(self, now: float) -> list[m.MarketEvent]:
         """Events since the last call, in order; the newest book and quote among them when their turn has come."""
@@ -277,6 +284,8 @@ class SymbolFeed:
             seq, received = self._next(), self._received_ns or self._market_ns()
             b = self.book(now)
             self._emit(m.BookEvent(seq, b.ts_ns, received, b.ready, b.bids, b.asks, b.crc32, unseen, b.source, b.nbbo, b.reason))
+        if self.makers.changes and self.makers.due(now) and self.full:
+            self._emit(self.makers.event(self._next(), now))
         events, self._events = self._events, []
         return events
 

@@ -16,7 +16,7 @@ from alphatrader.sandbox.gateway.depth import DepthLine, Mode
 from alphatrader.sandbox.gateway.limits import Limits
 from alphatrader.sandbox.gateway.lines import Line
 from alphatrader.sandbox.gateway.quotes import Quotes
-from alphatrader.sandbox.gateway.replay.audit import BARS, DEPTH, LINE, TICKS, Recording
+from alphatrader.sandbox.gateway.replay.audit import BARS, DEPTH, LINE, OWN_DEPTH, TICKS, Recording
 from alphatrader.sandbox.gateway.session import Session
 from alphatrader.sandbox.gateway.wire import Fields
 from alphatrader.sandbox.market.types import Auction, Market, Print, Quote, Step
@@ -128,14 +128,16 @@ class MarketData:
         if self._recording is None:
             return
         tables: dict[str, dict[tuple[int, int], Any]] = {
-            LINE: self._lines, DEPTH: self._depth, TICKS: self._ticks, BARS: self._bars
+            LINE: self._lines, DEPTH: self._depth, OWN_DEPTH: self._depth, TICKS: self._ticks, BARS: self._bars
         }  # fmt: skip
         for told in self._recording.due(now_ns):
             kind, con_id = told.key
             if self._hushed(con_id):
                 continue
             for line in tables[kind].values():
-                if line.con_id == con_id and (kind != TICKS or told.fields[2] == str(line.kind)):
+                if line.con_id != con_id or (kind == TICKS and told.fields[2] != str(line.kind)):
+                    continue
+                if kind not in (DEPTH, OWN_DEPTH) or _depth_kind(line) == kind:
                     line.session.send(told.to(line.req_id))
 
     def counts(self) -> dict[str, int]:
@@ -231,8 +233,8 @@ class MarketData:
         if smart:
             venues = sorted({row.venue for row in book.bids + book.asks})
             session.error(line.req_id, 2152, f"Exchanges - Depth: {'; '.join(venues)}; Top: ; ")
-        if self._replayed(DEPTH, line.con_id):
-            self._tell_standing(DEPTH, line)
+        if self._replayed(_depth_kind(line), line.con_id):
+            self._tell_standing(_depth_kind(line), line)
         elif not self._hushed(line.con_id):
             line.update(book)
 
@@ -314,7 +316,7 @@ class MarketData:
 
     def _push_depth(self, changed: set[int]) -> None:
         for line in self._depth.values():
-            if line.con_id in changed and line.con_id not in self._muted and not self._replayed(DEPTH, line.con_id):
+            if line.con_id in changed and line.con_id not in self._muted and not self._replayed(_depth_kind(line), line.con_id):
                 book = self._market.book(line.con_id)
                 if book is not None:
                     line.update(book)
@@ -345,6 +347,11 @@ class MarketData:
                 quote = self._quotes.get(line.con_id)
                 if quote is not None and quote.bid is not None and quote.ask is not None:
                     line.session.send(_quote(line, quote, quote.bid, quote.ask))
+
+
+def _depth_kind(line: DepthLine) -> str:
+    """As the recordings tell them apart: a stock's book on one exchange alone is another line than that of all."""
+    return OWN_DEPTH if line.level_two and not line.smart else DEPTH
 
 
 def _trade(line: TickLine, print_: Print) -> Fields:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Literal
 
 from alphatrader.sandbox.gateway import layouts
@@ -95,8 +96,9 @@ class DepthLine:
         self.sides = {ASK: (), BID: ()}
 
     def _shown(self, rows: Iterable[Row]) -> Iterator[Row]:
+        """A line over all venues names venues: what one shows at a price is one row there, whoever quotes it."""
         count = 0
-        for row in rows:
+        for row in _by_venue(rows) if self.smart else rows:
             if self.venue and row.venue != self.venue:
                 continue
             yield row
@@ -113,3 +115,8 @@ class DepthLine:
         else:
             fields = layouts.depth(self.req_id, position, operation, side, price, size)
         self.session.send(fields)
+
+
+def _by_venue(rows: Iterable[Row]) -> Iterator[Row]:
+    for (price, venue), same in groupby(rows, key=lambda row: (row.price, row.venue)):
+        yield Row(price, sum(row.size for row in same), venue)

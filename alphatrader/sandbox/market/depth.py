@@ -1,4 +1,4 @@
-"""The ten-row level-2 book behind a best quote, as a function of that quote and of time.
+"""The level-2 book behind a best quote, as a function of that quote and of time.
 
 Rows at the best price are the quote's own size split over its venues; deeper rows come from a hash of their price and of an
 epoch that turns at another instant for each price, so single levels change while the others stand. Used by `simulation.py`.
@@ -9,8 +9,9 @@ from __future__ import annotations
 from math import exp
 
 from .hashing import mix, unit
+from .makers import quotes
 from .types import Row
-from .venues import ANONYMOUS, LIT, MARKET_MAKERS
+from .venues import ANONYMOUS, LIT
 
 ROWS = 10
 _EPOCH_NS = 2_500_000_000
@@ -22,17 +23,17 @@ def _venue(number: int) -> str:
     return _NAMES[min(number % 17, number // 17 % 13)]
 
 
-def _maker(key: int, price: int, ts_ns: int) -> str:
-    """Attributed quotes stand for about 20 s; half of NASDAQ's rows are anonymous."""
-    number = mix(key ^ 0x5EED, price * 7919 + (ts_ns + price * 977_000_000) // 20_000_000_000)
-    return MARKET_MAKERS[number // 2 % len(MARKET_MAKERS)] if number & 1 else ANONYMOUS
-
-
 def ladder(
     key: int, side: int, best: int, size: int, venues: tuple[str, ...], ts_ns: int,
-    *, per_unit: int, lot: int, display: int, step: int, lean: float, is_stock: bool,
+    *, per_unit: int, lot: int, display: int, step: int, lean: float, is_stock: bool, second: float,
 ) -> tuple[Row, ...]:  # fmt: skip
-    """Rows of one side, best first. `side` is +1 for bids; `step` is the usual distance of levels in ticks."""
+    """Rows of one side, best first. `side` is +1 for bids; `step` is the usual distance of levels in ticks; `second` is of the
+    session. NASDAQ's are split by market maker: several rows of one price and venue are one row where no names are shown."""
+    own: dict[int, list[tuple[int, str]]] = {}
+    if is_stock:
+        nearest = 0 if "ISLAND" in venues else 1  # nobody improves a best price that NASDAQ does not show
+        for away, shown, maker in quotes(key, side, second, lot, display):
+            own.setdefault(best - side * max(nearest, away), []).append((shown, maker))
     rows: list[Row] = []
     share, rest = max(lot, size // len(venues) // lot * lot), size
     for j, venue in enumerate(venues):
@@ -40,23 +41,55 @@ def ladder(
             break
         take = rest if j == len(venues) - 1 else min(share, rest)
         rest -= take
-        rows.append(Row(best / per_unit, take, venue, _maker(key, best, ts_ns) if venue == "ISLAND" else ""))
+        if venue == "ISLAND":
+            rows += _attributed(best / per_unit, take, own.pop(best, []))
+        else:
+            rows.append(Row(best / per_unit, take, venue))
     price, scale = best, display * exp(0.5 * lean * side)
-    depth = 0
-    while len(rows) < ROWS:
+    depth, places = 0, len({row.venue for row in rows})
+    while places < ROWS:
         depth += 1
         number = mix(key, price * 4 + side)
-        price -= side * (1 + (number % step if step > 1 else 0))
-        if price <= 0:
+        following = price - side * (1 + (number % step if step > 1 else 0))
+        if following <= 0:
             break
+        for between in sorted((p for p in own if side * following < side * p < side * price), reverse=side > 0):
+            if places == ROWS:
+                return tuple(rows)
+            rows += _attributed(between / per_unit, None, own.pop(between))
+            places += 1
+        price = following
         number = mix(key, price * 4 + side + 1 + ((ts_ns + (number & 0x7FFFFFFF)) // _EPOCH_NS << 32))
+        makers, before = own.pop(price, []), ""
         for j in range(1 + (is_stock and number & 3 == 0)):
-            if len(rows) == ROWS:
-                break
+            if places == ROWS:
+                return tuple(rows)
             level = scale * (0.5 + 1.2 * unit(number, j)) * (1 + 0.12 * min(depth, 8))
+            shown = max(lot, round(level / lot) * lot)
             venue = _venue(number >> 8 + 8 * j) if is_stock else venues[0]
-            if j and venue == rows[-1].venue:
+            if venue == before:
                 venue = _NAMES[(_NAMES.index(venue) + 1) % len(_NAMES)]
-            maker = _maker(key, price, ts_ns) if venue == "ISLAND" else ""
-            rows.append(Row(price / per_unit, max(lot, round(level / lot) * lot), venue, maker))
+            before = venue
+            if venue == "ISLAND":
+                rows += _attributed(price / per_unit, shown + sum(one for one, _ in makers), makers)
+                makers = []
+            else:
+                rows.append(Row(price / per_unit, shown, venue))
+            places += 1
+        if makers and places < ROWS:
+            rows += _attributed(price / per_unit, None, makers)
+            places += 1
     return tuple(rows)
+
+
+def _attributed(price: float, size: int | None, makers: list[tuple[int, str]]) -> list[Row]:
+    """NASDAQ's rows at a price: the makers' as far as `size` goes, the rest anonymous; None: the makers' alone."""
+    rows, left = [], size
+    for shown, maker in makers:
+        take = shown if left is None else min(shown, left)
+        if take > 0:
+            rows.append(Row(price, take, "ISLAND", maker))
+        left = None if left is None else left - take
+    if left:
+        rows.append(Row(price, left, "ISLAND", ANONYMOUS))
+    return rows

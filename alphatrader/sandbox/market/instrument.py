@@ -180,10 +180,11 @@ class Instrument:
                 return self._book
             lean = 0.0 if self.closed else table.lean[min(self.slot, table.slots - 1)]
             step = max(1, round((self.ask - self.bid) / 2))
+            second = (self.ts_ns - table.session.open_ns) / 1e9
             bids, asks = (
                 ladder(
                     table.key, side, best, size, venues, self.ts_ns, per_unit=table.per_unit, lot=table.lot,
-                    display=table.display, step=step, lean=lean, is_stock=self.tape.is_stock,
+                    display=table.display, step=step, lean=lean, is_stock=self.tape.is_stock, second=second,
                 )
                 for side, best, size, venues in (
                     (1, self.bid, self.bid_size, self.bid_venues), (-1, self.ask, self.ask_size, self.ask_venues)

@@ -8,12 +8,12 @@ it run all along; shorter gaps are played print by print, with quotes conflated.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date
 from math import exp, inf
 
-from .auctions import STARTS_BEFORE_CLOSE, closing_imbalance
+from .announcing import Announcer
 from .business_days import Session, Sessions
 from .history import DAY_SECONDS, bars_of
 from .instrument import Instrument
@@ -23,10 +23,11 @@ from .news import news_items
 from .option_desk import OptionDesk
 from .paths import SLOT_NS, SLOT_SECONDS, Paths
 from .session_truth import session_truth
-from .slots import Event, PrintEvent, Tape, TruthEvent
+from .slots import Tape
 from .tables import Activity, SlotTable, build_table
 from .truth import TruthLog
-from .types import Auction, Bar, Book, Contract, Print, Quote, Step
+from .turn import Turn
+from .types import Bar, Book, Contract, Quote, Step
 from .venues import PRIMARY_VENUE
 
 _MONTH_SHARE = (1.0, 0.12, 0.04, 0.02)  # of a root's activity by rank of the contract month
@@ -41,48 +42,6 @@ class Halt:
     symbol: str
     start_ns: int
     end_ns: int
-
-
-class _Turn:
-    """What one step changed, gathered while it is played."""
-
-    def __init__(self) -> None:
-        self.quotes: dict[int, None] = {}
-        self.books: dict[int, None] = {}
-        self.repriced: dict[str, None] = {}
-        self.prints: list[Print] = []
-        self.bars: list[tuple[int, Bar]] = []
-        self.halts: list[tuple[int, int]] = []
-        self.auctions: list[Auction] = []
-
-    def everything(self, instruments: dict[int, Instrument]) -> None:
-        for con_id, instrument in instruments.items():
-            self.quotes[con_id] = None
-            if instrument.has_depth:
-                self.books[con_id] = None
-            if instrument.contract.sec_type == "STK":
-                self.repriced[instrument.contract.symbol] = None
-
-    def printer(self, con_id: int, truth: TruthLog) -> Callable[[PrintEvent], None]:
-        def note(event: PrintEvent) -> None:
-            self.prints.append(Print(con_id, event.ts_ns, event.price, event.size, event.exchange, event.conditions))
-            if truth.enabled:
-                fields = {"price": event.price, "size": event.size, "venue": event.exchange, "side": event.side,
-                          "informed": event.informed, "conditions": event.conditions, "hidden": event.hidden}  # fmt: skip
-                truth.write("print", event.ts_ns, con_id, fields)
-
-        return note
-
-    def teller(self, con_id: int, truth: TruthLog) -> Callable[[Event], None]:
-        return lambda event: truth.write(event.what, event.ts_ns, con_id, event.fields) if isinstance(event, TruthEvent) else None
-
-    def step(self, now_ns: int) -> Step:
-        self.prints.sort(key=lambda made: made.ts_ns)
-        self.bars.sort(key=lambda made: made[1].ts_ns)
-        return Step(
-            now_ns, tuple(self.quotes), tuple(self.books), tuple(self.prints), tuple(self.bars), tuple(self.halts),
-            tuple(self.auctions), tuple(self.repriced),
-        )  # fmt: skip
 
 
 class SimulatedMarket:
@@ -106,6 +65,7 @@ class SimulatedMarket:
         self._truth = truth or TruthLog(None)
         self._sessions = Sessions(sessions)
         self._paths = Paths(seed)
+        self._announcer = Announcer(seed, self._truth, self._paths)
         self._depth = depth_con_ids
         self._replay_ns = replay_seconds * 1_000_000_000
         self._tables: OrderedDict[tuple[int, date], SlotTable] = OrderedDict()
@@ -146,8 +106,8 @@ class SimulatedMarket:
             instrument.position(now_ns)
             if now_ns >= self._session.close_ns:
                 instrument.close_session()
-            elif instrument.contract.sec_type == "STK" and self._truth.enabled:
-                self._tell_episode(instrument.contract, (now_ns - self._session.open_ns) // 1_000_000_000, running=True)
+            elif instrument.contract.sec_type == "STK":
+                self._announcer.running(instrument, self._session, (now_ns - self._session.open_ns) // 1_000_000_000)
 
     def _open_session(self, session: Session) -> None:
         self._session, self._following = session, self._sessions.after(session)
@@ -222,7 +182,7 @@ class SimulatedMarket:
     def step(self, now_ns: int) -> Step:
         if now_ns < self._now:
             raise ValueError(f"now_ns: market time never goes back, {now_ns} < {self._now}")
-        turn = _Turn()
+        turn = Turn()
         if now_ns - self._now > self._replay_ns and self._session_time(now_ns) > self._replay_ns:
             self._truth.write("gap", now_ns, 0, {"from_ns": self._now})
             self._stand_at(now_ns)
@@ -252,7 +212,7 @@ class SimulatedMarket:
             min(now_ns, s.close_ns) - max(self._now, s.open_ns) for s in self._sessions.within(self._now, now_ns)
         )  # fmt: skip
 
-    def _advance(self, target: int, turn: _Turn) -> None:
+    def _advance(self, target: int, turn: Turn) -> None:
         for con_id, instrument in self._instruments.items():
             if instrument.next_ts > target:
                 continue
@@ -268,7 +228,7 @@ class SimulatedMarket:
                 if instrument.cursor == len(instrument.events) and instrument.next_ts <= target:
                     self._finish_slot(instrument, turn)
 
-    def _finish_slot(self, instrument: Instrument, turn: _Turn) -> None:
+    def _finish_slot(self, instrument: Instrument, turn: Turn) -> None:
         table, slot = instrument.table, instrument.slot
         con_id = instrument.contract.con_id
         turn.bars.append((con_id, instrument.bar(slot)))
@@ -285,39 +245,9 @@ class SimulatedMarket:
             turn.quotes[con_id] = turn.books[con_id] = None
             turn.repriced[instrument.contract.symbol] = None
         if instrument.contract.sec_type == "STK":
-            self._announce(instrument, following, start_ns, turn)
-
-    def _tell_episode(self, contract: Contract, second: int, *, running: bool) -> None:
-        """Write the episode that begins within the slot at `second` of the session, or is `running` then."""
-        episodes = self._paths.session(contract.symbol, self._session).episodes
-        if episodes is None:
-            return
-        block = second // SPECS[contract.symbol].episode_block_seconds
-        if block >= len(episodes.start):
-            return
-        start, end = float(episodes.start[block]), float(episodes.end[block])
-        if (start < second < end) if running else (second <= start < second + SLOT_SECONDS):
-            open_ns = self._session.open_ns
-            fields = {"symbol": contract.symbol, "direction": int(episodes.direction[block]),
-                      "end_ns": open_ns + int(end * 1e9), "log_move": float(episodes.drift[block])}  # fmt: skip
-            self._truth.write("episode", open_ns + int(start * 1e9), contract.con_id, fields)
-
-    def _announce(self, instrument: Instrument, slot: int, start_ns: int, turn: _Turn) -> None:
-        """What begins with this slot: an informed episode (truth only), a closing imbalance."""
-        contract, session = instrument.contract, self._session
-        if self._truth.enabled:
-            self._tell_episode(contract, slot * SLOT_SECONDS, running=False)
-        left_ns = session.close_ns - start_ns
-        if left_ns <= STARTS_BEFORE_CLOSE.get(contract.primary_exchange, 0) and not instrument.halted:
-            volume = SPECS[contract.symbol].daily_volume
-            price = instrument.last if instrument.last is not None else instrument.mid
-            auction = closing_imbalance(
-                self._seed, contract.con_id, str(session.day), price, volume, instrument.table.lot, left_ns, start_ns
-            )
-            turn.auctions.append(auction)
-            self._truth.write(
-                "auction", start_ns, contract.con_id, {"paired": auction.volume, "imbalance": auction.imbalance, "price": price}
-            )
+            auction = self._announcer.begins(instrument, self._session, following, start_ns)
+            if auction is not None:
+                turn.auctions.append(auction)
 
     # -- questions ---------------------------------------------------------------------------------------------------
 

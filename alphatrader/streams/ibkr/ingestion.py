@@ -166,6 +166,7 @@ class IBKRIngestion(StreamModule):
         ib.updateEvent += self._on_read
         for feed in self._feeds.values():
             feed.set_depth(False)
+            feed.set_makers(False)
             feed.set_ticks(False)
             feed.gap(self._gap_reason)
         self._link.connected()

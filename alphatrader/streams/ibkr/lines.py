@@ -22,7 +22,7 @@ from alphatrader.core.market.slots import BARS, LINES, URGENT, Allocation
 from alphatrader.runtime.module import StreamModule
 from alphatrader.streams.ibkr.contracts import Contracts
 
-MENDING: Final = "mend depth"
+MENDING: Final = "mend"
 MEND_SECONDS: Final = 5.0
 """A broken book is asked for anew at once, then not more often than this; the wait doubles while it keeps breaking."""
 MEND_MOST_SECONDS: Final = 80.0
@@ -30,7 +30,7 @@ LIMIT_PAUSE_SECONDS: Final = 2.0
 """After a refusal for want of lines or slots: long enough for the new limit to be obeyed first."""
 RESTING_SECONDS: Final = 60.0
 """A book, and bars, that have proven themselves may rest so long while their quote line speaks."""
-SWITCH: Final = {Kind.DEPTH: SymbolFeed.set_depth, Kind.TICKS: SymbolFeed.set_ticks}
+SWITCH: Final = {Kind.DEPTH: SymbolFeed.set_depth, Kind.MAKERS: SymbolFeed.set_makers, Kind.TICKS: SymbolFeed.set_ticks}
 
 
 class Lines:
@@ -56,12 +56,16 @@ class Lines:
         full = sum(instrument.full for instrument in instruments.values())
         self._allocation = Allocation(
             {LINES: market.market_data_lines, BARS: full},
-            {Kind.DEPTH: market.depth_slots, Kind.TICKS: market.tick_slots},
+            {
+                Kind.DEPTH: market.depth_slots - market.maker_slots,
+                Kind.MAKERS: market.maker_slots,
+                Kind.TICKS: market.tick_slots,
+            },
             market.pinned,
         )
         self._refusals: dict[tuple[str, str], str] = {}
         """Why the broker gives something nothing, until it does."""
-        self._mended: dict[str, tuple[float, float]] = {}
+        self._mended: dict[tuple[Kind, str], tuple[float, float]] = {}
         """When each book was last asked for anew, and the wait set then."""
 
     # -- the connection --------------------------------------------------------------------------------------------------
@@ -116,8 +120,8 @@ class Lines:
         if self.subscriptions is not None:
             for kind in Kind:
                 self.subscriptions.close(kind, symbol)
-        feed.set_depth(False)
-        feed.set_ticks(False)
+        for switch in SWITCH.values():
+            switch(feed, False)
         feed.gap(reason)
         feed.bars.hole = True
 
@@ -132,14 +136,21 @@ class Lines:
         full = [symbol for symbol in ready if self._instruments[symbol].full]
         self._assign_lines(subscriptions, at, ready, full)
         nearness = self.nearness | {ref.symbol: URGENT for ref in self.wanted[0]}
+        equities = [symbol for symbol in full if self._instruments[symbol].kind == "equity"]
         for kind, switch in SWITCH.items():
-            close, ask = self._allocation.slots(kind, full, subscriptions.names(kind), at, nearness)
+            of = equities if kind == Kind.MAKERS else full
+            close, ask = self._allocation.slots(kind, of, subscriptions.names(kind), at, nearness)
             for symbol in close:
                 subscriptions.close(kind, symbol)
                 switch(self._feeds[symbol], False)
             for symbol in ask:
-                switch(self._feeds[symbol], True)
-                subscriptions.open(kind, symbol, listed[symbol].contract, self._feeds[symbol], at=at)
+                feed, contract = self._feeds[symbol], listed[symbol].contract
+                switch(feed, True)
+                if kind == Kind.MAKERS:
+                    own = broker.on_exchange(contract, self._market.maker_exchange)
+                    subscriptions.open(kind, symbol, own, feed.makers, at=at)
+                else:
+                    subscriptions.open(kind, symbol, contract, feed, at=at)
         close, ask = self._allocation.bars(full, subscriptions.names(Kind.BARS), at)
         for symbol in close:
             subscriptions.close(Kind.BARS, symbol)
@@ -173,13 +184,15 @@ class Lines:
 
     def reset_book(self, s: Subscription, why: str) -> None:
         if (feed := self._feeds.get(s.name)) is not None:
-            feed.gap(why, depth_only=True)
+            _lose_depth(feed, s.kind, why)
 
     def ask_again(self, s: Subscription, why: str, at: float) -> None:
         """This one is dead. Depth waits its turn to be mended, the rest is asked for at once."""
         feed = self._feeds.get(s.name)
         if feed is not None and s.kind == Kind.DEPTH:
             feed.depth_broken = why
+        elif feed is not None and s.kind == Kind.MAKERS:
+            feed.makers.broken = why
         elif self.subscriptions is not None:
             self.subscriptions.reopen(s.kind, s.name, at=at)
 
@@ -235,8 +248,9 @@ class Lines:
         for kind, number in proven.items():
             self._allocation.granted(kind, number, at)
         for symbol, feed in self._feeds.items():
-            if feed.depth_broken:
-                self._mend_depth(subscriptions, symbol, feed, at)
+            for kind, why in ((Kind.DEPTH, feed.depth_broken), (Kind.MAKERS, feed.makers.broken)):
+                if why:
+                    self._mend_depth(subscriptions, kind, symbol, why, at)
             if feed.ticks_broken:
                 self._health.count("ticks_dead")
                 subscriptions.close(Kind.TICKS, symbol)
@@ -263,25 +277,25 @@ class Lines:
             for kind in Kind:
                 subscriptions.reopen(kind, s.name, at=at, tries=tries)
             return
-        if feed is not None and s.kind == Kind.DEPTH:
-            feed.gap("depth silent: resubscribed", depth_only=True)
+        if feed is not None and s.kind in broker.DEPTHS:
+            _lose_depth(feed, s.kind, "depth silent: resubscribed")
         subscriptions.reopen(s.kind, s.name, at=at, tries=tries)
 
-    def _mend_depth(self, subscriptions: Subscriptions, symbol: str, feed: SymbolFeed, at: float) -> None:
-        if not self._allocation.may_ask(MENDING, symbol, at):
+    def _mend_depth(self, subscriptions: Subscriptions, kind: Kind, symbol: str, why: str, at: float) -> None:
+        if not self._allocation.may_ask(f"{MENDING} {kind}", symbol, at):
             return
-        asked_at, waited = self._mended.get(symbol, (float("-inf"), 0.0))
+        asked_at, waited = self._mended.get((kind, symbol), (float("-inf"), 0.0))
         wait = min(2 * waited, MEND_MOST_SECONDS) if at - asked_at <= 4 * waited else MEND_SECONDS
-        self._mended[symbol] = (at, wait)
-        self._allocation.refused(MENDING, symbol, at, retry_seconds=wait)
-        feed.gap(f"depth resubscribed: {feed.depth_broken}", depth_only=True)
-        subscriptions.reopen(Kind.DEPTH, symbol, at=at)
+        self._mended[kind, symbol] = (at, wait)
+        self._allocation.refused(f"{MENDING} {kind}", symbol, at, retry_seconds=wait)
+        _lose_depth(self._feeds[symbol], kind, f"depth resubscribed: {why}")
+        subscriptions.reopen(kind, symbol, at=at)
 
     # -- what to tell ----------------------------------------------------------------------------------------------------
 
     def unproven(self) -> list[str]:
         """What gives no data though it was asked for again. Prints and bars may be missing where nothing trades: no fault."""
-        judged = (Kind.QUOTE, Kind.DEPTH)
+        judged = (Kind.QUOTE, *broker.DEPTHS)
         silent = (s for s in self.subscriptions or () if s.heard_at is None and given_up(s.tries))
         return [f"{s.name} {s.kind}" for s in silent if s.kind in judged]
 
@@ -303,3 +317,10 @@ class Lines:
             return "no line"
         again = f", asked again {s.tries} times" if s.tries else ""
         return f"no data for {at - (s.asked_at if s.heard_at is None else s.heard_at):.0f} s{again}"
+
+
+def _lose_depth(feed: SymbolFeed, kind: Kind, why: str) -> None:
+    if kind == Kind.MAKERS:
+        feed.makers.lose(why)
+    else:
+        feed.gap(why, depth_only=True)

@@ -14,16 +14,17 @@ from typing import Any, Final, NamedTuple
 
 from alphatrader.clients.ibkr.handlers import Feed, Handlers
 from alphatrader.clients.ibkr.wiretap import Message, messages
-from alphatrader.contract.messages.market import BookEvent, GapEvent, MarketEvent, Trade
+from alphatrader.contract.messages.market import BookEvent, GapEvent, MakersEvent, MarketEvent, Trade
+from alphatrader.contract.messages.metrics import Parameter
 from alphatrader.contract.settings.market import Market
-from alphatrader.core.discovery.makers import MakerTally
+from alphatrader.core.discovery.makers import MakerTally, together
 from alphatrader.core.market.checksum import intact
 from alphatrader.core.market.contracts import instruments
 from alphatrader.core.market.feed import SymbolFeed
 from alphatrader.core.market.status import Hours
 from alphatrader.runtime.audit_file import SUFFIX, Kind, Record, read
 
-QUOTES, DEPTH, TICKS = "quotes", "depth", "ticks"
+QUOTES, DEPTH, MAKERS, TICKS = "quotes", "depth", "makers", "ticks"
 
 
 class _Ids(NamedTuple):
@@ -46,6 +47,8 @@ REQUESTS: Final = {
 """Requests for market data and their cancels, by the number of the message (EClient of the TWS API)."""
 ANSWERS: Final = dict.fromkeys(("1", "2", "12", "13", "45", "46"), 2) | {"99": 1}
 """Where the request id stands in each message that tells of quotes, books, prints and halts (EDecoder)."""
+SECURITY_TYPE, SMART_DEPTH = 2, 13
+"""Places in a depth request after the conId's: a stock's depth that is not smart is one exchange's own, which names makers."""
 ERROR, DEPTH_RESET = "4", "317"
 NEW_LIFE: Final = frozenset({Kind.OPENED, Kind.CLOSED, Kind.DROPPED, Kind.BEGUN, Kind.HOLE})
 """What was subscribed before holds no more, or is not known to."""
@@ -58,11 +61,16 @@ class Recorded:
 
     sizes: array[float] = field(default_factory=lambda: array("d"))
     makers: MakerTally = field(default_factory=MakerTally)
+    """From the depth over all venues; likewise `own`, from one exchange's own book, which names market makers."""
+    own: MakerTally = field(default_factory=MakerTally)
     from_ns: int | None = None
     to_ns: int | None = None
     failed: str | None = None
     books_refused: int = 0
     """Their checksum was wrong."""
+
+    def profiles(self) -> Parameter:
+        return together(self.makers.profiles(), self.own.profiles())
 
     def take(self, events: Sequence[MarketEvent]) -> None:
         for event in events:
@@ -76,8 +84,15 @@ class Recorded:
                     self.makers.add(event)
                 else:
                     self.books_refused += 1
+            elif isinstance(event, MakersEvent):
+                if intact(event):
+                    self.own.add(event)
+                else:
+                    self.books_refused += 1
             elif isinstance(event, GapEvent):
                 self.makers.broken()
+                if not event.depth_only:
+                    self.own.broken()
 
 
 @dataclass(slots=True)
@@ -179,7 +194,9 @@ class _Reader:
             return
         if f[0] == ERROR and len(f) > 3 and f[3] == DEPTH_RESET:
             line = self._lines.get(int(f[2])) if f[2].lstrip("-").isdigit() else None
-            if line is not None:
+            if line is not None and line.what == MAKERS:
+                self._feeds[line.symbol].makers.lose(DEPTH_RESET)
+            elif line is not None:
                 self._feeds[line.symbol].gap(DEPTH_RESET, depth_only=True)
             return
         line = self._of(f) if f[0] in ANSWERS else None
@@ -223,13 +240,18 @@ class _Reader:
             return
         symbol = self._names.get((f[ids.contract + 2], f[ids.contract + 1]))
         if symbol is not None and self.found[symbol].failed is None:
-            line = self._lines[req_id] = _Line(self._feeds[symbol], symbol, ids.what)
+            feed, what = self._feeds[symbol], ids.what
+            if what == DEPTH and _is_own(f, ids.contract):
+                what = MAKERS
+            line = self._lines[req_id] = _Line(feed.makers if what == MAKERS else feed, symbol, what)
             self._switch(line, on=True)
 
     def _switch(self, line: _Line, *, on: bool) -> None:
         feed = self._feeds[line.symbol]
         if line.what == DEPTH:
             feed.set_depth(on)
+        elif line.what == MAKERS:
+            feed.set_makers(on)
         elif line.what == TICKS:
             feed.set_ticks(on)
 
@@ -240,6 +262,7 @@ class _Reader:
         self._lines.clear()
         for symbol, found in self.found.items():
             found.makers.broken()
+            found.own.broken()
             self._feeds[symbol].gap("another connection")
             self._feeds[symbol].take_events(self._machine_ns / 1e9)
 
@@ -248,3 +271,7 @@ class _Reader:
         self._log.exception("recorded_refused", symbol=symbol)
         for req_id in [req_id for req_id, line in self._lines.items() if line.symbol == symbol]:
             del self._lines[req_id]
+
+
+def _is_own(f: Sequence[str], contract: int) -> bool:
+    return len(f) > contract + SMART_DEPTH and f[contract + SECURITY_TYPE] == "STK" and f[contract + SMART_DEPTH] == "0"

@@ -227,7 +227,7 @@ class ParameterDiscovery:
         return {
             "vpin_bucket_size": sized,
             "lookback_bars": lambda: lookback(returns_by_session(history)),
-            "mm_profiles": lambda: recorded.makers.profiles(),
+            "mm_profiles": recorded.profiles,
             "vol_regimes": lambda: vol_regimes(returns_by_session(history), self._opened_ns, seed=settings.seed),
         }
 

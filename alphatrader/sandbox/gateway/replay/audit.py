@@ -18,7 +18,7 @@ from alphatrader.sandbox.gateway import requests
 from alphatrader.sandbox.gateway.replay.pace import Pace
 from alphatrader.sandbox.gateway.wire import FrameBuffer, FrameError, decode_fields
 
-LINE, DEPTH, TICKS, BARS = "lines", "depth", "ticks", "bars"
+LINE, DEPTH, OWN_DEPTH, TICKS, BARS = "lines", "depth", "own depth", "ticks", "bars"
 ASKED = {"reqMktData": LINE, "reqMktDepth": DEPTH, "reqTickByTick": TICKS, "reqRealTimeBars": BARS}
 GIVEN_UP = frozenset({"cancelMktData", "cancelMktDepth", "cancelTickByTick", "cancelRealTimeBars"})
 # Where the request id stands in each message of market data; 4 is an error, of which only the depth reset (317) is data.
@@ -76,7 +76,10 @@ class _Connection:
                 continue  # nothing this gateway serves, so nothing it can play again
             req_id = request.values.get("reqId", -1)
             if request.name in ASKED and request.values["conId"]:
-                self._asked[req_id] = key = ASKED[request.name], request.values["conId"]
+                kind = ASKED[request.name]
+                if kind == DEPTH and request.values["secType"] == "STK" and not request.values["isSmartDepth"]:
+                    kind = OWN_DEPTH  # of one exchange alone, beside that of all
+                self._asked[req_id] = key = kind, request.values["conId"]
                 self.lines.add(key)
             elif request.name in GIVEN_UP:
                 self._asked.pop(req_id, None)
@@ -169,7 +172,7 @@ class Recording:
             # Prints of the line itself (RTVolume) are news, not a standing.
             if not (fields[0] == "46" and fields[3] in ("48", "77")):
                 self._ticks.setdefault(told.key, {})[fields[0], fields[3] if len(fields) > 3 else ""] = told
-        elif kind == DEPTH:
+        elif kind in (DEPTH, OWN_DEPTH):
             sides = self._rows.setdefault(told.key, {})
             if fields[0] == "4":
                 sides.clear()
