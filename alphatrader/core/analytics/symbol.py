@@ -229,11 +229,13 @@ class SymbolState(msgspec.Struct):
             self.icebergs.book(book.received_ns, self.book.bids, self.book.asks)
         if self._quote_leads(book.received_ns):
             return
-        if not book.ready or not book.bids or not book.asks:
+        bid = book.bids[0] if book.ready and book.bids else None
+        ask = book.asks[0] if book.ready and book.asks else None
+        self.bid, self.bid_size = (bid.price, bid.size) if bid else (None, None)  # an older best is not the best of this book
+        self.ask, self.ask_size = (ask.price, ask.size) if ask else (None, None)
+        if bid is None or ask is None:
             self.ofi.reset()
             return
-        bid, ask = book.bids[0], book.asks[0]
-        self.bid, self.bid_size, self.ask, self.ask_size = bid.price, bid.size, ask.price, ask.size
         self.ofi.add(book.received_ns, bid.price, bid.size, ask.price, ask.size)
         self.hidden.quote(book.received_ns, bid.price, ask.price)
         if ask.price >= bid.price:
