@@ -1,0 +1,111 @@
+"""Late, duplicate, out-of-order and impossible input never changes a metric silently: each piece is counted, and leaves no trace.
+
+Given any feed, and the same feed with bad events put anywhere between: the metrics are equal as bytes, and the counts name each.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from alphatrader.contract.messages.market import BookEvent, Level, MarketEvent, QuoteEvent, Trade
+from alphatrader.contract.settings.market import Analytics
+from alphatrader.core.analytics.meter import Meter
+
+START_NS = 1_795_014_000 * 10**9
+SESSION = (START_NS - 60 * 10**9, START_NS + 3_600 * 10**9)
+LATE, CLOCK, HOURS = (
+    "duplicate or late events ignored",
+    "prints with an impossible time refused",
+    "prints outside regular hours ignored",
+)
+FAR_NS = 2 * 3_600 * 10**9
+
+kinds = st.tuples(
+    st.sampled_from(("trade", "quote", "book")),
+    st.integers(1, 2_000_000_000),
+    st.integers(-5, 5),
+    st.integers(1, 400),
+    st.sampled_from(("buy", "sell", "unknown")),
+)
+bad = st.tuples(st.integers(0, 60), st.sampled_from(("again", "late", "clock", "after hours")), st.integers(1, 50))
+
+
+def feed(made: list[tuple[str, int, int, int, str]]) -> list[MarketEvent]:
+    events: list[MarketEvent] = []
+    at = START_NS
+    for seq, (kind, wait, cents, size, side) in enumerate(made, 1):
+        at += wait
+        bid, ask = round(600 + cents / 100, 2), round(600.02 + cents / 100, 2)
+        if kind == "trade":
+            price = ask if side == "buy" else bid
+            events.append(Trade(seq, at, at, price, size, "ARCA", "", side, True, True, True, bid=bid, ask=ask))  # type: ignore[arg-type]
+        elif kind == "quote":
+            events.append(QuoteEvent(seq, at, at, bid, size, ask, size + 1))
+        else:
+            levels = [tuple(Level(round(p + s * i / 100, 2), size + i) for i in range(4)) for p, s in ((bid, -1), (ask, 1))]
+            events.append(BookEvent(seq, at, at, True, *levels, 0, 0))
+    return events
+
+
+def with_bad(events: list[MarketEvent], where: list[tuple[int, str, int]]) -> tuple[list[MarketEvent], dict[str, int]]:
+    """The feed and what is put between, numbered without a hole, with how often each count must say so."""
+    mixed: list[tuple[MarketEvent, bool]] = [(event, True) for event in events]
+    counts: dict[str, int] = {}
+    for position, what, back in where:
+        at = min(position, len(mixed) - 1) + 1
+        before = mixed[at - 1][0]
+        if what in ("again", "late"):
+            mixed.insert(at, (mixed[max(0, at - back)][0] if what == "late" else before, False))
+            counts[LATE] = counts.get(LATE, 0) + 1
+            continue
+        received: Any = before.received_ns  # type: ignore[union-attr]
+        name, stamped = (CLOCK, received + FAR_NS) if what == "clock" else (HOURS, SESSION[0] - 1)
+        print_ = Trade(0, stamped, received, 1.0, 9_999_999, "", "", "buy", True, True, True)
+        mixed.insert(at, (print_, True))
+        counts[name] = counts.get(name, 0) + 1
+    # those that carry a number of their own are numbered through; a duplicate keeps the one it was first told with
+    told: list[MarketEvent] = []
+    numbers: dict[int, int] = {}
+    seq = 0
+    for event, own in mixed:
+        if own:
+            seq += 1
+            numbers[id(event)] = seq
+        told.append(replace(event, seq=numbers[id(event)]))
+    return told, counts
+
+
+def folded(events: list[MarketEvent], end_ns: int) -> tuple[list[bytes], dict[str, int]]:
+    meter = Meter("SPY", Analytics(vpin_buckets=5), None, 5.0, 14)
+    meter.take_bucket_size(100, "test", (), START_NS)
+    for event in events:
+        meter.fold(event, SESSION)
+    made = meter.metrics(end_ns, end_ns, lambda ns: None if ns is None else (end_ns - ns) / 1e6, "20261118")
+    plain = []
+    for metric in made:
+        # what may differ is that a print came at all: its number, how long ago, over which line
+        parts = {name: part for name, part in metric.components.items() if name != "prints"}
+        plain.append(msgspec.json.encode(replace(metric, source_seq=None, input_age_ms={}, components=parts)))
+    return plain, meter.state.counts
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(kinds, min_size=2, max_size=60), st.lists(bad, max_size=8))
+def test_bad_events_are_counted_and_leave_no_trace(
+    made: list[tuple[str, int, int, int, str]], where: list[tuple[int, str, int]]
+) -> None:
+    events = feed(made)
+    told, counts = with_bad(events, where)
+    clean = [replace(event, seq=number) for number, event in enumerate(events, 1)]
+    end_ns = events[-1].received_ns + 1  # type: ignore[union-attr]
+    expected, none = folded(clean, end_ns)
+    found, counted = folded(told, end_ns)
+    assert found == expected
+    assert {name: n for name, n in counted.items() if name in (LATE, CLOCK, HOURS)} == counts
+    # nothing else was counted that the clean feed did not count
+    assert {name: n for name, n in counted.items() if name not in counts} == none
