@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from alphatrader.contract import keys as k
+from alphatrader.contract.messages.market import OptionRef
 from alphatrader.contract.messages.positions import Position
 from alphatrader.contract.messages.signals import Signal, SignalEvent
 from alphatrader.contract.modules import Module
@@ -19,7 +23,7 @@ from alphatrader.streams.positions import PositionManager
 from alphatrader.streams.risk import RiskManager
 from tests.support.holdings import signal
 from tests.support.servers import Servers
-from tests.support.trading import Stage, stage, until
+from tests.support.trading import Stage, play, refs_of, stage, until
 
 RISK_FENCE = 3
 
@@ -40,14 +44,14 @@ async def running(on: Stage, kind: type[StreamModule], fence: int) -> AsyncItera
         await module.store.close()
 
 
-def propose(on: Stage, signal_id: str) -> None:
-    """3 contracts at the ask of 4.05, stop 3.00, targets out of the day's reach."""
+def propose(on: Stage, signal_id: str, contract: OptionRef | None = None, quantity: int = 3) -> None:
+    """Contracts at the ask of 4.05, stop 3.00, targets out of the day's reach."""
     now_ns = on.clock.market_ns()
     one: Signal = signal(
         signal_id,
-        contract=on.contract,
+        contract=contract or on.contract,
         strategy="14DTE",
-        quantity=3,
+        quantity=quantity,
         entry=4.05,
         targets=(20.0, 30.0, 40.0),
         ts_ns=now_ns,
@@ -105,3 +109,46 @@ def test_a_signal_becomes_a_trade_whose_result_is_the_brokers_to_the_cent(server
             assert on.held() == 0 and summary.open == 0 and summary.reconciled
 
     asyncio.run(story())
+
+
+def test_twenty_signals_at_once_become_five_positions_at_the_broker_and_two_a_symbol(servers: Servers, tmp_path: Path) -> None:
+    """Row 25, to the wire: whatever is proposed at one instant, five opening orders leave, and never a sixth."""
+
+    async def story(on: Stage) -> None:
+        # Five brackets in a row take a busy machine over a second; that old approvals are refused is told elsewhere.
+        on.settings = replace(on.settings, risk=replace(on.settings.risk, approval_seconds=15.0))
+        for symbol in ("QQQ", "AAPL", "MSFT", "NVDA"):
+            made = on.gateway.market.option_of(symbol)
+            on.others.append(OptionRef(symbol, made.expiry, made.strike, "C", made.con_id))
+        async with running(on, RiskManager, RISK_FENCE), on.execution(), running(on, PositionManager, 2):
+            on.leased = False
+            see = on.store(Module.OPERATOR)
+
+            def ready() -> bool:
+                lease, books = see.get(k.LEASE.at()), see.get(k.RISK_STATE.at())
+                return bool(lease and lease.granted and books and books.opening_equity)
+
+            await until(ready, what="lease")
+            # given four signals of each of five symbols, all at once
+            for number in range(4):
+                for contract in (on.contract, *on.others):
+                    propose(on, f"s-{contract.symbol}-{number}", contract, quantity=1)
+            # when risk has judged them all and execution has acted
+            verdicts = await until(lambda: len(v := see.fields(k.LEDGER_APPROVALS.at())) == 20 and v, what="twenty verdicts")
+            approved = {intent for intent, verdict in verdicts.items() if verdict.approved}
+            await until(lambda: all(on.state(intent) == "FILLED" for intent in approved), what="filled")
+            await until(lambda: all(on.state(f"{intent}/stop") == "WORKING" for intent in approved), what="protected")
+            # then five opening orders have left, each approved, at most two of a symbol, and each is held and protected
+            sent = refs_of(on.placed(opening=True))
+            assert sorted(sent) == sorted(approved)
+            assert len(sent) == 5
+            assert max(Counter(ref.split("-")[1] for ref in sent).values()) <= 2
+            assert {p.quantity for p in on.gateway.gateway.ledger.positions.values()} <= {1, 2}
+            assert sum(p.quantity for p in on.gateway.gateway.ledger.positions.values()) == 5
+            # and what comes now is refused by name
+            propose(on, "s-late", on.others[0], quantity=1)
+            late = await until(lambda: see.field(k.LEDGER_APPROVALS.at(), "s-late"), what="verdict")
+            assert not late.approved
+            assert "5 of 5" in late.reason
+
+    play(servers, tmp_path, story)

@@ -108,6 +108,15 @@ class FixedMarket:
         """The broker lists it otherwise."""
         self._contracts[con_id] = replace(self._contracts[con_id], **changes)
 
+    def option_of(self, symbol: str) -> Contract:
+        """An option of another underlying, like the one of SPY."""
+        like = self.option()
+        made = replace(like, con_id=max(self._contracts) + 1, symbol=symbol, trading_class=symbol, under_symbol=symbol)
+        made = replace(made, local_symbol=like.local_symbol.replace("SPY   ", f"{symbol:<6}"))
+        self._contracts[made.con_id] = made
+        self._quotes[made.con_id] = replace(self._quotes[like.con_id], con_id=made.con_id)
+        return made
+
     def quote_set(self, con_id: int, **changes: Any) -> None:
         self._quotes[con_id] = replace(self._quotes[con_id], **changes)
         self._changes["quotes"].append(con_id)

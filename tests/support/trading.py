@@ -112,6 +112,8 @@ class Stage:
     leased: bool = True
     quoting: bool = True
     fence: int = 3
+    others: list[OptionRef] = field(default_factory=list)
+    """Contracts quoted besides."""
     stores: dict[Module, Any] = field(default_factory=dict)
 
     def store(self, module: Module) -> Any:
@@ -156,21 +158,23 @@ class Stage:
         if self.quoting:
             store = self.store(Module.IBKR)
             batch = store.batch()
-            quote = self.gateway.market.quote(self.contract.con_id)
-            batch.put(
-                k.QUOTES.at(con_id=self.contract.con_id or 0),
-                ContractQuote(
-                    con_id=self.contract.con_id or 0,
-                    symbol="SPY",
-                    local_symbol="",
-                    sec_type="OPT",
-                    ts_ns=self.clock.market_ns(),
-                    machine_ns=self.clock.machine_ns(),
-                    min_tick=0.01,
-                    bid=quote.bid,
-                    ask=quote.ask,
-                ),
-            )
+            for contract in (self.contract, *self.others):
+                con_id = contract.con_id or 0
+                quote = self.gateway.market.quote(con_id)
+                batch.put(
+                    k.QUOTES.at(con_id=con_id),
+                    ContractQuote(
+                        con_id=con_id,
+                        symbol=contract.symbol,
+                        local_symbol="",
+                        sec_type="OPT",
+                        ts_ns=self.clock.market_ns(),
+                        machine_ns=self.clock.machine_ns(),
+                        min_tick=0.01,
+                        bid=quote.bid,
+                        ask=quote.ask,
+                    ),
+                )
             store.commit(batch)
 
     async def keep_renewing(self) -> None:
