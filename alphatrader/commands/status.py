@@ -70,6 +70,7 @@ def collect(access: Access) -> dict[str, Any]:
         "positions": part(lambda: trading.summary(store.get(k.POSITIONS_SUMMARY.at()))),
         "open_orders": part(lambda: _orders(store)),
         "feeds": part(lambda: _feeds(access, store, now_ns)),
+        "trading": part(lambda: _trading(access, store)),
         "queues": part(lambda: _queues(access, store, now_ns)),
         "alerts": part(lambda: _alerts(store)),
         "discovery": part(lambda: _discovery(access, store)),
@@ -119,6 +120,23 @@ def _feeds(access: Access, store: Store, now_ns: int) -> dict[str, Any]:
         }
         for name, stamp in zip(names, stamps, strict=True)
     }
+
+
+def _trading(access: Access, store: Store) -> dict[str, Any]:
+    """Of the equities: which are halted or at a limit, and which books are not ready, each with its reason."""
+    names = access.settings.market.equities
+    statuses = store.get_many([k.MARKET_STATUS.at(symbol=name) for name in names])
+    books = store.get_many([k.MARKET_BOOK.at(symbol=name) for name in names])
+    known = {name: status for name, status in zip(names, statuses, strict=True) if status is not None}
+    halted = {n: s.halt_reason or f"code {s.halt_code}" for n, s in known.items() if s.halted}
+    unknown = [n for n in names if n not in known or known[n].halted is None]
+    at_limit = {n: s.luld.state for n, s in known.items() if s.luld is not None and s.luld.state != "inside"}
+    not_ready = {
+        name: "no book" if book is None else book.reason or "not ready"
+        for name, book in zip(names, books, strict=True)
+        if book is None or not book.ready
+    }
+    return {"halted": halted, "halt_unknown": unknown, "at_limit": at_limit, "books_not_ready": not_ready, "of": len(names)}
 
 
 def _queues(access: Access, store: Store, now_ns: int) -> dict[str, Any]:
@@ -200,6 +218,8 @@ def _show(found: dict[str, Any], problems: list[str]) -> None:
     _line("Positions", found["positions"], lambda p: _positions(p) if p["known"] else "waiting for the positions module")
     _line("Orders", found["open_orders"], lambda orders: f"{len(orders)} open")
     _line("Feeds", found["feeds"], _feed_line)
+    _line("Halts", found["trading"], _halts_line)
+    _line("Books", found["trading"], _books_line)
     _line(
         "Queues",
         found["queues"],
@@ -234,6 +254,23 @@ def _positions(p: dict[str, Any]) -> str:
 def _discovery_line(d: dict[str, Any]) -> str:
     known = f"values of {d['as_of']}, {len(d['waiting'])} waiting" if d["as_of"] else "no values yet"
     return known if d["state"] in (None, "done") else f"{d['state']}, {d['done']} of {d['of']}: {d['step']}; {known}"
+
+
+def _halts_line(t: dict[str, Any]) -> str:
+    """Symbols that do not trade; unknown stops openings like a halt."""
+    parts = [f"{name} HALTED ({why})" for name, why in t["halted"].items()]
+    parts += [f"{name} at its limit ({state.replace('_', ' ')}, estimated)" for name, state in t["at_limit"].items()]
+    parts += [f"unknown: {', '.join(t['halt_unknown'])}"] if t["halt_unknown"] else []
+    return "; ".join(parts) or "none"
+
+
+def _books_line(t: dict[str, Any]) -> str:
+    missing = t["books_not_ready"]
+    reasons: dict[str, list[str]] = {}
+    for name, why in missing.items():
+        reasons.setdefault(why, []).append(name)
+    why = "".join(f"; {', '.join(names)}: {reason}" for reason, names in reasons.items())
+    return f"{t['of'] - len(missing)} of {t['of']} ready{why}"
 
 
 def _feed_line(feeds: dict[str, Any]) -> str:

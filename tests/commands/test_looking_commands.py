@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from decimal import Decimal as D
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from alphatrader.contract import keys as k
 from alphatrader.contract.messages import market as m
 from alphatrader.contract.messages import operations as ops
 from alphatrader.contract.messages import positions as p
 from alphatrader.contract.messages import risk as r
+from alphatrader.contract.messages.signals import SignalEvent
 from alphatrader.contract.modules import Module
 from alphatrader.runtime.clock import SECOND
 from tests.commands.conftest import Command
@@ -144,6 +147,60 @@ def test_why_shows_each_gate(busy: Desk, run: Command) -> None:
     assert run("why", "SPY", "--json").json()["by_strategy"]["1DTE"][0][0] == "window"
     assert run("why", "QQQ").code == 1
     assert run("why", "ES").code == 2
+
+
+def test_why_tells_the_whole_way_of_a_signal(busy: Desk, run: Command) -> None:
+    signals = [busy.signal("SPY", 661 + i, name, 3 - i) for i, name in enumerate(("w1", "w2", "w3", "w4"))]
+    refused = busy.approval(signals[1], False, "positions and opening orders: 5 of 5")
+    silent = busy.approval(signals[2], True, "all holds")
+    traded = busy.approval(signals[0], True, "all holds")
+    entry = busy.order("i-w1", "SPY", 661, "entry", "EXPIRED")
+    busy.write(
+        Module.RISK, *[lambda b, v=v: b.put_field(k.LEDGER_APPROVALS.at(), v.intent_id, v) for v in (traded, refused, silent)]
+    )
+    ended = replace(entry, reason="the lease is 4.0 s old")
+    busy.write(Module.EXECUTION, lambda b: b.put_field(k.LEDGER_ORDERS.at(), "i-w1", ended))
+    busy.write(Module.SIGNALS, *[lambda b, one=one: b.append(k.EVENTS_SIGNALS.at(), SignalEvent("new", one)) for one in signals])
+
+    by_symbol = run("why", "SPY", "--json").json()["verdicts"]
+    assert {v["signal"]: v["became"] for v in by_symbol} == {"w1": "EXPIRED", "w2": "-", "w3": "no order was written"}
+    outcomes = {name: run("why", name, "--json").json()["outcome"] for name in ("w1", "w2", "w3", "w4")}
+    assert outcomes["w1"] == "the entry is EXPIRED: the lease is 4.0 s old"
+    assert "risk refused it: positions and opening orders: 5 of 5" in outcomes["w2"]
+    assert "execution wrote no order" in outcomes["w3"]
+    assert "risk has given no verdict" in outcomes["w4"]
+    told = run("why", "i-w1")
+    assert told.code == 0
+    assert "the lease is 4.0 s old" in told.out
+    assert "signal w1" in told.out
+    assert run("why", "nobody").code == 2
+
+
+def test_status_names_halted_symbols_limits_and_books_that_are_not_ready(busy: Desk, run: Command) -> None:
+    now = busy.clock.market_ns()
+    luld = m.Luld(100.0, 110.0, 105.0, 0.05, "limit_up")
+    done = threading.Event()
+
+    def renew() -> None:  # as ibkr does: these keys live a second
+        while not done.is_set():
+            busy.write(
+                Module.IBKR,
+                lambda b: b.put(k.MARKET_STATUS.at(symbol="NVDA"), m.Status("NVDA", now, True, 2, "broker", "volatility pause")),
+                lambda b: b.put(k.MARKET_STATUS.at(symbol="SPY"), m.Status("SPY", now, False, 0, luld=luld)),
+            )
+            busy.book("QQQ", reason="no depth slot")
+            done.wait(0.2)
+
+    renewing = threading.Thread(target=renew)
+    renewing.start()
+    try:
+        told = run("status").out
+    finally:
+        done.set()
+        renewing.join()
+    assert "NVDA HALTED (volatility pause)" in told
+    assert "SPY at its limit (limit up, estimated)" in told
+    assert "QQQ: no depth slot" in told
 
 
 def test_report_judges_the_paper_gate(busy: Desk, run: Command) -> None:
