@@ -16,7 +16,7 @@ from alphatrader.runtime.clock import Clock
 from alphatrader.runtime.health import Heartbeat
 from alphatrader.runtime.store import AsyncStore, StoreLost
 
-READ_SECONDS: Final = 0.3
+READ_SECONDS: Final = 1.0
 """Longest wait for quotes: an exit without one goes at market."""
 AWAY_SECONDS: Final = 1.0
 """A server that did not answer is not asked again for this long."""

@@ -42,7 +42,7 @@ from tests.support.gateway import Clock as GatewayClock
 from tests.support.servers import Servers
 
 ATTEMPTS = 3
-_TOO_OLD = re.compile(r"(approval|lease|quote).* s old")
+_TOO_OLD = re.compile(r"(approval|lease|quote).* s old|there is no quote")
 
 
 async def until(condition: Callable[[], Any], limit: float = 20.0, what: str = "") -> Any:
