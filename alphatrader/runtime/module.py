@@ -14,8 +14,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
+from alphatrader.contract import keys as k
 from alphatrader.contract.key import Server
 from alphatrader.contract.modules import Module
+from alphatrader.runtime.build import build_id
 from alphatrader.runtime.context import Context, process_context
 from alphatrader.runtime.health import Heartbeat
 from alphatrader.runtime.lock import LockLostError, ModuleLock
@@ -96,6 +98,25 @@ class _Loop:
                 await module.pause(backoff)
                 backoff = min(backoff * 2, _BACKOFF_MOST)
 
+    async def _be_of_this_build(self) -> None:
+        """Waits while the system runs another build, and says so: to the log, and as its heartbeat where nobody else beats."""
+        module = self._module
+        said = False
+        while not module.stopping.is_set():
+            stamp = await module.own_store.get(k.STAMP_STATE.at())
+            if stamp is None or stamp.build in ("", build_id()):
+                return
+            reason = f"does not start: this code is build {build_id()}, the system runs {stamp.build}; restart all of it"
+            if not said:
+                module.log.error("another_build", mine=build_id(), system=stamp.build)
+                said = True
+            if await self._lock.holder() is None:
+                module.health.waiting(reason)
+                batch = module.own_store.batch()
+                module.health.add_to(batch, module.store.refused)
+                await module.own_store.commit(batch)
+            await module.pause(HEARTBEAT_SECONDS)
+
     async def _hold_lock(self) -> None:
         """Waits until this is the only running instance."""
         module = self._module
@@ -106,6 +127,7 @@ class _Loop:
             with contextlib.suppress(*StoreLost, TimeoutError):
                 async with asyncio.timeout(_LOOK_SECONDS):
                     await module.own_store.check_servers([server])
+        await self._be_of_this_build()
         while not module.stopping.is_set():
             fence = await self._lock.acquire()
             if fence:

@@ -20,6 +20,7 @@ from alphatrader.contract.messages.operations import Stamp
 from alphatrader.contract.modules import Module
 from alphatrader.contract.render import acl_file
 from alphatrader.contract.settings import Settings
+from alphatrader.runtime.build import build_id
 from alphatrader.runtime.clock import Clock, monotonic
 from alphatrader.runtime.secrets import Vault
 from alphatrader.runtime.settings import ROOT
@@ -94,14 +95,14 @@ class ServerDoor:
         self._mode = settings.mode
 
     def wait_ready(self, limit_seconds: float, given_up: Callable[[], bool] = lambda: False) -> bool:
-        """Whether the server answers (and has loaded its data) within the limit; stamps it with the mode."""
+        """Whether the server answers (and has loaded its data) within the limit; stamps it with the mode and this build."""
         until = monotonic() + limit_seconds
         while monotonic() < until and not given_up():
             try:
                 known = self._store.get(_STAMPS[self._server].at())
-                if known is None:
+                if known is None or (known.mode == self._mode and known.build != build_id()):
                     batch = self._store.batch()
-                    batch.put(_STAMPS[self._server].at(), Stamp(self._mode, Clock().machine_ns()))
+                    batch.put(_STAMPS[self._server].at(), Stamp(self._mode, Clock().machine_ns(), build_id()))
                     self._store.commit(batch)
                 return known is None or known.mode == self._mode
             except StoreError:

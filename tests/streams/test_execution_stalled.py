@@ -12,7 +12,9 @@ from pathlib import Path
 from alphatrader.contract import keys as k
 from alphatrader.contract.modules import Module
 from alphatrader.runtime.store import StoreLost
-from tests.support.servers import running_servers
+from tests.support.executor import START_SECONDS, executor, until_settled
+from tests.support.proxy import chunks, proxy
+from tests.support.servers import Servers, running_servers
 from tests.support.trading import Stage, filled, play, refs_of, until
 
 STALL_SECONDS = 8.0
@@ -61,3 +63,39 @@ def test_a_stalled_state_server_ends_the_working_entry_and_nothing_opens_until_i
 
     with running_servers(tmp_path / "own") as own:
         play(own, tmp_path, story)
+
+
+def test_a_half_open_link_to_the_state_server_ends_the_working_entry_and_what_arrives_late_does_nothing(
+    servers: Servers, tmp_path: Path
+) -> None:
+    """No byte passes either way and no socket is reset; then all that was under way arrives at once."""
+
+    async def story(on: Stage) -> None:
+        async with (
+            proxy(on.settings.servers.state.port, chunks) as to_state,
+            executor(on, state_port=to_state.port) as process,
+        ):
+            await until_settled(on, process)
+            await filled(on)
+            await until(lambda: on.state("i-1/stop") == "WORKING", what="stop")
+            on.approve("i-2", limit_price=Decimal("3.50"), stop_price=Decimal("2.00"))
+            await until(lambda: on.state("i-2") == "WORKING", what="working entry")
+            # when nothing passes any more, though lease and halt stand as they were
+            ends = time.monotonic() + STALL_SECONDS
+            for direction in ("up", "down"):
+                to_state.hold(lambda _: True, direction=direction)
+            on.approve("i-3")
+            await until(lambda: "i-2" not in on.broker_orders(), limit=10.0, what="entry cancelled")
+            assert on.broker_orders()["i-1/stop"].active == 2
+            await asyncio.sleep(max(0.0, ends - time.monotonic()))
+            to_state.release()
+            # then it recovers, the old approval is refused, and a new one opens
+            await until(lambda: on.state("i-2") == "CANCELLED", limit=START_SECONDS, what="end booked")
+            await until(lambda: on.state("i-3") == "REJECTED", limit=START_SECONDS, what="old approval refused")
+            await until_settled(on, process)
+            on.approve("i-4")
+            await until(lambda: on.state("i-4") == "FILLED", what="opens again")
+            assert refs_of(on.placed(opening=True)) == ["i-1", "i-2", "i-4"]
+            assert sum(fill.quantity for fill in on.fills().values()) == on.held() == 4
+
+    play(servers, tmp_path, story)

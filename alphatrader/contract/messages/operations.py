@@ -44,10 +44,12 @@ class Observed(Message, frozen=True):
 
 
 class Stamp(Message, frozen=True):
-    """Which mode this server belongs to: a process of another mode refuses it."""
+    """Which mode and build this server belongs to: other modes are refused, stream modules of another build do not start."""
 
     mode: str
     made_machine_ns: int
+    build: str = ""
+    """Of the parent that started the server: runtime/build.py."""
 
 
 class RoutineRun(Message, frozen=True):
