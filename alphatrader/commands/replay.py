@@ -130,6 +130,9 @@ async def _replay_log(
             continue
         report.runs += 1
         _compare_settings(report, start, present)
+        if kind.replay is not None:
+            await kind.replay(start, records, outcome, pace)
+            continue
         tape = Tape(records, outcome)
         tape.pace = pace
         tape.on_write = decisions.take
@@ -143,7 +146,9 @@ def _module(name: str) -> type[StreamModule] | None:
     except (KeyError, ValueError):
         return None
     found = getattr(importlib.import_module(package), target, None)
-    return found if isinstance(found, type) and issubclass(found, StreamModule) and found.recorded else None
+    if not isinstance(found, type) or not issubclass(found, StreamModule):
+        return None
+    return found if found.recorded or found.replay is not None else None
 
 
 def _begun(log: Log, first: Record | None, records: Iterator[Record], report: Report) -> Begun | None:

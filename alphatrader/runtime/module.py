@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import signal
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -40,6 +40,8 @@ class StreamModule(ABC):
     """Servers without which it cannot work. What moves money needs the state server alone."""
     recorded: ClassVar[bool] = False
     """Whether what it takes and gives is recorded, so that `alphatrader replay` can run it again. For modules of one task."""
+    replay: ClassVar[Callable[..., Awaitable[None]] | None] = None
+    """How its log is run again, where that is not a decider's: takes how the run began, its records, the outcome and the pace."""
 
     def __init__(self, context: Context) -> None:
         self.context = context

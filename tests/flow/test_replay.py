@@ -46,7 +46,10 @@ def test_a_live_run_is_decided_again_byte_for_byte(recorded: Recorded) -> None:
         outcome = report["modules"][name]
         assert outcome["first"] is None and outcome["different"] == outcome["unread"] == 0, outcome
         assert outcome["equal"] == outcome["turns"] > 100 and outcome["writes"] > 100 and outcome["holes"] == []
-    assert report["runs"] >= 3  # analytics was killed, and recovered
+    ingested = report["modules"]["ibkr"]  # from the raw messages of its connection
+    assert ingested["first"] is None and ingested["different"] == ingested["unread"] == 0, ingested
+    assert ingested["equal"] == ingested["turns"] > 100 and ingested["writes"] > 1_000 and ingested["holes"] == []
+    assert report["runs"] >= 4  # analytics was killed, and recovered
     assert any(decision["what"].startswith("no: ") for decision in report["decisions"])
     assert [decision["ts_ns"] for decision in report["decisions"]] == sorted(d["ts_ns"] for d in report["decisions"])
     # a second time, in a process that orders its sets otherwise, it says the same

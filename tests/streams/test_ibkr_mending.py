@@ -50,7 +50,7 @@ def test_the_wait_doubles_while_a_book_keeps_breaking_and_begins_anew_after_a_ca
         found = []
         for now in range(first, last):
             before = len(asked.depth)
-            feed.depth_broken = "update at 7 of 1 rows"
+            feed.break_depth("update at 7 of 1 rows")
             lines.mend(float(now))
             if len(asked.depth) > before:
                 found.append(now)

@@ -65,6 +65,8 @@ class Handlers:
     def __init__(self, lines: Mapping[int, Line], refuse: Callable[[str], None]) -> None:
         self._lines = lines
         self._refuse = refuse
+        self.handled = 0
+        """Frames taken: where in a read something happened."""
 
     def install(self, handlers: dict[int, Any]) -> None:
         ours: dict[int, Callable[[Fields], None]] = {
@@ -85,6 +87,7 @@ class Handlers:
 
     def _guarded(self, handler: Callable[[Fields], None]) -> Callable[[Fields], None]:
         def guarded(fields: Fields) -> None:
+            self.handled += 1
             try:
                 handler(fields)
             except BadFrameError as error:

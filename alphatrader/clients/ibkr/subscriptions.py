@@ -53,14 +53,20 @@ class Subscription:
     """Data came since `Subscriptions.look`."""
 
 
+def _to_nobody(*_: object) -> None: ...
+
+
 class Subscriptions:
-    def __init__(self, ib: IB, depth_rows: int, refuse: Callable[[str], None]) -> None:
-        """Places its own handlers into this IB's decoder; `refuse` is told of every frame that is not as it should be."""
+    def __init__(self, ib: IB, depth_rows: int, refuse: Callable[[str], None], told: Callable[..., None] = _to_nobody) -> None:
+        """Places its own handlers into this IB's decoder; `refuse` is told of every frame that is not as it should be, `told` of
+        each change of the table: `line` with its request id, name and kind, `unline` with the id."""
         self._client: Any = ib.client
         self._depth_rows = depth_rows
         self._by_id: dict[int, Subscription] = {}
         self._by_name: dict[tuple[Kind, str], Subscription] = {}
-        Handlers(self._by_id, refuse).install(self._client.decoder.handlers)
+        self._told = told
+        self.handlers = Handlers(self._by_id, refuse)
+        self.handlers.install(self._client.decoder.handlers)
 
     @property
     def connected(self) -> bool:
@@ -99,13 +105,14 @@ class Subscriptions:
     def reopen_all(self, at: float) -> None:
         """The broker has lost them all: asks anew under new ids, so that nothing late is taken for new."""
         lost = list(self._by_id.values())
-        self._by_id.clear()
-        self._by_name.clear()
+        for old in lost:
+            self.forget(old)
         for old in lost:
             self._again(old, at, 0)
 
     def forget(self, subscription: Subscription) -> None:
         """The broker has ended it, or is about to."""
+        self._told("unline", subscription.req_id)
         self._by_id.pop(subscription.req_id, None)
         self._by_name.pop((subscription.kind, subscription.name), None)
 
@@ -153,6 +160,7 @@ class Subscriptions:
         self._ask(Subscription(new_id, old.kind, old.name, old.contract, old.feed, old.generic, at, tries))
 
     def _ask(self, s: Subscription) -> None:
+        self._told("line", s.req_id, s.name, str(s.kind))
         self._by_id[s.req_id] = self._by_name[s.kind, s.name] = s
         if s.kind == Kind.QUOTE:
             self._client.reqMktData(s.req_id, s.contract, s.generic, False, False, [])

@@ -92,11 +92,6 @@ class SymbolFeed:
         """Why depth must be subscribed anew."""
         return self._depth.broken
 
-    @depth_broken.setter
-    def depth_broken(self, reason: str) -> None:
-        self._depth.broken = reason
-        self._book_told = None
-
     @property
     def bars_different(self) -> int:
         return self._tape.check.different
@@ -237,6 +232,15 @@ class SymbolFeed:
             self.changed.update(("last", "status"))
         self._emit(m.GapEvent(self._next(), self._market_ns(), reason, depth_only))
 
+    def break_depth(self, reason: str) -> None:
+        """The depth cannot be relied on any more: it is to be subscribed anew."""
+        self._depth.broken = reason
+        self._book_told = None
+
+    def number_from(self, seq: int) -> None:
+        """Go on numbering after this."""
+        self.seq = max(self.seq, seq)
+
     def silenced(self) -> None:
         """The link is down, nothing is lost yet: nothing of this is to be renewed until messages come again."""
         self.heard = None
@@ -246,6 +250,14 @@ class SymbolFeed:
             self._depth.on = on
             self.changed.add("status")
             self.gap("depth subscribed" if on else "depth given up", depth_only=True)
+
+    def break_makers(self, reason: str) -> None:
+        """The makers' own book cannot be relied on any more: it is to be subscribed anew."""
+        self.makers.broken = reason
+
+    def lose_makers(self, reason: str) -> None:
+        """The makers' own book starts anew."""
+        self.makers.lose(reason)
 
     def set_makers(self, on: bool) -> None:
         self.makers.switch(on)

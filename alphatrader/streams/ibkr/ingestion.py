@@ -32,11 +32,13 @@ from alphatrader.runtime.batch import Batch
 from alphatrader.runtime.calendar import CalendarError
 from alphatrader.runtime.context import Context
 from alphatrader.runtime.module import StreamModule
+from alphatrader.streams.ibkr import recording, replaying
 from alphatrader.streams.ibkr.answers import Answers
 from alphatrader.streams.ibkr.contracts import Contracts
 from alphatrader.streams.ibkr.history import History
 from alphatrader.streams.ibkr.lines import Lines
 from alphatrader.streams.ibkr.publishing import TURN_SECONDS, Publisher
+from alphatrader.streams.ibkr.recording import FeedRecorder, ToldFeed, feed_of
 from alphatrader.streams.ibkr.report import Report
 
 WANTED_SECONDS: Final = 0.25
@@ -51,11 +53,15 @@ class IBKRIngestion(StreamModule):
     """The only writer of market data."""
 
     name = Module.IBKR
+    replay = staticmethod(replaying.replay)
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         market, wire = self.settings.market, self.settings.broker
         self._instruments = {instrument.symbol: instrument for instrument in instruments(market)}
+        most_bytes, folder = self.settings.log.audit_most_bytes, self.data_dir / "audit"
+        self._audit = AuditLog(folder, str(self.name), self.clock, most_bytes, pack=recording.pack) if most_bytes else None
+        self._recorder = FeedRecorder(self.clock, self.settings, str(self.name), self._audit)
         self._market_wide = MarketWide()
         self._feeds = {symbol: self._feed(instrument) for symbol, instrument in self._instruments.items()}
         self._contracts = Contracts(self, self._instruments, self._broker, self._on_rolled)
@@ -71,8 +77,6 @@ class IBKRIngestion(StreamModule):
         self._unposted: deque[Batch] = deque()
         """Turns of the loop that the store could not take at once, in order."""
         self._frames_refused = 0
-        most_bytes = self.settings.log.audit_most_bytes
-        self._audit = AuditLog(self.data_dir / "audit", str(self.name), self.clock, most_bytes) if most_bytes else None
         self._connection = BrokerConnection(
             wire.gateways,
             wire.data_client_id,
@@ -89,18 +93,10 @@ class IBKRIngestion(StreamModule):
         self._report = Report(self, self._feeds, self._connection, self._link, self._lines, self._contracts, self._audit)
 
     def _feed(self, instrument: Instrument) -> SymbolFeed:
-        market = self.settings.market
-        return SymbolFeed(
-            instrument.symbol,
-            full=instrument.full,
-            depth_rows=market.depth_rows,
-            quiet_seconds=market.quiet_seconds_by_symbol.get(instrument.symbol, market.quiet_seconds),
-            market_ns=self.clock.market_ns,
-            monotonic=self.clock.monotonic,
-            equity=instrument.kind == "equity",
-            session=self._hours,
-            market_wide=self._market_wide,
-        )
+        instants = self._recorder.instants
+        feed: ToldFeed = feed_of(ToldFeed, instrument, self.settings.market, instants, self._hours, self._market_wide)
+        feed.tell = self._recorder.told
+        return feed
 
     def _hours(self, ts_ns: int) -> Hours | None:
         """The session an instant belongs to; None outside the table, and then every check of regular hours is on."""
@@ -123,7 +119,7 @@ class IBKRIngestion(StreamModule):
         await self._contracts.recover()
         for symbol, feed in self._feeds.items():
             newest = await self.store.latest(k.EVENTS_MARKET.at(symbol=symbol))
-            feed.seq = max(feed.seq, newest[0].seq if newest else 0)
+            feed.number_from(newest[0].seq if newest else 0)
         today = f"{self.clock.session_date():%Y%m%d}"
         known = await self.store.fields(k.CONTRACTS.at())
         self._names.known = {occ: ref for occ, ref in known.items() if ref.expiry >= today}
@@ -158,8 +154,7 @@ class IBKRIngestion(StreamModule):
 
     def _prepare(self, ib: Any) -> None:
         self._answers.begin(ib)
-        if self._audit is not None:
-            tap(ib, self._audit)
+        tap(ib, self._recorder)
 
     async def _on_connected(self, ib: Any) -> None:
         self._ib = ib
@@ -170,7 +165,11 @@ class IBKRIngestion(StreamModule):
             feed.set_ticks(False)
             feed.gap(self._gap_reason)
         self._link.connected()
-        self._lines.begin(Subscriptions(ib, self.settings.market.depth_rows, self._refuse_frame))
+        told = self._recorder.told
+        subscriptions = Subscriptions(ib, self.settings.market.depth_rows, self._refuse_frame, lambda *what: told("", *what))
+        self._recorder.handled = lambda: subscriptions.handlers.handled
+        told("", "begin")
+        self._lines.begin(subscriptions)
         self._lines.assign(self.clock.monotonic())  # what was known before the reconnect need not wait for the answers
         await self._contracts.ask_for_all()
         self._lines.assign(self.clock.monotonic())
@@ -185,7 +184,7 @@ class IBKRIngestion(StreamModule):
         """Everything of one network read is folded: it goes out in the same turn of the loop, in one write."""
         for feed in self._feeds.values():
             feed.end_of_read()
-        batch = self._turn()
+        batch = self._turn(after_read=True)
         if self._unposted or not self.store.post_now(batch):
             self._unposted.append(batch)
             self._woken.set()
@@ -235,11 +234,13 @@ class IBKRIngestion(StreamModule):
             self._woken.clear()
             while self._unposted:
                 await self.store.post(self._unposted.popleft())
-            await self.store.post(self._turn())
+            await self.store.post(self._turn(after_read=False))
 
-    def _turn(self) -> Batch:
+    def _turn(self, *, after_read: bool) -> Batch:
         batch = self.store.batch()
-        self._publisher.add_to(batch, self.clock.monotonic())
+        machine_ns, now = self._recorder.tick()
+        self._publisher.add_to(batch, now)
+        self._recorder.wrote(batch.commands, machine_ns, now, after_read=after_read)
         return batch
 
     async def _keep_up(self) -> None:

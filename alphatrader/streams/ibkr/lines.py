@@ -6,7 +6,7 @@ Used by `IBKRIngestion`. `core/market/slots.py` decides, `clients/ibkr/subscript
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from alphatrader.clients.ibkr import lookup
@@ -30,7 +30,11 @@ LIMIT_PAUSE_SECONDS: Final = 2.0
 """After a refusal for want of lines or slots: long enough for the new limit to be obeyed first."""
 RESTING_SECONDS: Final = 60.0
 """A book, and bars, that have proven themselves may rest so long while their quote line speaks."""
-SWITCH: Final = {Kind.DEPTH: SymbolFeed.set_depth, Kind.MAKERS: SymbolFeed.set_makers, Kind.TICKS: SymbolFeed.set_ticks}
+SWITCH: Final[dict[Kind, Callable[[SymbolFeed, bool], None]]] = {
+    Kind.DEPTH: lambda feed, on: feed.set_depth(on),
+    Kind.MAKERS: lambda feed, on: feed.set_makers(on),
+    Kind.TICKS: lambda feed, on: feed.set_ticks(on),
+}
 
 
 class Lines:
@@ -190,9 +194,9 @@ class Lines:
         """This one is dead. Depth waits its turn to be mended, the rest is asked for at once."""
         feed = self._feeds.get(s.name)
         if feed is not None and s.kind == Kind.DEPTH:
-            feed.depth_broken = why
+            feed.break_depth(why)
         elif feed is not None and s.kind == Kind.MAKERS:
-            feed.makers.broken = why
+            feed.break_makers(why)
         elif self.subscriptions is not None:
             self.subscriptions.reopen(s.kind, s.name, at=at)
 
@@ -321,6 +325,6 @@ class Lines:
 
 def _lose_depth(feed: SymbolFeed, kind: Kind, why: str) -> None:
     if kind == Kind.MAKERS:
-        feed.makers.lose(why)
+        feed.lose_makers(why)
     else:
         feed.gap(why, depth_only=True)

@@ -1,0 +1,194 @@
+"""What `ibkr` takes and gives, so that `alphatrader replay` can run it again: instants, what feeds were told, where turns ended.
+
+The audit log holds every raw byte of the connection. Beside it stand here: at which instant each read came, which request id is
+which symbol's, what the module told a feed by itself (a gap, a slot given or taken), and a digest of everything each turn wrote.
+Feeds have no clock: they see the instant of the read, of the turn, or of what they are told. All stands in one log, in order.
+
+A `begun` record says with which settings and clock the process began. Then, as msgpack arrays, `told` records
+  [monotonic]                        the instant of the bytes in the next `received` record
+  [monotonic, handled, to, what, *]  `to` a feed's symbol: a method and its arguments; `to` empty: `begin`, `line`, `unline`
+and `turn` records
+  [monotonic, after a read, [[name, digest], ...]]
+`handled` counts the frames that our handlers have taken on this connection: a feed may be told something amid a read.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Sequence
+from hashlib import blake2b
+from typing import Any, Final
+
+import msgspec
+
+from alphatrader.contract import keys as k
+from alphatrader.contract.settings import Settings
+from alphatrader.contract.settings.market import Market
+from alphatrader.core.market.contracts import Instrument
+from alphatrader.core.market.feed import SymbolFeed
+from alphatrader.core.market.status import Hours, MarketWide
+from alphatrader.runtime.audit import AuditLog, Deferred
+from alphatrader.runtime.audit_file import BEGUN, TOLD, TURN
+from alphatrader.runtime.batch import Command
+from alphatrader.runtime.clock import Clock
+
+NOT_RUN_AGAIN: Final = (k.QUOTES, k.MARKET_HISTORY)
+"""Contracts asked for by other modules, and minutes that came as an answer: neither is folded from what feeds are told here."""
+_COMMAND_WEIGHT: Final = 300
+
+
+class Instants:
+    """The time that feeds see. It stands until `at` moves it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.now_ns = 0
+        self.now = 0.0
+
+    def at(self, machine_ns: int, monotonic: float) -> None:
+        self.now_ns, self.now = self._clock.market_at(machine_ns), monotonic
+
+    def market_ns(self) -> int:
+        return self.now_ns
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+class ToldFeed(SymbolFeed):
+    """A feed that passes on what the module tells it, before it does it. What the wire brings is in the log anyway."""
+
+    tell: Callable[..., None]
+    _inside = False
+
+    def gap(self, reason: str, *, depth_only: bool = False) -> None:
+        if not self._inside:
+            self.tell(self.symbol, "gap", reason, depth_only)
+        super().gap(reason, depth_only=depth_only)
+
+    def silenced(self) -> None:
+        self.tell(self.symbol, "silenced")
+        super().silenced()
+
+    def set_depth(self, on: bool) -> None:
+        self.tell(self.symbol, "set_depth", on)
+        self._inside = True  # it tells itself of the gap that this is
+        super().set_depth(on)
+        self._inside = False
+
+    def set_ticks(self, on: bool) -> None:
+        self.tell(self.symbol, "set_ticks", on)
+        super().set_ticks(on)
+
+    def set_makers(self, on: bool) -> None:
+        self.tell(self.symbol, "set_makers", on)
+        super().set_makers(on)
+
+    def break_makers(self, reason: str) -> None:
+        self.tell(self.symbol, "break_makers", reason)
+        super().break_makers(reason)
+
+    def lose_makers(self, reason: str) -> None:
+        self.tell(self.symbol, "lose_makers", reason)
+        super().lose_makers(reason)
+
+    def break_depth(self, reason: str) -> None:
+        self.tell(self.symbol, "break_depth", reason)
+        super().break_depth(reason)
+
+    def number_from(self, seq: int) -> None:
+        self.tell(self.symbol, "number_from", seq)
+        super().number_from(seq)
+
+
+def feed_of(
+    kind: type[SymbolFeed],
+    instrument: Instrument,
+    market: Market,
+    instants: Instants,
+    session: Callable[[int], Hours | None],
+    market_wide: MarketWide,
+) -> Any:
+    return kind(
+        instrument.symbol,
+        full=instrument.full,
+        depth_rows=market.depth_rows,
+        quiet_seconds=market.quiet_seconds_by_symbol.get(instrument.symbol, market.quiet_seconds),
+        market_ns=instants.market_ns,
+        monotonic=instants.monotonic,
+        equity=instrument.kind == "equity",
+        session=session,
+        market_wide=market_wide,
+    )
+
+
+class FeedRecorder:
+    """Moves the instants and writes them down; without a log it only moves them. Is told of the connection by `wiretap.tap`."""
+
+    def __init__(self, clock: Clock, settings: Settings, name: str, log: AuditLog | None) -> None:
+        self.instants = Instants(clock)
+        self.handled: Callable[[], int] = _none
+        """How many frames the present handlers have taken."""
+        self._clock, self._log = clock, log
+        if log is not None:
+            begun = {
+                "instance": name,
+                "python": platform.python_version(),
+                "settings": msgspec.to_builtins(settings),
+                "clock": [clock.market_start_ns, clock.machine_start_ns, clock.speed],
+            }
+            log.add(BEGUN, clock.machine_ns(), msgspec.json.encode(begun))
+
+    def tick(self) -> tuple[int, float]:
+        """The feeds' time is now."""
+        machine_ns, monotonic = self._clock.machine_ns(), self._clock.monotonic()
+        self.instants.at(machine_ns, monotonic)
+        return machine_ns, monotonic
+
+    def told(self, to: str, what: str, *arguments: Any) -> None:
+        machine_ns, monotonic = self.tick()
+        if self._log is not None:
+            self._log.add(TOLD, machine_ns, msgspec.msgpack.encode([monotonic, self.handled(), to, what, *arguments]))
+
+    def wrote(self, commands: list[Command], machine_ns: int, monotonic: float, *, after_read: bool) -> None:
+        """A turn has ended. Its bytes are digested by the log's thread."""
+        if self._log is not None:
+            self._log.add(TURN, machine_ns, Deferred(_COMMAND_WEIGHT * len(commands), (monotonic, after_read, commands)))
+
+    # -- wiretap.Recorder
+
+    def opened(self, peer: str) -> None:
+        if self._log is not None:
+            self._log.opened(peer)
+
+    def received(self, data: bytes) -> None:
+        machine_ns, monotonic = self.tick()
+        if self._log is not None:
+            self._log.add(TOLD, machine_ns, msgspec.msgpack.encode([monotonic]))
+            self._log.received(data)
+
+    def sent(self, data: bytes) -> None:
+        if self._log is not None:
+            self._log.sent(data)
+
+    def closed(self, reason: str) -> None:
+        if self._log is not None:
+            self._log.closed(reason)
+
+
+def pack(_kind: int, content: tuple[float, bool, list[Command]]) -> bytes:
+    monotonic, after_read, commands = content
+    return msgspec.msgpack.encode([monotonic, after_read, digests(commands)])
+
+
+def digests(commands: Sequence[Command]) -> list[list[Any]]:
+    """[name of the key, digest of the whole command] of each write that is run again."""
+    return [
+        [command[1], blake2b(msgspec.msgpack.encode(command), digest_size=8).digest()]
+        for command in commands
+        if not any(key.parse(command[1]) for key in NOT_RUN_AGAIN)
+    ]
+
+
+def _none() -> int:
+    return 0
