@@ -8,16 +8,28 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from alphatrader.contract import keys as k
-from alphatrader.contract.key import BoundKey
-from alphatrader.contract.messages.orders import Fill
-from alphatrader.contract.messages.positions import Position
-from alphatrader.contract.messages.risk import Approval, ControlRequest, HaltEvent
+from alphatrader.contract.messages.distribution import DeliveryRecord
+from alphatrader.contract.messages.orders import Fill, OrderRecord
+from alphatrader.contract.messages.positions import ClosedTrade, Position
+from alphatrader.contract.messages.risk import Approval, ControlRequest, HaltEvent, Lease
 from alphatrader.contract.messages.signals import SignalEvent
-from alphatrader.contract.modules import Module
-from alphatrader.runtime.store import Cursor, Store
+from alphatrader.contract.settings import Settings
+from alphatrader.runtime.journal import Line as Booking
+from alphatrader.runtime.settings import load
 
 Line = dict[str, Any]
+SECOND = 1_000_000_000
+
+
+@dataclass
+class ServerFacts:
+    """One of the two servers, as it says of itself."""
+
+    policy: str
+    evicted: int
+    memory_share: float
+    ttl_ms: dict[str, int]
+    """Key -> milliseconds left, -1 without a TTL."""
 
 
 @dataclass
@@ -37,6 +49,23 @@ class Evidence:
     secrets: list[str] = field(default_factory=list)
     settled: bool = True
     """Whether the system was at rest when the ledgers were read, so that they must agree with the broker."""
+    settings: Settings = field(default_factory=lambda: load({}))
+    orders: dict[str, OrderRecord] = field(default_factory=dict)
+    trades: dict[str, ClosedTrade] = field(default_factory=dict)
+    deliveries: dict[str, DeliveryRecord] = field(default_factory=dict)
+    leases: list[Lease] = field(default_factory=list)
+    """Every renewal that the state server's own log (AOF) still holds."""
+    journal: list[Booking] = field(default_factory=list)
+    """Execution's journal on disk."""
+    servers: dict[str, ServerFacts] = field(default_factory=dict)
+    views: dict[str, OrderRecord] = field(default_factory=dict)
+    """orders:pending and orders:working."""
+    users: dict[str, str] = field(default_factory=dict)
+    """Redis user on the state server -> its ACL rules."""
+    haystacks: dict[str, list[Path]] = field(default_factory=dict)
+    """What a secret must not stand in, besides the logs: kind -> files."""
+    since_ns: int = 0
+    """Machine time since when the state server's streams are whole: what went before was lost with a server."""
 
     def frames(self, message: str, direction: str = "in") -> Iterator[Line]:
         for line in self.wire:
@@ -48,42 +77,58 @@ class Evidence:
             if line["kind"] == "truth" and line["what"] == what:
                 yield line
 
-    def openings(self) -> Iterator[Line]:
-        """placeOrder frames that open a position: ours, a parent, buying."""
-        for line in self.frames("placeOrder"):
-            ref = line["fields"].get("orderRef", "")
-            if ref and "/" not in ref and line["fields"].get("action") == "BUY":
-                yield line
+    def openings(self) -> list[Line]:
+        """placeOrder frames that buy where nothing is short: whatever they call themselves, they open."""
+        found, held = [], {}
+        for line in self.wire:
+            if line["kind"] == "truth" and line["what"] in ("fill", "expiry"):
+                held[line["con_id"]] = float(line["position"]) if line["what"] == "fill" else 0.0
+            elif line["kind"] == "frame" and line["message"] == "placeOrder" and line["dir"] == "in":
+                fields = line["fields"]
+                if fields.get("action") == "BUY" and held.get(fields.get("conId"), 0.0) >= 0 and not fields.get("whatIf"):
+                    found.append(line)
+        return found
+
+    @property
+    def ended_ns(self) -> int:
+        """Machine time of the gateway's last line."""
+        return max((line["machine_ns"] for line in self.wire), default=0)
+
+    def arrived_ns(self, line: Line) -> int:
+        """The earliest moment a frame can have come: a gateway that was late read what had waited for it."""
+        stamp: int = line["machine_ns"]
+        for late in self.wire:
+            if late["kind"] == "late":
+                began = late["machine_ns"] - int((late["seconds"] + 0.1) * SECOND)
+                if began <= stamp <= late["machine_ns"] + SECOND // 10:
+                    return began
+        return stamp
+
+    def alarmed(self, since_ns: int, until_ns: int, *words: str) -> bool:
+        """Whether the operator was told one of `words` between two machine instants, by the vendors' own log."""
+        return any(
+            post["told"]["channel"] == "operator"
+            and since_ns <= post["received_machine_ns"] <= until_ns
+            and any(word in post["told"]["text"] for word in words)
+            for post in self.vendors
+            if post.get("told") and post.get("accepted")
+        )
 
 
 def read_lines(path: Path) -> list[Line]:
     """A torn last line (the writer was killed) is not evidence."""
+    return read_text_lines(path.read_text(errors="replace")) if path.exists() else []
+
+
+def read_text_lines(text: str) -> list[Line]:
     lines = []
-    for text in path.read_text(errors="replace").splitlines() if path.exists() else ():
+    for row in text.splitlines():
         try:
-            lines.append(json.loads(text))
+            lines.append(json.loads(row))
         except ValueError:
             continue
     return lines
 
 
-def gather(store: Store, folder: Path, logs: Path, secrets: list[str], *, settled: bool = True) -> Evidence:
-    """From a running (or stopped but reachable) system: `folder` is data/<mode>, `store` the operator's."""
-
-    def stream(bound: BoundKey[Any]) -> list[Any]:
-        return [entry.event for entry in store.read(Cursor.at_start([bound]), count=100_000)]
-
-    positions = [position for bound in store.scan(k.POSITIONS) if (position := store.get(bound))]
-    return Evidence(
-        wire=read_lines(folder / "broker" / "wire.jsonl"),
-        vendors=read_lines(folder / "vendors" / "vendors.jsonl"),
-        approvals=stream(k.EVENTS_APPROVALS.at()),
-        halts=stream(k.EVENTS_HALT.at()),
-        controls=[event for m in (Module.CLI, Module.DASHBOARD, Module.TELEGRAM) for event in stream(k.CONTROL.at(module=m))],
-        signals=stream(k.EVENTS_SIGNALS.at()),
-        fills=store.fields(k.LEDGER_FILLS.at()),
-        positions=positions,
-        logs={path.name: path.read_text(errors="replace") for path in logs.glob("*.jsonl*")},
-        secrets=[secret for secret in secrets if len(secret) >= 8],
-        settled=settled,
-    )
+def intent_of(ref: str) -> str:
+    return ref.split("/")[0]

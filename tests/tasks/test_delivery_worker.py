@@ -20,8 +20,9 @@ from alphatrader.contract.modules import Module
 from alphatrader.runtime.calendar import nyse
 from alphatrader.runtime.clock import Clock, Epoch, ResumeRule
 from alphatrader.runtime.settings import ROOT, load
+from tests.invariants import JUDGES
 from tests.invariants.evidence import Evidence
-from tests.invariants.people import CHANNEL_DELAY, PEOPLE_JUDGES
+from tests.invariants.people import DELAY
 from tests.support.people import (
     MONDAY_TEN_NS,
     NS,
@@ -162,7 +163,7 @@ def test_the_basic_post_survives_a_killed_worker_once_and_not_early(office):
     for one, channels in ((signal, ("premium", "basic", "-1003", "-1002")), (older, ("free", "-1001"))):
         for channel in channels:
             (post,) = office.about(one, channel)
-            assert post["received_market_ns"] >= one.ts_ns + CHANNEL_DELAY.get(TIER.get(channel, channel), 0), channel
+            assert post["received_market_ns"] >= one.ts_ns + DELAY[TIER.get(channel, channel)], channel
             assert "Not investment advice" in post["text"]
     (tweet,) = office.vendors.told(vendor="x")
     assert tweet["received_market_ns"] >= older.ts_ns + 300 * NS
@@ -172,8 +173,15 @@ def test_the_basic_post_survives_a_killed_worker_once_and_not_early(office):
     assert {record.state for record in records.values()} == {"sent"}, records
     assert operator.get(k.DISTRIBUTION_COUNT.at()).count == 2
     assert operator.field(k.POSTED_SIGNALS.at(), older.id).state == "posted"
-    evidence = Evidence(wire=[], vendors=office.vendors.wire(), signals=[made(signal), made(older)])
-    assert {name: judge(evidence) for name, judge in PEOPLE_JUDGES.items()} == {name: [] for name in PEOPLE_JUDGES}
+    evidence = Evidence(
+        wire=[],
+        vendors=office.vendors.wire(),
+        signals=[made(signal), made(older)],
+        deliveries=records,
+        settings=office.servers.settings,
+    )
+    verdicts = {name: JUDGES[name].verdict(evidence) for name in ("I18 never early", "I19 told once", "disclaimer")}
+    assert {name: (v.outcome, v.broken) for name, v in verdicts.items()} == dict.fromkeys(verdicts, ("held", []))
     logs = [office.log, *office.log.parent.glob("logs/*/*.jsonl*")]
     assert len(logs) > 2 and not [
         (log.name, name) for log in logs for name, secret in vendor_environment().items() if secret in log.read_text()

@@ -203,6 +203,7 @@ class Gateway:
             changed, self.reporter.changed = self.reporter.changed, set()
             self.account_feed.turn(changed)
         self.ledger.commit()
+        self.wire_log.turn += 1
         self.wire_log.flush()
         for session in list(self.sessions):
             session.flush()
@@ -241,6 +242,7 @@ class Gateway:
                 dir="in",
                 message=request.name,
                 fields=request.values,
+                **self._market(request),
             )
         elif self.wire_log.log_all:
             self.wire_log.write("raw", machine_ns=arrived, client=session.client_id, port=session.port, dir="in", fields=fields)
@@ -252,6 +254,13 @@ class Gateway:
         except Refusal as refusal:
             req_id = request.values["reqId"] if "reqId" in request.values else request.values.get("orderId") or -1
             session.error(req_id, refusal.code, str(refusal))
+
+    def _market(self, request: Request) -> dict[str, Any]:
+        """The market of an order's contract as it comes: what its price is judged against."""
+        if request.name != "placeOrder":
+            return {}
+        quote = self.quotes.get(request.values["conId"])
+        return {"bid": quote.bid if quote else None, "ask": quote.ask if quote else None}
 
     # --- the account's day
 

@@ -85,6 +85,8 @@ class Reporter:
             filled=order.filled,
             status=order.status,
             active=order.active,
+            oca_group=order.oca_group,
+            price=order.aux if order.order_type in ("STP", "TRAIL") else order.limit,
         )
 
     def _audience(self, order: Order) -> list[Session]:

@@ -10,12 +10,14 @@ A checker of invariants reads it offline, so nothing in it is taken from what a 
   and every error and notice, whose `id` is an order's, a request's or -1) and `fields` by name. `machine_ns` of an
   `in` line is when its bytes arrived.
   `reply: true` marks what answers a request (reqExecutions, reqOpenOrders) instead of telling news.
+  A placeOrder has besides `bid` and `ask` of its contract as the market stood when it came (null: none).
 - `raw`: any other frame when `log_all` is set; `client`, `port`, `dir`, `fields` as a list of texts.
 - `truth`: the account after it changed. `what` is `fill` (`exec_id`, `perm_id`, `order_id`, `owner` the clientId that
   placed the order, `order_ref`, `side`, `shares`, `price`, `con_id`, `symbol`, `position` signed after it, `average_cost`,
   `cash`), `order` (`perm_id`, `order_id`, `owner`, `order_ref`, `parent_id`, `con_id`, `action`, `type`, `quantity`,
-  `filled`, `status`, `active`: the quantity that could execute now, zero while held for a parent), `expiry` (`con_id`,
-  `position`, `value`, `cash`), `correction` (`exec_id`, `replaces`, `price`).
+  `filled`, `status`, `active`: the quantity that could execute now, zero while held for a parent, `oca_group`, `price`: its
+  stop or limit), `expiry` (`con_id`, `position`, `value`, `cash`), `correction` (`exec_id`, `replaces`, `price`). `turn`
+  counts the gateway's turns: what is written within one is of one instant, whatever the stamps say.
 - `refused`: a bad frame (`why`), counted and answered, never acted on.
 - `fault`: an injected fault; `what` and its arguments, `failed` when it could not be done.
 - `late`: the gateway came `seconds` of machine time late to a turn: quotes and books were conflated, prints were not.
@@ -50,6 +52,7 @@ class WireLog:
         self._machine_ns = machine_ns
         self._encoder = msgspec.json.Encoder()
         self._path, self._most_bytes = path, most_bytes
+        self.turn = 0
         self._open()
 
     def _open(self) -> None:
@@ -58,6 +61,8 @@ class WireLog:
 
     def write(self, kind: str, *, machine_ns: int | None = None, **values: Any) -> None:
         line = {"machine_ns": machine_ns or self._machine_ns(), "market_ns": self._now_ns(), "kind": kind, **values}
+        if kind == "truth":
+            line["turn"] = self.turn
         self._written += self._file.write(self._encoder.encode(line) + b"\n")
         if self._written > self._most_bytes:
             self._file.close()
