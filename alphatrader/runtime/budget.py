@@ -1,5 +1,10 @@
 """A budget of calls in a sliding window and one back-off, shared by all processes and restarts, on the state server's own time.
 
+The vendor counts arrivals, not grants: of calls granted over a whole window the late ones fall into the next one's. So a grant is
+stamped again once its answer began: the call had arrived by then, and its place is free a window after that. Whatever the way to
+the vendor does, it then counts no more than we grant. Near the limit calls are paced, a tick's dozen still together: places that
+come free all at once, as they were taken, would leave again a little later each time, and single windows short.
+
 Who calls it: the Alpha Vantage tasks, before every call and after one that failed. `ratelimit` in each process is only a last
 guard: it counts from zero after a restart and once for every process. With the server away nothing is granted.
 """
@@ -7,16 +12,18 @@ guard: it counts from zero after a restart and once for every process. With the 
 from __future__ import annotations
 
 import secrets
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 from alphatrader.contract.key import BoundKey
-from alphatrader.runtime.store import Store
+from alphatrader.runtime.store import Store, StoreError
 
 _TAKE: Final = """
 -- KEYS[1] budget:{vendor}        sorted set  one member for each call granted, scored by the server's time in microseconds
 -- KEYS[2] budget:{vendor}:pause  hash        failures (in a row), until_us (nobody calls before), trial_us (one call tries until)
 -- ARGV[1] calls allowed in a window  ARGV[2] the window in microseconds  ARGV[3] a token no other call has
 -- ARGV[4] how long one trial may take, and no pause is longer, in microseconds
+-- ARGV[5] calls that may go together, ARGV[6] microseconds that as many take at least once half of the window is used
 -- returns {milliseconds to wait, failures in a row}: 0 when the call is granted
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
@@ -41,9 +48,21 @@ if granted >= allowed then
   local leaves = redis.call('ZRANGE', KEYS[1], granted - allowed, granted - allowed, 'WITHSCORES')
   return {math.max(1, math.ceil((tonumber(leaves[2]) + window - now) / 1000)), 0}
 end
+local together = tonumber(ARGV[5])
+if granted * 2 >= allowed and granted >= together then
+  local free = tonumber(redis.call('ZRANGE', KEYS[1], -together, -together, 'WITHSCORES')[2]) + tonumber(ARGV[6])
+  if free > now then return {math.max(1, math.ceil((free - now) / 1000)), 0} end
+end
 redis.call('ZADD', KEYS[1], string.format('%.0f', now), ARGV[3])
 if failures > 0 then redis.call('HSET', KEYS[2], 'trial_us', string.format('%.0f', now + longest)) end
 return {0, failures}
+"""
+
+_ARRIVED: Final = """
+-- KEYS[1] budget:{vendor}  sorted set  as above
+-- ARGV[1] the token of a call that was granted, and whose answer or end is here
+local time = redis.call('TIME')
+redis.call('ZADD', KEYS[1], 'XX', string.format('%.0f', tonumber(time[1]) * 1000000 + tonumber(time[2])), ARGV[1])
 """
 
 _FAILED: Final = """
@@ -65,6 +84,10 @@ return math.ceil((ends - now) / 1000)
 
 FIRST_PAUSE_SECONDS: Final = 0.5
 LONGEST_PAUSE_SECONDS: Final = 15.0
+TOGETHER: Final = 12
+"""Calls that are not held apart: a tick asks for every underlying's chain at once."""
+_PACE: Final = 0.9
+"""Of the even distance between calls: what was missed can be caught up."""
 
 
 class Grant(NamedTuple):
@@ -74,6 +97,8 @@ class Grant(NamedTuple):
     """0: granted."""
     failures: int
     """Calls that failed in a row. With a wait: a back-off is the reason, not the budget; without: this call is the trial."""
+    token: str
+    """Of this call; to be given back in `arrived`."""
 
 
 class CallBudget:
@@ -92,8 +117,15 @@ class CallBudget:
         most_us = int(LONGEST_PAUSE_SECONDS * 1_000_000)
         token = secrets.token_hex(8)
         server = self._key.key.server
-        wait_ms, failures = self._store.raw(server, "EVAL", _TAKE, 2, *keys, self._calls, self._window_us, token, most_us)
-        return Grant(int(wait_ms), int(failures))
+        apart_us = int(_PACE * TOGETHER * self._window_us / self._calls)
+        limits = (self._calls, self._window_us, token, most_us, TOGETHER, apart_us)
+        wait_ms, failures = self._store.raw(server, "EVAL", _TAKE, 2, *keys, *limits)
+        return Grant(int(wait_ms), int(failures), token)
+
+    def arrived(self, grant: Grant) -> None:
+        """The vendor has it, or it never will: the place is free a window from now. With the server away it stays as granted."""
+        with suppress(StoreError):
+            self._store.raw(self._key.key.server, "EVAL", _ARRIVED, 1, self._key.name, grant.token)
 
     def failed(self, stretch: float) -> None:
         """A call failed: everybody pauses, twice as long each time. `stretch` (about 1) is the caller's jitter."""

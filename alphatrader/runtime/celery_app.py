@@ -24,8 +24,7 @@ from alphatrader.runtime.secrets import Secrets
 from alphatrader.runtime.store import Store
 
 TASK_MODULES: Final = (
-    "alphatrader.tasks.options",
-    "alphatrader.tasks.sentiment",
+    "alphatrader.tasks.alphavantage",
     "alphatrader.tasks.discovery",
     "alphatrader.tasks.delivery",
     "alphatrader.tasks.twitter",

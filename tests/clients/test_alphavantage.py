@@ -60,6 +60,7 @@ ROW = {
 class Granted(NamedTuple):
     wait_ms: int = 0
     failures: int = 0
+    token: str = "a call"
 
 
 @dataclass
@@ -68,9 +69,14 @@ class Purse:
 
     grant: Granted = field(default_factory=Granted)
     heard: list[str] = field(default_factory=list)
+    arrivals: int = 0
 
     def take(self) -> Granted:
         return self.grant
+
+    def arrived(self, grant: Granted) -> None:
+        assert grant is self.grant
+        self.arrivals += 1
 
     def failed(self, stretch: float) -> None:
         assert 0.5 < stretch < 1.5
@@ -416,13 +422,14 @@ def test_a_time_out_and_a_broken_connection_back_off_too(server: Answers) -> Non
         with pytest.raises(OutageError):
             asked.chain("SPY")
     assert purse.heard == ["failed", "failed"]
+    assert purse.arrivals == 3  # the broken connection was tried twice; each may have been counted until its end
 
 
 def test_an_answer_without_a_pause_before_it_tells_nobody(server: Answers) -> None:
     purse = Purse()
     server.answer = lambda handler: send(handler, envelope(ROW))
     client(server.url, purse=purse).chain("SPY")
-    assert purse.heard == []
+    assert (purse.heard, purse.arrivals) == ([], 1)
 
 
 def test_a_budget_that_cannot_be_asked_means_no_call_and_says_nothing_of_the_vendor(server: Answers) -> None:

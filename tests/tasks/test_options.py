@@ -30,8 +30,8 @@ from alphatrader.contract.settings import Settings
 from alphatrader.runtime.budget import CallBudget
 from alphatrader.runtime.calendar import nyse
 from alphatrader.runtime.clock import Clock, exchange_instant
-from alphatrader.tasks.options import PATIENCE_SECONDS, AlphaVantageIngestion
-from alphatrader.tasks.sentiment import SentimentIngestion
+from alphatrader.tasks.alphavantage import SentimentIngestion
+from alphatrader.tasks.alphavantage.chains import PATIENCE_SECONDS, AlphaVantageIngestion
 from tests.support.fixed_market import FixedMarket
 from tests.support.http import Answers, running_answers, send
 from tests.support.servers import Servers, running_servers

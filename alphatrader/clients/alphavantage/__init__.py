@@ -1,6 +1,6 @@
 """Alpha Vantage: option chains and news over HTTP, every refusal a typed error.
 
-Used by alphatrader/tasks/options.py and sentiment.py.
+Used by alphatrader/tasks/alphavantage.
 """
 
 from alphatrader.clients.alphavantage.answers import ChainAnswer, NewsAnswer, Story

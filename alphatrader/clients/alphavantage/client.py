@@ -9,7 +9,7 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import requests
 import urllib3
@@ -46,12 +46,15 @@ class Grant(Protocol):
     def wait_ms(self) -> int: ...
     @property
     def failures(self) -> int: ...
+    @property
+    def token(self) -> str: ...
 
 
 class Budget(Protocol):
     """Shared by all processes: one call is asked for, and what came of it is told (runtime/budget.py)."""
 
     def take(self) -> Grant: ...
+    def arrived(self, grant: Any) -> None: ...
     def failed(self, stretch: float) -> None: ...
     def answered(self) -> None: ...
 
@@ -113,8 +116,9 @@ class AlphaVantage:
 
     def _once(self, parameters: dict[str, str], read: Callable[[bytes], T], grants: list[Grant]) -> T:
         with self.breaker.guard():
-            grants.append(self._spend())
-            return read(self._get(parameters))
+            grant = self._spend()
+            grants.append(grant)
+            return read(self._get(parameters, grant))
 
     def _attempts(self, grants: list[Grant]) -> Retrying:
         """One more try, at once, where a connection broke; a time-out has already used up the chain's freshness, and while all
@@ -126,17 +130,11 @@ class AlphaVantage:
             reraise=True,
         )
 
-    def _get(self, parameters: dict[str, str]) -> bytes:
+    def _get(self, parameters: dict[str, str], grant: Grant) -> bytes:
         deadline = self._clock.monotonic() + self._options.timeout_seconds
         # Errors of requests hold the URL, and the URL holds the key: none of their text goes on, nor they as a cause.
         try:
-            with self._session.get(
-                f"{self._options.base_url}/query",
-                params={**parameters, "apikey": self._key},
-                timeout=self._options.timeout_seconds,
-                allow_redirects=False,
-                stream=True,
-            ) as response:
+            with self._head(parameters, grant) as response:
                 if self._clock.monotonic() >= deadline:  # a head that was cut off looks like one without fields
                     raise requests.Timeout
                 self._check_status(response)
@@ -151,6 +149,18 @@ class AlphaVantage:
             broken = "truncated" if "IncompleteRead" in str(error) else "connection"
             raise OutageError(broken, type(error).__name__, again=True) from None
         return body.replace(self._key.encode(), b"[key]")  # some refusals repeat the key
+
+    def _head(self, parameters: dict[str, str], grant: Grant) -> requests.Response:
+        try:
+            return self._session.get(
+                f"{self._options.base_url}/query",
+                params={**parameters, "apikey": self._key},
+                timeout=self._options.timeout_seconds,
+                allow_redirects=False,
+                stream=True,
+            )
+        finally:
+            self._budget.arrived(grant)
 
     def _spend(self) -> Grant:
         grant = self._budget.take()

@@ -11,7 +11,6 @@ queues up behind a symbol that is being asked for.
 
 from __future__ import annotations
 
-import random
 import threading
 from collections import defaultdict
 from dataclasses import dataclass
@@ -27,11 +26,11 @@ from alphatrader.contract.messages.options import OptionsEvent
 from alphatrader.contract.modules import Module
 from alphatrader.contract.settings import Settings
 from alphatrader.core.options.assessment import Assessed, assess
-from alphatrader.runtime.budget import CallBudget
 from alphatrader.runtime.calendar import NORMAL_CLOSE, Calendar, CalendarError
 from alphatrader.runtime.celery_app import app, context, heartbeat, store
 from alphatrader.runtime.clock import SECOND, Clock, exchange_instant
 from alphatrader.runtime.store import Store, StoreError
+from alphatrader.tasks.alphavantage.vendor import client
 
 PATIENCE_SECONDS: Final = 2.5
 """How long a tick waits for its answers before it writes stale chains; with the tick itself well under the keys' 10 s."""
@@ -278,16 +277,7 @@ def ingestion() -> AlphaVantageIngestion:
     with _making:
         if not _made:
             here = context()
-            budget = CallBudget(store(), k.AV_BUDGET.at(), k.AV_PAUSE.at(), here.settings.options.calls_per_minute)
-            client = AlphaVantage(
-                here.settings.options,
-                here.settings.vendors,
-                here.secrets.require("alphavantage_key"),
-                budget=budget,
-                clock=here.clock,
-                rng=random.Random(here.clock.machine_ns()),  # noqa: S311 spreads retries
-            )
-            _made.append(AlphaVantageIngestion(store(), client, here.settings, here.clock, here.calendar, here.log))
+            _made.append(AlphaVantageIngestion(store(), client(), here.settings, here.clock, here.calendar, here.log))
         return _made[0]
 
 

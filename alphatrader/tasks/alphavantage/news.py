@@ -6,7 +6,6 @@ ticks come before that. A tick that comes too early does nothing, by how much of
 
 from __future__ import annotations
 
-import random
 from functools import cache
 from typing import Any, Final
 
@@ -17,10 +16,10 @@ from alphatrader.contract import keys as k
 from alphatrader.contract.modules import Module
 from alphatrader.contract.settings import Settings
 from alphatrader.core.sentiment import HALF_LIFE_NS, sentiment
-from alphatrader.runtime.budget import CallBudget
 from alphatrader.runtime.celery_app import app, context, store
 from alphatrader.runtime.clock import Clock
 from alphatrader.runtime.store import Store
+from alphatrader.tasks.alphavantage.vendor import client
 
 HALF_LIVES: Final = 8
 """Older stories weigh under a two-hundredth and are not asked for."""
@@ -63,18 +62,9 @@ class SentimentIngestion:
 
 @cache
 def ingestion() -> SentimentIngestion:
-    """This process's one. Its client and breaker are its own, the budget is everyone's."""
+    """This process's one."""
     here = context()
-    budget = CallBudget(store(), k.AV_BUDGET.at(), k.AV_PAUSE.at(), here.settings.options.calls_per_minute)
-    client = AlphaVantage(
-        here.settings.options,
-        here.settings.vendors,
-        here.secrets.require("alphavantage_key"),
-        budget=budget,
-        clock=here.clock,
-        rng=random.Random(here.clock.machine_ns()),  # noqa: S311 spreads retries
-    )
-    return SentimentIngestion(store(), client, here.settings, here.clock, here.log)
+    return SentimentIngestion(store(), client(), here.settings, here.clock, here.log)
 
 
 @app.task(name="sentiment.pull_all")  # type: ignore[untyped-decorator]
