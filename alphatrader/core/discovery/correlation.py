@@ -14,6 +14,11 @@ from alphatrader.core.discovery.bars import Floats, closes
 
 WINDOW_NS: Final = 5 * 60 * 1_000_000_000
 MIN_OVERLAP: Final = 60
+LEAST_EIGENVALUE: Final = 1e-5
+"""So much that rounding twenty symbols' matrix to six digits leaves none negative."""
+MOST_ROUNDS: Final = 500
+MET: Final = 1e-10
+"""Relative change of a round at which the projections have met."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +53,7 @@ def correlation(bars: Mapping[str, Sequence[Bar]]) -> Correlated:
         return Correlated((), (), len(shared), left_out)
     table = np.array([[kept[symbol][window] for symbol in symbols] for window in shared])
     matrix, shrinkage = shrunk(table)
-    rows = tuple(tuple(row) for row in np.round(_nearest(matrix), 6).tolist())
+    rows = tuple(tuple(row) for row in np.round(nearest(matrix), 6).tolist())
     span = {"from_ns": shared[0] * WINDOW_NS, "to_ns": (shared[-1] + 1) * WINDOW_NS}
     return Correlated(tuple(symbols), rows, len(shared), left_out, shrinkage, **span)
 
@@ -78,12 +83,26 @@ def _moved(found: dict[int, float], shared: Sequence[int]) -> bool:
     return any(found[window] != 0.0 for window in shared)
 
 
-def _nearest(matrix: Floats) -> Floats:
-    """The matrix itself, or with its negative eigenvalues clipped and the diagonal restored."""
-    values, vectors = np.linalg.eigh((matrix + matrix.T) / 2.0)
-    if values[0] >= 0.0:
-        return matrix
-    return _unit(np.asarray(vectors @ np.diag(np.clip(values, 1e-8, None)) @ vectors.T))
+def nearest(matrix: Floats) -> Floats:
+    """The correlation matrix nearest to a symmetric one in the Frobenius norm, with no eigenvalue under `LEAST_EIGENVALUE`.
+
+    Higham's alternating projections with Dykstra's correction (IMA J. Numer. Anal. 22, 2002). Where they have not met after
+    `MOST_ROUNDS`, the last projection scaled to ones on the diagonal: semi-definite all the same."""
+    found = (matrix + matrix.T) / 2.0
+    if np.linalg.eigvalsh(found)[0] >= LEAST_EIGENVALUE and np.allclose(np.diag(found), 1.0, rtol=0.0, atol=1e-12):
+        return found
+    correction = np.zeros_like(found)
+    for _ in range(MOST_ROUNDS):
+        before = found
+        corrected = found - correction
+        values, vectors = np.linalg.eigh(corrected)
+        positive = (vectors * np.maximum(values, LEAST_EIGENVALUE)) @ vectors.T
+        correction = positive - corrected
+        found = positive.copy()
+        np.fill_diagonal(found, 1.0)
+        if np.linalg.norm(found - before) <= MET * np.linalg.norm(found):
+            break
+    return _unit(positive)
 
 
 def _unit(covariance: Floats) -> Floats:
