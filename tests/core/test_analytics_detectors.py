@@ -96,6 +96,22 @@ def test_without_f_a_sweep_reaches_the_percentile_of_the_symbols_own_runs() -> N
     assert joined.runs.ranked == [90_000] * 500 == joined.runs.newest and joined.threshold_usd == 9.0
 
 
+def test_where_the_feed_shows_f_prints_without_it_are_separate_orders() -> None:
+    detector = ready_detector()
+    assert detector.add(-10 * SECOND, 1.0, 1, "ARCA", "sell", "F") is None
+    for at, venue in ((0, "ARCA"), (10 * MS, "BATS"), (20 * MS, "IEX")):
+        assert detector.add(at, 10.0, 100, venue, "buy") is None
+    # but one of them with F makes it a sweep by its venues
+    assert detector.add(SECOND, 10.0, 100, "ARCA", "buy", "F") is None
+    assert detector.add(SECOND + MS, 10.0, 100, "BATS", "buy") is None
+    found = detector.add(SECOND + 2 * MS, 10.0, 100, "IEX", "buy")
+    assert found is not None and found.rule == "venues" and found.iso_prints == 1
+    # and half an hour without any F the feed may not show it: venues alone count again
+    later = 1_810 * SECOND
+    made = [detector.add(later + n * MS, 10.0, 100, venue, "buy") for n, venue in enumerate(("ARCA", "BATS", "IEX"))]
+    assert made[-1] is not None and made[-1].iso_prints == 0
+
+
 def test_what_is_no_sweep() -> None:
     detector = ready_detector()
     for ts, venue, side in (
@@ -193,7 +209,8 @@ def test_each_sweep_is_one_by_the_definition_recounted_from_the_prints(made: lis
         enough = sum(round(p[1] * p[2], 2) for p in window) >= least - 1e-9
         levels = len({p[1] for p in window if p[3] == venue})
         iso = len({p[3] for p in window if p[5] == "F"}) >= 2
-        assert (found is not None) == (iso or (enough and (len({p[3] for p in window}) >= 3 or levels >= 3)))
+        marked = any(p[5] == "F" for p in window) or not any(p[5] == "F" for p in lit[:-1])
+        assert (found is not None) == (iso or (enough and marked and (len({p[3] for p in window}) >= 3 or levels >= 3)))
         if found is not None:
             assert found.notional == pytest.approx(sum(p[1] * p[2] for p in window)) and found.prints == len(window)
             taken[side] = len(lit)

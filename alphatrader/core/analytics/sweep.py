@@ -2,9 +2,10 @@
 
 Prints of one side within the window (reception time: IB stamps whole seconds): two or more of condition F (intermarket sweep;
 tick-by-tick only) on two or more venues; or three or more lit venues, or three or more prices of one venue, where the window's
-notional reaches the percentile `analytics.sweep_percentile` of the symbol's own last runs. A run is what one side printed within
-the window of its first print, a single print too: without that bound a busy tenth of a second passes for a sweep. Every further
-print of that side inside the window belongs to the same sweep. What a sweep weighs: sweep_score.py.
+notional reaches the percentile `analytics.sweep_percentile` of the symbol's own last runs, and, on a feed that shows condition F,
+one of the prints carries it: under Regulation NMS an order sent to several venues' quotes at once is marked. A run is what one
+side printed within the window of its first print, a single print too: without that bound a busy tenth of a second passes for a
+sweep. Every further print of that side inside the window belongs to the same sweep. What a sweep weighs: sweep_score.py.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ MIN_VENUES: Final = 3
 MIN_LEVELS: Final = 3
 MIN_ISO_VENUES: Final = 2
 ISO: Final = "F"
+ISO_MEMORY_NS: Final = 1_800_000_000_000
+"""A feed that showed condition F this lately shows it whenever it is there: a stock trades it many times a minute."""
 RUNS_KEPT: Final = 500
 RUNS_NEEDED: Final = 50
 PAST_KEPT: Final = 200
@@ -47,11 +50,12 @@ class Window(msgspec.Struct):
             self.iso[venue] = self.iso.get(venue, 0) + 1
         self.notional += notional
 
-    def rule(self, venue: str, least: int | None) -> str | None:
-        """By which rule the window is a sweep with its newest print, on `venue`, in it; `least` is None while unknown."""
+    def rule(self, venue: str, least: int | None, *, shows_iso: bool) -> str | None:
+        """By which rule the window is a sweep with its newest print, on `venue`, in it; `least` is None while unknown. Where the
+        feed shows condition F, prints none of which carries it are separate orders: an order that sweeps must be marked."""
         if len(self.iso) >= MIN_ISO_VENUES:
             return "iso"
-        if least is None or self.notional < least:
+        if least is None or self.notional < least or (shows_iso and not self.iso):
             return None
         if len(self.venues) >= MIN_VENUES:
             return "venues"
@@ -131,6 +135,8 @@ class SweepDetector(msgspec.Struct):
     since_ns: int | None = None
     """Prints with venues have come without a gap since then."""
     count: int = 0
+    iso_ns: int | None = None
+    """Reception of the newest print of condition F."""
 
     @property
     def threshold_usd(self) -> float | None:
@@ -148,6 +154,9 @@ class SweepDetector(msgspec.Struct):
             return None
         self._leave(received_ns - self.window_ns)
         iso = ISO in conditions.split()
+        shows_iso = self.iso_ns is not None and received_ns - self.iso_ns <= ISO_MEMORY_NS
+        if iso:
+            self.iso_ns = received_ns
         notional = round(price * shares * _UNITS_A_USD)
         self.runs.add(received_ns, side, notional, self.window_ns)
         open_sweep = next((s for s in reversed(self.sweeps) if s.side == side and s.last_ns > received_ns - self.window_ns), None)
@@ -164,7 +173,7 @@ class SweepDetector(msgspec.Struct):
         self.recent.append((received_ns, side, venue, shares, notional, at, iso))
         window = self.sides[side]
         window.take(venue, at, iso, notional)
-        rule = window.rule(venue, self.runs.at(self.percentile))
+        rule = window.rule(venue, self.runs.at(self.percentile), shows_iso=shows_iso)
         if rule is None:
             return None
         same = [entry for entry in self.recent if entry[1] == side]
@@ -204,7 +213,7 @@ class SweepDetector(msgspec.Struct):
 
     def reset(self) -> None:
         """A hole in the prints: no window or run spans it. What is known of past runs and sweeps stands."""
-        self.recent, self.since_ns = [], None
+        self.recent, self.since_ns, self.iso_ns = [], None, None
         self.sides = {"buy": Window(), "sell": Window()}
         self.runs.open = {}
 
