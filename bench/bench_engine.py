@@ -28,7 +28,7 @@ from alphatrader.runtime.batch import encode
 from alphatrader.runtime.store import decode
 from alphatrader.streams.analytics import METRIC_KEYS
 
-SYMBOLS, EVENTS, RATE_A_SYMBOL, TURN_NS, ROUNDS = 20, 4_000, 100, 5_000_000, 3
+SYMBOLS, EVENTS, RATE_A_SYMBOL, TURN_NS, ROUNDS = 20, 2_000, 100, 5_000_000, 3
 ROWS, LARGE = 200, 10_000
 HOURS = (NOW_NS - 3_600 * 10**9, NOW_NS + 5 * 3_600 * 10**9)
 CHAIN = Chain(SYMBOL, NOW_NS, 0, 1.0, False, None, 0, tuple(chain(answer(ROWS), SYMBOL, 20_000).rows))
