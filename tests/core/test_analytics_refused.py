@@ -13,8 +13,11 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from alphatrader.contract.messages.market import BookEvent, Level, MarketEvent, QuoteEvent, Trade
+from alphatrader.contract.messages.metrics import VpinHistory
 from alphatrader.contract.settings.market import Analytics
 from alphatrader.core.analytics.meter import Meter
+from alphatrader.core.analytics.symbol import VERSION, checkpoint, restored
+from alphatrader.core.analytics.vpin_history import VpinRanks
 
 START_NS = 1_795_014_000 * 10**9
 SESSION = (START_NS - 60 * 10**9, START_NS + 3_600 * 10**9)
@@ -38,8 +41,8 @@ bad = st.tuples(st.integers(0, 60), st.sampled_from(("again", "late", "clock", "
 def feed(made: list[tuple[str, int, int, int, str]]) -> list[MarketEvent]:
     events: list[MarketEvent] = []
     at = START_NS
-    for seq, (kind, wait, cents, size, side) in enumerate(made, 1):
-        at += wait
+    for seq, (kind, wait, cents, shares, side) in enumerate(made, 1):
+        at, size = at + wait, float(shares)
         bid, ask = round(600 + cents / 100, 2), round(600.02 + cents / 100, 2)
         if kind == "trade":
             price = ask if side == "buy" else bid
@@ -94,7 +97,7 @@ def folded(events: list[MarketEvent], end_ns: int) -> tuple[list[bytes], dict[st
     return plain, meter.state.counts
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(kinds, min_size=2, max_size=60), st.lists(bad, max_size=8))
 def test_bad_events_are_counted_and_leave_no_trace(
     made: list[tuple[str, int, int, int, str]], where: list[tuple[int, str, int]]
@@ -109,3 +112,31 @@ def test_bad_events_are_counted_and_leave_no_trace(
     assert {name: n for name, n in counted.items() if name in (LATE, CLOCK, HOURS)} == counts
     # nothing else was counted that the clean feed did not count
     assert {name: n for name, n in counted.items() if name not in counts} == none
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(kinds, min_size=4, max_size=60), st.data())
+def test_a_restart_anywhere_leaves_no_jump_in_any_metric(made: list[tuple[str, int, int, int, str]], data: st.DataObject) -> None:
+    """The checkpoint and VPIN's history, as they come back out of Redis, and the feed since: all metrics equal as bytes."""
+    events, analytics = feed(made), Analytics(vpin_buckets=5)
+    at = data.draw(st.integers(1, len(events) - 1))
+    end_ns = events[-1].received_ns + 1  # type: ignore[union-attr]
+
+    def metrics(meter: Meter) -> list[bytes]:
+        made = meter.metrics(end_ns, end_ns, lambda ns: None if ns is None else float(end_ns - ns), "20261118")
+        return [msgspec.json.encode(metric) for metric in made]
+
+    whole = Meter("SPY", analytics, None, 5.0, 14)
+    whole.take_bucket_size(100, "test", (), START_NS)
+    again = Meter("SPY", analytics, None, 5.0, 14)
+    for number, event in enumerate(events):
+        if number == at:
+            state = restored(msgspec.json.decode(msgspec.json.encode(checkpoint(whole.state))), VERSION, analytics)
+            kept = msgspec.json.decode(msgspec.json.encode(whole.ranks.message("SPY")), type=VpinHistory)
+            assert state is not None
+            again.state, again.ranks = state, VpinRanks(kept)
+        whole.fold(event, SESSION)
+        if number >= at:
+            again.fold(event, SESSION)
+    assert metrics(again) == metrics(whole)
+    assert again.state == whole.state and again.ranks.message("SPY") == whole.ranks.message("SPY")
