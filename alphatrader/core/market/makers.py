@@ -107,7 +107,7 @@ class MakerInterest(msgspec.Struct):
         self.received_ns, self.reason = book.received_ns, None
         bids, asks = _near(book.bids, book.bids[0].price), _near(book.asks, book.asks[0].price)
         self.bid, self.ask = math.fsum(bids.values()), math.fsum(asks.values())
-        for name in {*bids, *asks} & names.keys() - self.makers.keys():
+        for name in sorted({*bids, *asks} & names.keys() - self.makers.keys()):  # a set has another order in each process
             self.makers[name] = Maker()
         for name, maker in self.makers.items():
             maker.bid, maker.ask = bids.get(name, 0.0), asks.get(name, 0.0)
