@@ -31,7 +31,8 @@ from alphatrader.runtime.store import Store, StoreError
 
 GRACE_SECONDS: Final = 25.0
 """After its own start: the others are starting, too."""
-CONFIRM_SECONDS: Final = 5.0
+CONFIRM_SECONDS: Final = 3.0
+"""How long an alarm stands before it is told: with the pause between looks a stalled server is told within 10 s."""
 _STORE_TIMEOUT: Final = 1.5
 _QUEUES: Final = (k.PREMIUM_QUEUE, k.BASIC_QUEUE, k.FREE_QUEUE, k.TELEGRAM_ANALYSIS_QUEUE)
 _SWEPT: Final = "ran delivery.sweep"

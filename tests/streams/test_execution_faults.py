@@ -142,3 +142,72 @@ def test_the_nightly_reset_with_an_order_under_way(servers: Servers, tmp_path: P
             assert sum(fill.quantity for fill in on.fills().values()) == 4
 
     play(servers, tmp_path, story)
+
+
+@pytest.mark.parametrize("how", ["clientId in use", "no listener"])
+def test_while_the_gateway_does_not_take_us_nothing_opens_and_the_same_client_comes_again(
+    servers: Servers, tmp_path: Path, how: str
+) -> None:
+    """Row 11: 326 or no gateway at all. Another clientId would leave our own orders behind."""
+
+    async def story(on: Stage) -> None:
+        async with on.execution() as execution:
+            await with_a_stop(on)
+            client = on.settings.broker.orders_client_id
+            # when the connection goes and cannot be made anew
+            if how == "clientId in use":
+                on.gateway.gateway.inject("in_use", client_id=client)
+                on.gateway.gateway.inject("drop", client_id=client)
+            else:
+                on.gateway.gateway.inject("down")
+            await until(lambda: execution.connection.problem is not None, what="not connected")
+            if how == "clientId in use":
+                await until(lambda: "326" in (execution.connection.problem or ""), what="told why")
+            on.approve("i-2")
+            await until(lambda: on.state("i-2") == "REJECTED", what="refused")
+            # then it comes back as itself, knows what is held, and opens again
+            back = {"client_id": client} if how == "clientId in use" else {}
+            on.gateway.gateway.inject("free" if back else "up", **back)
+            await until(lambda: execution.desk and execution.desk.settled, what="settled")
+            await filled(on, "i-3")
+            assert refs_of(on.placed(opening=True)) == ["i-1", "i-3"]
+            assert {line["client"] for line in on.gateway.wire() if line["kind"] == "connect"} == {client}
+            assert on.broker_orders()["i-1/stop"].remaining == 2
+
+    play(servers, tmp_path, story)
+
+
+@pytest.mark.parametrize("data_lost", [True, False])
+def test_nothing_opens_between_1100_and_1101_or_1102(servers: Servers, tmp_path: Path, data_lost: bool) -> None:
+    """Row 12: while the gateway has no link all is unknown, and after it all is known from the broker."""
+
+    async def story(on: Stage) -> None:
+        async with on.execution() as execution:
+            await with_a_stop(on)
+            on.gateway.gateway.inject("lost")
+            await until(lambda: on.state("i-1/stop") == "UNKNOWN", what="unknown")
+            on.approve("i-2")
+            await until(lambda: on.state("i-2") == "REJECTED", what="refused")
+            on.gateway.gateway.inject("restored", data_lost=data_lost)
+            await until(lambda: execution.desk and execution.desk.settled, what="settled")
+            await until(lambda: on.state("i-1/stop") == "WORKING", what="known again")
+            await filled(on, "i-3")
+            assert refs_of(on.placed(opening=True)) == ["i-1", "i-3"]
+            assert on.held() == sum(fill.quantity for fill in on.fills().values()) == 4
+
+    play(servers, tmp_path, story)
+
+
+def test_a_fill_is_known_although_no_order_status_comes(servers: Servers, tmp_path: Path) -> None:
+    """Row 16: orderStatus is not guaranteed; executions and the broker's lists tell."""
+
+    async def story(on: Stage) -> None:
+        async with on.execution():
+            on.gateway.gateway.inject("withhold_status", count=50)
+            await filled(on)
+            await until(lambda: on.state("i-1/stop") == "WORKING", what="stop known")
+            await until(lambda: on.state("i-1/target") == "WORKING", what="target known")
+            assert [(fill.order_ref, fill.quantity) for fill in on.fills().values()] == [("i-1", 2)]
+            assert refs_of(on.placed()) == ["i-1", "i-1/stop", "i-1/target"]
+
+    play(servers, tmp_path, story)
