@@ -2,8 +2,7 @@
 
 The vendor counts arrivals, not grants: of calls granted over a whole window the late ones fall into the next one's. So a grant is
 stamped again once its answer began: the call had arrived by then, and its place is free a window after that. Whatever the way to
-the vendor does, it then counts no more than we grant. Near the limit calls are paced, a tick's dozen still together: places that
-come free all at once, as they were taken, would leave again a little later each time, and single windows short.
+the vendor does, it then counts no more than we grant.
 
 Who calls it: the Alpha Vantage tasks, before every call and after one that failed. `ratelimit` in each process is only a last
 guard: it counts from zero after a restart and once for every process. With the server away nothing is granted.
@@ -23,7 +22,6 @@ _TAKE: Final = """
 -- KEYS[2] budget:{vendor}:pause  hash        failures (in a row), until_us (nobody calls before), trial_us (one call tries until)
 -- ARGV[1] calls allowed in a window  ARGV[2] the window in microseconds  ARGV[3] a token no other call has
 -- ARGV[4] how long one trial may take, and no pause is longer, in microseconds
--- ARGV[5] calls that may go together, ARGV[6] microseconds that as many take at least once half of the window is used
 -- returns {milliseconds to wait, failures in a row}: 0 when the call is granted
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
@@ -47,11 +45,6 @@ if granted >= allowed then
   -- With a limit that was lowered, several grants must leave before the next.
   local leaves = redis.call('ZRANGE', KEYS[1], granted - allowed, granted - allowed, 'WITHSCORES')
   return {math.max(1, math.ceil((tonumber(leaves[2]) + window - now) / 1000)), 0}
-end
-local together = tonumber(ARGV[5])
-if granted * 2 >= allowed and granted >= together then
-  local free = tonumber(redis.call('ZRANGE', KEYS[1], -together, -together, 'WITHSCORES')[2]) + tonumber(ARGV[6])
-  if free > now then return {math.max(1, math.ceil((free - now) / 1000)), 0} end
 end
 redis.call('ZADD', KEYS[1], string.format('%.0f', now), ARGV[3])
 if failures > 0 then redis.call('HSET', KEYS[2], 'trial_us', string.format('%.0f', now + longest)) end
@@ -84,10 +77,6 @@ return math.ceil((ends - now) / 1000)
 
 FIRST_PAUSE_SECONDS: Final = 0.5
 LONGEST_PAUSE_SECONDS: Final = 15.0
-TOGETHER: Final = 12
-"""Calls that are not held apart: a tick asks for every underlying's chain at once."""
-_PACE: Final = 0.9
-"""Of the even distance between calls: what was missed can be caught up."""
 
 
 class Grant(NamedTuple):
@@ -117,8 +106,7 @@ class CallBudget:
         most_us = int(LONGEST_PAUSE_SECONDS * 1_000_000)
         token = secrets.token_hex(8)
         server = self._key.key.server
-        apart_us = int(_PACE * TOGETHER * self._window_us / self._calls)
-        limits = (self._calls, self._window_us, token, most_us, TOGETHER, apart_us)
+        limits = (self._calls, self._window_us, token, most_us)
         wait_ms, failures = self._store.raw(server, "EVAL", _TAKE, 2, *keys, *limits)
         return Grant(int(wait_ms), int(failures), token)
 

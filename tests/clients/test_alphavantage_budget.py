@@ -93,15 +93,6 @@ def test_a_call_that_was_long_on_its_way_keeps_its_place_a_window_from_its_arriv
     assert servers.store(Module.PULLS).length(k.AV_BUDGET.at()) == 1
 
 
-def test_a_dozen_go_together_and_more_are_held_apart_once_half_of_the_window_is_used(servers: Servers) -> None:
-    # given a budget of 48 in a minute, of which a tick's dozen is taken at once, and again
-    taking = budget(servers, 48, 60.0)
-    assert [taking.take().wait_ms for _ in range(24)] == [0] * 24
-    # then the next waits for nine tenths of the quarter of a minute that a dozen takes at an even pace
-    assert 13_000 < taking.take().wait_ms <= 13_500
-    assert servers.store(Module.PULLS).length(k.AV_BUDGET.at()) == 24
-
-
 def test_a_restart_and_a_lowered_limit_remember_what_was_granted(servers: Servers) -> None:
     for _ in range(5):
         assert budget(servers, 5, 60.0).take().wait_ms == 0
