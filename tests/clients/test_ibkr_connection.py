@@ -133,15 +133,15 @@ def test_a_client_id_in_use_is_kept_and_waited_for(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
-def test_a_socket_that_lives_without_answering_is_given_up(tmp_path: Path) -> None:
+def test_a_length_that_no_frame_has_ends_the_connection_at_once(tmp_path: Path) -> None:
     async def story() -> None:
         async with running_gateway(tmp_path) as running:
             connection = connection_to(ports(running))
             async with kept_up(connection) as told:
                 await until(lambda: told.connected)
-                running.gateway.inject("garbage", what="length")  # every later frame is swallowed by this one's length
+                running.gateway.inject("garbage", what="length")  # every later frame would be swallowed by this one's length
                 await until(lambda: len(told.connected) == 2)
-                assert "probe" in told.lost[0]
+                assert "announced more than" in told.lost[0]
 
     asyncio.run(story())
 

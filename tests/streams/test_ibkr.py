@@ -154,7 +154,7 @@ def test_fewer_slots_than_the_settings_say_are_lived_with(servers: Servers, tmp_
 
             await s.seen(falls_back)
             # then what the account really has is known, and told
-            known = {"quote": 100, "bars": 20, "depth": 1, "ticks": 1}
+            known = {"quote": 100, "bars": 20, "depth": 1, "makers": 0, "ticks": 1}
             await until(lambda: s.module.health._facts.get("limits") == known)
 
     asyncio.run(story())
