@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 from ib_insync import IB
 
+import alphatrader
 from alphatrader.clients.ibkr.handlers import Handlers
 from alphatrader.contract.messages.market import OptionRef
 from alphatrader.core.market.checksum import checksum
@@ -35,6 +36,10 @@ READS_OF_A_CONNECTION = 500
 """After so many reads a new connection, as the product makes a new IB for each."""
 
 
+PACKAGE = f"{Path(alphatrader.__file__).parent}/"
+"""Where our code stands: the clone's own folder may have the same name, and hold the library, too."""
+
+
 class OurFaultError(AssertionError):
     """The decode path did what no bytes may make it do."""
 
@@ -49,7 +54,7 @@ class _Watch(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         _, error, trace = record.exc_info or (None, None, None)
-        if error is not None and any("/alphatrader/" in name for name in _files(trace)):
+        if error is not None and any(name.startswith(PACKAGE) for name in _files(trace)):
             self.ours = error
         else:
             self.library_errors += 1
