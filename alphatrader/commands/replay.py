@@ -27,7 +27,9 @@ from alphatrader.roster import AlphaTrader
 from alphatrader.runtime.audit_file import Kind, Record
 from alphatrader.runtime.clock import SECOND, exchange_datetime, monotonic
 from alphatrader.runtime.module import StreamModule
-from alphatrader.runtime.replaying import Begun, Outcome, Tape, begun, leaves_apart, replay_run
+from alphatrader.runtime.replay_difference import leaves_apart
+from alphatrader.runtime.replay_tape import Begun, Outcome, Tape, begun
+from alphatrader.runtime.replaying import replay_run
 from alphatrader.runtime.runs import Log, Part, logs, look
 from alphatrader.runtime.settings import SettingsError, load
 

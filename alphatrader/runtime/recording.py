@@ -52,13 +52,7 @@ class Recorder:
         self.log = AuditLog(folder, instance, clock, most_bytes, queue_bytes=QUEUE_BYTES, pack=Packer())
         self._clock = clock
         self._weight = 0
-        begun = {
-            "instance": instance,
-            "python": platform.python_version(),
-            "settings": msgspec.to_builtins(settings),
-            "clock": [clock.market_start_ns, clock.machine_start_ns, clock.speed],
-        }
-        self.log.add(BEGUN, clock.machine_ns(), msgspec.json.encode(begun))
+        self.log.add(BEGUN, clock.machine_ns(), begun_data(instance, settings, clock))
 
     def asked(self, command: Sequence[Any], reply: Any, weight: int) -> None:
         self.notes.append(["asked", command, reply])
@@ -100,6 +94,17 @@ class Recorder:
     def close(self) -> None:
         self.flush()
         self.log.close()
+
+
+def begun_data(instance: str, settings: Settings, clock: Clock) -> bytes:
+    """What a `begun` record holds: with what the process began."""
+    begun = {
+        "instance": instance,
+        "python": platform.python_version(),
+        "settings": msgspec.to_builtins(settings),
+        "clock": [clock.market_start_ns, clock.machine_start_ns, clock.speed],
+    }
+    return msgspec.json.encode(begun)
 
 
 class Packer:

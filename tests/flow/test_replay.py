@@ -42,6 +42,7 @@ def notes(record: Record) -> list[Any]:
 
 def test_a_live_run_is_decided_again_byte_for_byte(recorded: Recorded) -> None:
     code, report = told(recorded, hashseed="1")
+    assert code == 0
     for name in DECIDERS:
         outcome = report["modules"][name]
         assert outcome["first"] is None and outcome["different"] == outcome["unread"] == 0, outcome

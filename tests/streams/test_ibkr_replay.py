@@ -11,7 +11,7 @@ import pytest
 
 from alphatrader.contract import keys as k
 from alphatrader.runtime.audit_file import Kind, Record, read
-from alphatrader.runtime.replaying import Outcome, begun
+from alphatrader.runtime.replay_tape import Outcome, begun
 from alphatrader.streams.ibkr.replaying import replay
 from tests.support.gateway import until
 from tests.support.ingestion import ingestion

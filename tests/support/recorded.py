@@ -42,10 +42,10 @@ class Recorded:
         )
 
     def changed(self, into: Path, name: str, change: Callable[[list[Record]], Iterable[Record]]) -> Path:
-        """A copy of the folder whose log of this module holds what `change` makes of its records, in whole blocks."""
-        shutil.copytree(self.folder, into)
-        for path in sorted(into.glob(f"{name}-*")):
-            records = list(change(list(read(path))))
+        """A folder with this module's log alone, which holds what `change` makes of its records, in whole blocks."""
+        into.mkdir()
+        for whole in sorted(self.folder.glob(f"{name}-*")):
+            path, records = into / whole.name, list(change(list(read(whole))))
             raw = [(list(type(record.kind)).index(record.kind), record.machine_ns, record.data) for record in records]
             content = MAGIC
             for number, at in enumerate(range(0, len(raw), 100)):

@@ -14,7 +14,6 @@ and `turn` records
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from typing import Any, Final
@@ -31,6 +30,7 @@ from alphatrader.runtime.audit import AuditLog, Deferred
 from alphatrader.runtime.audit_file import BEGUN, TOLD, TURN
 from alphatrader.runtime.batch import Command
 from alphatrader.runtime.clock import Clock
+from alphatrader.runtime.recording import begun_data
 
 NOT_RUN_AGAIN: Final = (k.QUOTES, k.MARKET_HISTORY)
 """Contracts asked for by other modules, and minutes that came as an answer: neither is folded from what feeds are told here."""
@@ -131,13 +131,7 @@ class FeedRecorder:
         """How many frames the present handlers have taken."""
         self._clock, self._log = clock, log
         if log is not None:
-            begun = {
-                "instance": name,
-                "python": platform.python_version(),
-                "settings": msgspec.to_builtins(settings),
-                "clock": [clock.market_start_ns, clock.machine_start_ns, clock.speed],
-            }
-            log.add(BEGUN, clock.machine_ns(), msgspec.json.encode(begun))
+            log.add(BEGUN, clock.machine_ns(), begun_data(name, settings, clock))
 
     def tick(self) -> tuple[int, float]:
         """The feeds' time is now."""

@@ -21,7 +21,7 @@ from alphatrader.core.market.status import Hours, MarketWide
 from alphatrader.runtime.audit_file import Kind, Record
 from alphatrader.runtime.batch import Batch
 from alphatrader.runtime.calendar import CalendarError, nyse
-from alphatrader.runtime.replaying import Begun, Difference, Outcome
+from alphatrader.runtime.replay_tape import AT_A_HOLE, Begun, Difference, Outcome
 from alphatrader.streams.ibkr.publishing import Publisher
 from alphatrader.streams.ibkr.recording import Instants, digests, feed_of
 
@@ -158,7 +158,7 @@ async def replay(
             case Kind.HOLE | Kind.DROPPED:
                 text = record.data.decode()
                 outcome.holes.append(text if record.kind is Kind.HOLE else f"{text} records were dropped")
-                outcome.ends = "at a hole"
+                outcome.ends = AT_A_HOLE
                 break
     outcome.unread += sum(record.kind is Kind.TURN for record in records)
 
