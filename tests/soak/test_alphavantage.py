@@ -26,6 +26,7 @@ from alphatrader.runtime import servers as server_lines
 from alphatrader.runtime.settings import ROOT
 from alphatrader.runtime.store import StoreError
 from alphatrader.sandbox.vendors.alphavantage import CALLS_PER_MINUTE
+from tests.soak.whole import promise
 from tests.support.servers import Servers, running_servers
 from tests.support.vendors import CREDENTIALS, MONDAY_TEN_NS, Running, running_vendors
 
@@ -55,11 +56,6 @@ while True:
     except (AlphaVantageError, StoreError):
         time.sleep(0.05)
 """
-
-
-def promise(text: str) -> None:
-    sys.stdout.write(f"HELD  {text}\n")
-    sys.stdout.flush()
 
 
 class RealClock:

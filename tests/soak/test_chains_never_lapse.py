@@ -5,7 +5,6 @@ while the vendor fails.
 from __future__ import annotations
 
 import multiprocessing
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ import requests
 from alphatrader.contract import keys as k
 from alphatrader.contract.key import BoundKey
 from tests.flow.system import System, system_in, wait_for
+from tests.soak.whole import promise
 
 pytestmark = pytest.mark.soak
 SECONDS = 60.0
@@ -78,7 +78,7 @@ def test_the_chains_and_greeks_of_all_twelve_never_lapse(tmp_path: Path) -> None
         # then no key was absent at any look
         assert not absent, absent[:20]
         assert looks > 50
-        sys.stdout.write(
-            f"HELD  chains: {looks} looks at {len(watched)} keys in {SECONDS:g} s, none absent; the oldest fresh chain "
-            f"{oldest:.1f} s (target {REFRESH_SECONDS:g}); {stale} seen stale while the vendor failed\n"
+        promise(
+            f"chains: {looks} looks at {len(watched)} keys in {SECONDS:g} s, none absent; the oldest fresh chain "
+            f"{oldest:.1f} s (target {REFRESH_SECONDS:g}); {stale} seen stale while the vendor failed"
         )

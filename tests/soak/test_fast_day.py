@@ -3,7 +3,6 @@ checksum is right, and everything held. Books and prints are judged by a reader 
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from alphatrader.sandbox.market.instruments import EQUITIES
 from tests.flow.listener import Listener, compared, lost, truth_prints
 from tests.flow.processes import of_system
 from tests.flow.system import System, system_in, wait_for
+from tests.soak.whole import promise
 
 pytestmark = pytest.mark.soak
 MARKET_SECONDS = 1800
@@ -53,9 +53,9 @@ def test_half_an_hour_at_ten_times_speed(tmp_path: Path) -> None:
         assert system.command("halt", "--reason", "end of the soak").returncode == 0
         wait_for("nothing is on its way", lambda: not list(system.store().scan(k.ORDERS_PENDING)), 60)
         system.check()
-        sys.stdout.write(
-            f"HELD  half an hour at 10x with drops and an outage: {trades} closed trades, no process grew past {MOST_GROWTH}x, "
-            f"{books} books of the right checksum, {prints} prints of the truth log, none lost\n"
+        promise(
+            f"half an hour at 10x with drops and an outage: {trades} closed trades, no process grew past {MOST_GROWTH}x, "
+            f"{books} books of the right checksum, {prints} prints of the truth log, none lost"
         )
 
 

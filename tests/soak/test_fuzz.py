@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from alphatrader.runtime.settings import ROOT
+from tests.soak.whole import promise
 
 pytestmark = pytest.mark.soak
 SECONDS = 30
@@ -33,7 +34,5 @@ def test_the_decode_path_stands_thirty_seconds_of_fuzzing(tmp_path: Path) -> Non
     runs = re.search(rb"Done (\d+) runs in (\d+) second", told)
     assert runs is not None and int(runs[1]) > 0, told[-2000:].decode(errors="replace")
     ended = memory[-1][1]
-    sys.stdout.write(
-        f"\nHELD  {int(runs[1])} inputs in {int(runs[2])} s through framing, handlers and feeds; memory {begun} -> {ended} MB\n"
-    )
     assert ended - begun <= MOST_GROWTH_MB
+    promise(f"{int(runs[1])} inputs in {int(runs[2])} s through framing, handlers and feeds; memory {begun} -> {ended} MB")

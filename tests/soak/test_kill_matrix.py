@@ -1,11 +1,12 @@
 """Each module is killed with SIGKILL, one at a time, in a running system that holds a position; the system is whole again within
-30 s, positions equal to the broker's, nothing sent twice. Then a faster day, and both servers at once.
+30 s, positions equal to the broker's, nothing sent twice. Then both servers at once, and all the gateway's connections.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -16,76 +17,16 @@ import pytest
 from alphatrader.contract import keys as k
 from alphatrader.contract.modules import Module
 from alphatrader.roster import AlphaTrader
-from alphatrader.runtime.store import StoreError
-from tests.flow.processes import of_system
-from tests.flow.system import System, system_in, wait_for
+from tests.flow.system import System, wait_for
+from tests.soak.whole import WHOLE_SECONDS, bring_to_rest, holding_a_position, main_process, promise, wait_whole
 
 pytestmark = pytest.mark.soak
-WHOLE_SECONDS = 30.0
 LINES = [str(line.module) for line in AlphaTrader.LINES]
-BEATING = [str(line.module) for line in AlphaTrader.LINES if line.heartbeat]
-
-
-def promise(text: str) -> None:
-    """A line a person reads: what was checked, and that it held."""
-    sys.stdout.write(f"HELD  {text}\n")
-    sys.stdout.flush()
-
-
-def main_process(system: System, module: str) -> psutil.Process:
-    """The module's main process: the child of its line."""
-    lines = _parents(system, module)
-    for process in of_system(system.folder):
-        if process.ppid() in lines:
-            return process
-    raise AssertionError(f"no process of {module} is running")
-
-
-def _parents(system: System, module: str) -> set[int]:
-    """Processes of the line itself, so that a forked worker is not taken for its main process."""
-    return {process.pid for process in of_system(system.folder) if process.cmdline()[-2:] == ["run", module]}
-
-
-def whole(system: System, since_ns: int) -> str | None:
-    """What is not yet right after the instant `since_ns`; None when the system is whole."""
-    try:
-        store = system.store()
-        for module in BEATING:
-            health = store.get(k.HEALTH.at(module=module))
-            if health is None or health.machine_ns < since_ns or health.state != "ready":
-                return f"{module}: {health.state if health else 'no heartbeat'} {health.reason if health else ''}"
-        if store.get(k.MARKET_LAST.at(symbol="SPY")) is None:
-            return "SPY has no quote"
-        summary = store.get(k.POSITIONS_SUMMARY.at())
-        if summary is None or not summary.reconciled:
-            return f"positions are not reconciled: {summary.differences if summary else 'no summary'}"
-        lease = store.get(k.LEASE.at())
-        if lease is None or not lease.granted:
-            return f"the lease is not granted: {lease.reason if lease else 'absent'}"
-    except StoreError as error:
-        return f"a server is away: {type(error).__name__}"
-    return None
-
-
-def wait_whole(system: System, what: str, since_ns: int, began: float | None = None) -> float:
-    """Seconds from `began` (monotonic; now where not given) until the system was whole with words later than `since_ns`."""
-    began = time.monotonic() if began is None else began
-    wrong: str | None = "not looked at"
-    while time.monotonic() - began < WHOLE_SECONDS:
-        wrong = whole(system, since_ns)
-        if wrong is None:
-            return time.monotonic() - began
-        time.sleep(0.2)
-    raise AssertionError(f"{what}: not whole within {WHOLE_SECONDS:g} s: {wrong}\n{system.tail()}")
 
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    with system_in(tmp_path_factory.mktemp("soak"), SANDBOX__SPEED="1") as system:
-        system.start()
-        for module in BEATING:
-            wait_for(f"{module} is ready", lambda module=module: system.ready(module), 90)
-        wait_for("a position", lambda: (s := system.store().get(k.POSITIONS_SUMMARY.at())) and s.open and s, 300)
+    with holding_a_position(tmp_path_factory.mktemp("soak")) as system:
         yield system
 
 
@@ -124,8 +65,7 @@ def test_the_gateway_dropped_every_connection(system: System) -> None:
 
 def test_everything_held(system: System) -> None:
     """Judged at rest: halted, so that nothing is on its way."""
-    assert system.command("halt", "--reason", "end of the soak").returncode == 0
-    wait_for("nothing is on its way", lambda: not list(system.store().scan(k.ORDERS_PENDING)), 30)
+    bring_to_rest(system)
     system.check()
     promise("wire logs, ledgers and logs: every invariant held through all kills")
 
@@ -134,8 +74,6 @@ def test_a_second_executor_does_not_trade(system: System) -> None:
     """A second instance of the order module waits for the lock and places nothing (fault 4)."""
     before = main_process(system, "execution").pid
     environment = {**os.environ, **system.environment, "PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"}
-    import subprocess
-
     second = subprocess.Popen(
         [sys.executable, "-c", "from alphatrader.cli import main; main()", "run", "execution"],
         env=environment,
