@@ -89,16 +89,16 @@ def _last_verdicts(store: Store, symbol: str) -> list[dict[str, Any]]:
     found = []
     for verdict in newest:
         entry = store.field(k.LEDGER_ORDERS.at(), verdict.intent_id)
-        became = _became(verdict, entry.state if entry else None)
-        reason = entry.reason if verdict.approved and entry and entry.reason else verdict.reason
         found.append(
-            {"at": _at(verdict.ts_ns), "signal": verdict.signal_id, "approved": verdict.approved} | became | {"why": reason}
+            {
+                "at": _at(verdict.ts_ns),
+                "signal": verdict.signal_id,
+                "approved": verdict.approved,
+                "became": (entry.state if entry else "no order was written") if verdict.approved else "-",
+                "why": entry.reason if verdict.approved and entry and entry.reason else verdict.reason,
+            }
         )
     return found
-
-
-def _became(verdict: Approval, state: str | None) -> dict[str, str]:
-    return {"became": (state or "no order was written") if verdict.approved else "-"}
 
 
 def _verdict_row(one: dict[str, Any]) -> tuple[Cell, ...]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from alphatrader.contract.messages.market import MakerRow, MakersEvent
+from alphatrader.contract.messages.metrics import Parameter
+from alphatrader.core.analytics.makers import usual_presence
 from alphatrader.core.market.book import ASK, BID, DELETE, INSERT, UPDATE
 from alphatrader.core.market.checksum import intact
 from alphatrader.core.market.feed import SymbolFeed
@@ -130,3 +133,14 @@ def test_a_book_that_is_not_ready_is_no_book_without_makers() -> None:
     interest = watched(lambda second: BOTH, 200)
     interest.fold(MakersEvent(900, 0, 1_300 * SECOND, False, (), (), 0, 0, "depth is broken"), NAMES)
     assert interest.reason == "depth is broken" and interest.share() is None and interest.moves == []
+
+
+def test_profiles_that_cannot_be_read_leave_what_is_usual_to_the_last_minutes() -> None:
+    def profile(detail: Any) -> Parameter:
+        return Parameter(2.0, 1, 1.0, None, {"profiles": detail})
+
+    names = {"CDRG": "Citadel Securities", "NITE": "Virtu"}
+    assert usual_presence(profile({"CDRG": {"presence": 0.8, "size": 3}, "ARCA": {"presence": 1.0}}), names) == {"CDRG": 0.8}
+    for broken in (None, [], {"CDRG": 0.8}, {"CDRG": {}}, {"CDRG": {"presence": "often"}}, {"CDRG": {"presence": 7.0}}):
+        assert usual_presence(profile(broken), names) == {}
+    assert usual_presence(None, names) == {}

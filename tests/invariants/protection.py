@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.invariants.evidence import SECOND, Evidence, Line
 from tests.invariants.openings import firsts
-from tests.invariants.story import Book, Spell, moments
+from tests.invariants.story import Spell, moments
 from tests.invariants.verdict import Verdict, judge
 
 PROTECTION_NS = 2 * SECOND
@@ -19,7 +19,7 @@ def protected(evidence: Evidence, verdict: Verdict) -> None:
     spell = Spell(evidence)
     books: dict[int, tuple[int, int]] = {}
     for line, book in moments(evidence):
-        for con_id in {*book.positions, *spell_contracts(book)}:
+        for con_id in book.contracts():
             held = book.ours(con_id)
             covered = max(book.stopped(con_id), book.leaving(con_id))
             if held:
@@ -52,10 +52,6 @@ def protected(evidence: Evidence, verdict: Verdict) -> None:
             verdict.holds("stop price", near, f"{ref}: the stop stands at {price}, approved was {wanted}", stops[0])
 
 
-def spell_contracts(book: Book) -> list[int]:
-    return [order["con_id"] for order in book.working()]
-
-
 def _transmitted(placed: list[Line], parent: Line) -> bool:
     """Whether any leg of this bracket let it out."""
     key = parent["fields"]["orderId"]
@@ -69,7 +65,7 @@ def never_reversed(evidence: Evidence, verdict: Verdict) -> None:
     for line, book in moments(evidence):
         if line["what"] == "fill" and not line["order_ref"]:
             by_hand[line["con_id"]] = line["machine_ns"]
-        for con_id in {*book.positions, *spell_contracts(book)}:
+        for con_id in book.contracts():
             held = book.positions.get(con_id, 0)
             excused = line["machine_ns"] - by_hand.get(con_id, -BY_HAND_NS) < BY_HAND_NS
             if held < 0 or con_id in book.positions:

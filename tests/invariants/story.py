@@ -41,6 +41,10 @@ class Book:
     def working(self, con_id: int | None = None) -> list[Line]:
         return [o for o in self.orders.values() if o["status"] in WORKING and con_id in (None, o["con_id"])]
 
+    def contracts(self) -> set[int]:
+        """Of every position there was and every working order."""
+        return {*self.positions, *(order["con_id"] for order in self.working())}
+
     def entries(self) -> list[Line]:
         """Buying orders that could still fill where nothing is short."""
         return [o for o in self.working() if o["action"] == "BUY" and self.positions.get(o["con_id"], 0) >= 0]

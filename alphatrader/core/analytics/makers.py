@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from alphatrader.contract.messages.metrics import Metric, Parameter
 from alphatrader.core.analytics.measures import AgeOf, make
@@ -51,12 +53,20 @@ def makers(state: SymbolState, now_ns: int, age_of: AgeOf, feed: str | None, fir
     )
 
 
+class _Profile(msgspec.Struct):
+    presence: Annotated[float, msgspec.Meta(ge=0, le=1)]
+
+
 def usual_presence(profile: Parameter | None, names: Mapping[str, str]) -> dict[str, float]:
-    """Share of time each named maker is near on both sides, as discovery found it; empty where it found none."""
+    """Share of time each named maker is near on both sides, as discovery found it; empty where it found none, or wrote what no
+    profile is: then the last ten minutes say what is usual, and the metric says that they do."""
     if profile is None or profile.value is None:
         return {}
-    profiles = profile.detail.get("profiles", {})
-    return {name: float(profiles[name]["presence"]) for name in names if name in profiles}
+    try:
+        profiles = msgspec.convert(profile.detail.get("profiles", {}), dict[str, _Profile])
+    except msgspec.ValidationError:
+        return {}
+    return {name: profiles[name].presence for name in names if name in profiles}
 
 
 def _told(interest: MakerInterest, name: str, firms: Mapping[str, str]) -> dict[str, Any]:

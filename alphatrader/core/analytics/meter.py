@@ -98,13 +98,13 @@ class Meter:
             made += measures.options(state, self.view, now_ns, age_of, feed)
         if every:
             self._all_made_ns = made_ns
-            gex = made[-2].value
+            value = {metric.metric: metric.value for metric in made}
             reading, atr = self._read()
             made.append(measures.sweep(state, now_ns, age_of, feed, self._settings.sweep_weights))
             made.append(measures.hidden(state, now_ns, age_of, feed))
-            percentile = self.ranks.rank(made[0].value).percentile
+            percentile = self.ranks.rank(value["vpin"]).percentile
             vol = state.vol_state.reading(self._vol_filter, self._no_vol_filter, now_ns)
-            made.append(regime(state, reading, now_ns, age_of, feed, atr, percentile, gex, vol))
+            made.append(regime(state, reading, now_ns, age_of, feed, atr, percentile, value["gex"], vol))
             made.append(makers(state, now_ns, age_of, feed, self._settings.market_makers))
         self.values |= {metric.metric: metric.value for metric in made}
         return made

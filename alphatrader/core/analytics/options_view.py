@@ -61,25 +61,24 @@ class OptionsView:
             based = self._pricing = Pricing(self._prepared, now_ns, self._rate, today)
             self._based_ns = now_ns
         elif self.exposure is not None and self.exposure.spot == spot:
-            return self._seek(self.exposure, now_ns)
+            return self._seek(self._prepared, self.exposure, now_ns)
         self.exposure = based.at(spot)
         self.reason = None if self.exposure is not None else "no row of the chain can be priced"
         if self.exposure is None:
             self._forget_flip()
         else:
-            self._seek(self.exposure, now_ns)
+            self._seek(self._prepared, self.exposure, now_ns)
         return True
 
     def _forget_flip(self) -> None:
         self.flip = self.flip_ns = self._search = self._sought = None
 
-    def _seek(self, exposure: Exposure, now_ns: int) -> bool:
+    def _seek(self, chain: ExposureChain, exposure: Exposure, now_ns: int) -> bool:
         """Goes on with the search for the flip, or begins one that is due; whether one has ended."""
-        assert self._prepared is not None
         positive = exposure.gex_1pct > 0
         if self._search is None and (self._sought is None or self._sought[1] != positive or now_ns - self._sought[0] >= FLIP_NS):
             self._sought = now_ns, positive
-            self._search = FlipSearch(self._prepared, exposure.spot, now_ns, self._rate, self._flip_range)
+            self._search = FlipSearch(chain, exposure.spot, now_ns, self._rate, self._flip_range)
         if self._search is None:
             return False
         looked = 0

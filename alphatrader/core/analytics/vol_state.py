@@ -16,6 +16,7 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
+from alphatrader.contract import keys as k
 from alphatrader.contract.messages.metrics import Parameter
 from alphatrader.core.discovery.regime_filter import forward
 
@@ -24,7 +25,8 @@ LEAVE: Final = 0.4
 MINUTE_NS: Final = 60_000_000_000
 MINUTES_A_YEAR: Final = 252 * 390
 DAY_MINUTES: Final = 390.0
-NOT_DISCOVERED: Final = "discovered:vol_regimes is not there"
+_KEY: Final = k.DISCOVERED_VOL_REGIMES.pattern
+NOT_DISCOVERED: Final = f"{_KEY} is not there"
 ONE_STATE: Final = "discovery found one state: there is no high to tell from a low"
 
 
@@ -54,18 +56,18 @@ def filter_of(parameter: Parameter | None) -> tuple[Filter | None, str | None]:
         plain = {**told, "vols": vols, "window": parameter.detail["window_minutes"]}
         found = msgspec.convert(plain, Filter)
     except (KeyError, TypeError, msgspec.ValidationError) as error:
-        return None, f"discovered:vol_regimes cannot be read: {error}"
-    k = len(found.means)
+        return None, f"{_KEY} cannot be read: {error}"
+    states = len(found.means)
     rows = (found.first, *found.transitions)
     sound = (
-        k >= 1
+        states >= 1
         and found.window >= 1
-        and len(found.transitions) == len(found.variances) == len(found.vols) == k
-        and all(len(row) == k and min(row) >= 0 and abs(math.fsum(row) - 1) < 1e-3 for row in rows)
+        and len(found.transitions) == len(found.variances) == len(found.vols) == states
+        and all(len(row) == states and min(row) >= 0 and abs(math.fsum(row) - 1) < 1e-3 for row in rows)
         and all(0 < number < math.inf for number in (*found.means, *found.variances, *found.vols))
         and all(map(math.isfinite, found.day_shape))
     )
-    return (found, None) if sound else (None, "discovered:vol_regimes cannot be read: its filter is no chain of states")
+    return (found, None) if sound else (None, f"{_KEY} cannot be read: its filter is no chain of states")
 
 
 class VolState(msgspec.Struct):
@@ -127,9 +129,9 @@ class VolState(msgspec.Struct):
         if by is None:
             return Vol(None, None, why_not or NOT_DISCOVERED, {})
         known = by == self.by and bool(self.likely)
-        k = len(by.means)
+        states = len(by.means)
         told = {
-            "vol_states": k,
+            "vol_states": states,
             "vol_states_yearly": list(by.vols),
             "vol_state_probabilities": list(self.likely) if known else [],
             "vol_state_windows": self.windows if known else 0,
@@ -137,9 +139,9 @@ class VolState(msgspec.Struct):
         }
         if not known:
             return Vol(None, None, f"no window of {by.window} minutes that moved in this session yet", told)
-        if k == 1:
+        if states == 1:
             return Vol(0, None, ONE_STATE, told)
-        high = math.fsum(p * i for i, p in enumerate(self.likely)) / (k - 1)
+        high = math.fsum(p * i for i, p in enumerate(self.likely)) / (states - 1)
         return Vol(self.state, high, None if self.state is not None else f"no state is likelier than {ENTER}", told)
 
 
