@@ -160,6 +160,19 @@ def test_the_side_of_a_print_is_judged_by_the_quote_before_it() -> None:
     assert story.feed.trades().trades[-1].side == "buy"
 
 
+def test_a_read_of_depth_alone_moves_the_quote_that_the_next_print_is_judged_by() -> None:
+    story = Story()
+    story.feed.set_ticks(True)
+    story.depth(10.0, 10.1)
+    story.quote(10.0, 10.1)
+    # the best bid rises in a read that brings nothing but rows of the book
+    story.feed.depth(UPDATE, 0, BID, 10.04, 100, "ARCA", "")
+    story.feed.end_of_read()
+    story.feed.trade(1, 10.04, 100, False, False, "ARCA", "")
+    (trade,) = [event for event in story.events() if isinstance(event, Trade)]
+    assert (trade.bid, trade.ask, trade.side) == (10.04, 10.1, "sell")
+
+
 def test_prints_have_one_source() -> None:
     story = Story()
     text = "100.01;50;1800000000123;9000;100.0;true"

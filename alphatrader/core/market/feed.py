@@ -154,8 +154,7 @@ class SymbolFeed:
             self._refuse("RTVolume", error)
 
     def depth(self, operation: int, position: int, side: int, price: float, size: float, venue: str, market_maker: str) -> None:
-        self.heard = now = self._monotonic()
-        self._received_ns = self._market_ns()
+        now = self._hear()
         if not self._depth.on or self._depth.broken:
             return
         try:
@@ -387,10 +386,12 @@ class SymbolFeed:
         hours = self._session_now(now_ns)
         return hours is None or hours.open_ns <= now_ns < hours.close_ns
 
-    def _hear(self) -> None:
+    def _hear(self) -> float:
+        """A message came now; returns when, monotonic."""
         self._spoken_to = True
-        self.heard = self._monotonic()
+        self.heard = now = self._monotonic()
         self._received_ns = self._market_ns()
+        return now
 
     def _next(self) -> int:
         self.seq += 1
