@@ -17,7 +17,7 @@ from alphatrader.core.market.checksum import checksum
 from alphatrader.core.market.depth_line import DepthLine, Sides
 from alphatrader.core.market.maker_book import MakerBook
 from alphatrader.core.market.quotes import HALTED_TICK, MOST_PRICE, MOST_SIZE, RT_VOLUME_TICK, BadTickError, QuoteFold, checked
-from alphatrader.core.market.status import Hours, InstrumentStatus, MarketWide
+from alphatrader.core.market.status import Hours, HoursNow, InstrumentStatus, MarketWide
 from alphatrader.core.market.tape import Raw, Tape
 
 CONFLATE_SECONDS: Final = 0.05
@@ -60,15 +60,13 @@ class SymbolFeed:
         self.bars = BarFold()
         self._market_ns, self._monotonic = market_ns, monotonic
         self._quote = QuoteFold()
-        self._equity, self._session = equity, session
+        self._equity, self._hours = equity, HoursNow(session)
         self._depth = DepthLine(depth_rows, quiet_seconds)
         self.makers = MakerBook(depth_rows, market_ns, monotonic)
         self._book_ns = 0
         self._tape = Tape()
         self._status = InstrumentStatus(symbol, market_wide or MarketWide(), equity=equity)
         self._before: tuple[float | None, float | None] = (None, None)
-        self._hours: Hours | None = None
-        self._hours_until_ns = 0
         self._muted_prints = 0
         self._received_ns = self._folded_ns = 0
         self.conflated_books = self.conflated_quotes = 0
@@ -132,7 +130,7 @@ class SymbolFeed:
         if tick != HALTED_TICK:
             return
         now = self._market_ns()
-        if not self._status.tell_halt(value, now, self._session_now(now)):
+        if not self._status.tell_halt(value, now, self._hours.at(now)):
             return
         halts = self._status.halts
         self.changed.add("status")
@@ -309,7 +307,7 @@ class SymbolFeed:
 
     def _book_now(self, now: float) -> m.Book:
         depth_on = self._depth.on
-        bids, asks = self._depth.levels() if depth_on else self._quoted_levels()
+        bids, asks = self._depth.levels() if depth_on else self._quote.levels()
         reason = self._why_not_ready(now, (bids, asks))
         price = self._quote.prev_close or self._quote.bid or (bids[0].price if bids else None)
         return m.Book(
@@ -366,7 +364,7 @@ class SymbolFeed:
         return self._status.message(
             self._received_ns,
             market_ns,
-            self._session_now(market_ns),
+            self._hours.at(market_ns),
             self._quote,
             depth="none" if not self._depth.on else "not ready" if reason else "ready",
             depth_reason=reason,
@@ -375,16 +373,8 @@ class SymbolFeed:
 
     # -- inside ----------------------------------------------------------------------------------------------------------
 
-    def _session_now(self, now_ns: int) -> Hours | None:
-        """Looked up once a second of market time at most."""
-        if self._session is not None and not self._hours_until_ns - SECOND_NS <= now_ns < self._hours_until_ns:
-            self._hours, self._hours_until_ns = self._session(now_ns), now_ns + SECOND_NS
-        return self._hours
-
     def _in_regular_hours(self) -> bool:
-        now_ns = self._market_ns()
-        hours = self._session_now(now_ns)
-        return hours is None or hours.open_ns <= now_ns < hours.close_ns
+        return self._hours.regular(self._market_ns())
 
     def _hear(self) -> float:
         """A message came now; returns when, monotonic."""
@@ -406,7 +396,7 @@ class SymbolFeed:
         self.last_refusal = f"{self.symbol} {what}: {error}"
 
     def _print(self, raw: Raw) -> None:
-        hours = self._session_now(self._received_ns)
+        hours = self._hours.at(self._received_ns)
         trade = self._tape.add(
             raw, self.seq + 1, self._received_ns, hours.name if hours else "", self._before, tick_by_tick=self.ticks_on
         )
@@ -422,19 +412,8 @@ class SymbolFeed:
         self.changed.add("trades")
         self._emit(trade)
 
-    def _quoted_levels(self) -> Sides:
-        q = self._quote
-        bids = (m.Level(q.bid, q.bid_size or 0.0),) if q.bid is not None else ()
-        asks = (m.Level(q.ask, q.ask_size or 0.0),) if q.ask is not None else ()
-        return bids, asks
-
     def _why_not_ready(self, now: float, sides: Sides) -> str | None:
-        quote = (self._quote.bid, self._quote.ask)
         if self._depth.on:
+            quote = (self._quote.bid, self._quote.ask)
             return self._depth.why_not_ready(now, sides, quote, regular_hours=self._in_regular_hours())
-        bids, asks = sides
-        if not bids or not asks:
-            return "no bid and no ask" if not bids and not asks else "no bid" if not bids else "no ask"
-        if bids[0].price > asks[0].price and self._in_regular_hours():
-            return f"crossed: bid {bids[0].price} over ask {asks[0].price}"
-        return None
+        return self._quote.why_no_book(regular_hours=self._in_regular_hours())

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from typing import Any, Final
 
-from alphatrader.contract.messages.market import ContractQuote, Day, Last, OptionRef
+from alphatrader.contract.messages.market import ContractQuote, Day, Last, Level, OptionRef
 
 MOST_PRICE: Final = 1e7
 MOST_SIZE: Final = 1e12
@@ -63,6 +63,20 @@ class QuoteFold:
         self.auction_volume: float | None = None
         self.auction_imbalance: float | None = None
         self.regulatory_imbalance: float | None = None
+
+    def levels(self) -> tuple[tuple[Level, ...], tuple[Level, ...]]:
+        """The book where there is no depth: a level a side at most."""
+        bids = (Level(self.bid, self.bid_size or 0.0),) if self.bid is not None else ()
+        asks = (Level(self.ask, self.ask_size or 0.0),) if self.ask is not None else ()
+        return bids, asks
+
+    def why_no_book(self, *, regular_hours: bool) -> str | None:
+        """Why those levels are no book to rely on."""
+        if self.bid is None or self.ask is None:
+            return "no bid and no ask" if self.bid is None and self.ask is None else "no bid" if self.bid is None else "no ask"
+        if self.bid > self.ask and regular_hours:
+            return f"crossed: bid {self.bid} over ask {self.ask}"
+        return None
 
     def price(self, tick: int, price: float, size: float | None) -> str | None:
         """Folds a price tick; returns the name of what changed. Raises BadTickError."""

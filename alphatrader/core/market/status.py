@@ -5,6 +5,7 @@ Folded from ticks and prints by `SymbolFeed`, published in `market:{symbol}:stat
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, Literal, NamedTuple
 
 from alphatrader.contract.messages.market import Breaker, Imbalance, Luld, Status
@@ -18,6 +19,7 @@ EVEN: Final = Security(tier=1)
 SECURITIES: Final = {"VXX": Security(tier=1)}
 """Who is no stock of the S&P 500 or the Russell 1000. VXX is a listed exchange-traded product, liquid and without leverage: such
 are Tier 1, too (domain.md, "listed ETPs"). A leveraged one, or a stock of neither index, needs a line here."""
+SECOND_NS: Final = 1_000_000_000
 
 
 class Hours(NamedTuple):
@@ -26,6 +28,25 @@ class Hours(NamedTuple):
     name: str
     open_ns: int
     close_ns: int
+
+
+class HoursNow:
+    """The session that an instant belongs to, looked up once a second of market time at most. Without `look_up` there is none,
+    and every instant is in regular hours."""
+
+    def __init__(self, look_up: Callable[[int], Hours | None] | None) -> None:
+        self._look_up = look_up
+        self._known: Hours | None = None
+        self._until_ns = 0
+
+    def at(self, now_ns: int) -> Hours | None:
+        if self._look_up is not None and not self._until_ns - SECOND_NS <= now_ns < self._until_ns:
+            self._known, self._until_ns = self._look_up(now_ns), now_ns + SECOND_NS
+        return self._known
+
+    def regular(self, now_ns: int) -> bool:
+        hours = self.at(now_ns)
+        return hours is None or hours.open_ns <= now_ns < hours.close_ns
 
 
 class MarketWide:
