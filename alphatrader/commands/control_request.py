@@ -21,7 +21,8 @@ from alphatrader.contract import keys as k
 from alphatrader.contract.messages.risk import ControlRequest, Halt, HaltEvent
 from alphatrader.contract.modules import Module
 from alphatrader.runtime import emergency_socket, halt_file
-from alphatrader.runtime.store import Cursor, Store, StoreError
+from alphatrader.runtime.cursor import Cursor
+from alphatrader.runtime.store import Store, StoreError
 
 Kind = Literal["halt", "resume", "flatten"]
 CONFIRM_SECONDS: Final = 5.0

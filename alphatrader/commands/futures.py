@@ -15,7 +15,7 @@ from typing import Any, Final
 from alphatrader.commands import DONE, MISUSED, WRONG
 from alphatrader.commands.access import Access, Cell, open_access, print_json, say, show
 from alphatrader.contract import keys as k
-from alphatrader.contract.messages.market import FutureRoot
+from alphatrader.contract.messages.contracts import FutureRoot
 from alphatrader.core.market import futures
 from alphatrader.runtime.calendar import Calendar, CalendarError, nyse
 from alphatrader.runtime.store import StoreError, WrongServerError

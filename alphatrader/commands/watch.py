@@ -14,7 +14,8 @@ from alphatrader.commands.access import open_access, plain, say
 from alphatrader.contract.key import BoundKey, Kind
 from alphatrader.contract.keys import ALL
 from alphatrader.runtime.clock import monotonic
-from alphatrader.runtime.store import Cursor, Store
+from alphatrader.runtime.cursor import Cursor
+from alphatrader.runtime.store import Store
 
 _PAUSE_SECONDS = 0.25
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from alphatrader.contract import keys as k
-from alphatrader.contract.messages.market import ContractQuote
+from alphatrader.contract.messages.contracts import ContractQuote
 from alphatrader.runtime.clock import Clock
 from alphatrader.runtime.health import Heartbeat
 from alphatrader.runtime.store import AsyncStore, StoreLost

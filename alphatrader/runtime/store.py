@@ -12,10 +12,9 @@ import contextlib
 import logging
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import cache
 from itertools import chain
-from typing import Any, Final, Generic, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
 import redis
@@ -32,6 +31,7 @@ from alphatrader.contract.modules import Module
 from alphatrader.contract.settings import Settings
 from alphatrader.runtime.batch import Batch
 from alphatrader.runtime.clock import monotonic
+from alphatrader.runtime.cursor import Cursor, Entry
 from alphatrader.runtime.hot_connection import HotConnection
 
 T = TypeVar("T")
@@ -48,41 +48,6 @@ _STREAM_FIELD: Final = b"e"
 
 class WrongServerError(RuntimeError):
     """This server belongs to another mode."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry(Generic[T]):
-    """One event read from a stream."""
-
-    stream: str
-    id: str
-    event: T
-
-
-@dataclass(slots=True)
-class Cursor:
-    """Where a reader stands in each of its streams. `read` moves it; `Batch.put_field` of `positions()` keeps it."""
-
-    keys: dict[str, BoundKey[Any]]
-    positions: dict[str, str] = field(default_factory=dict)
-
-    @classmethod
-    def at_end(cls, streams: Iterable[BoundKey[Any]]) -> Cursor:
-        """Only what comes from now on. Resolved to a real id at the first read, so that nothing between reads is lost."""
-        keys = {bound.name: bound for bound in streams}
-        return cls(keys, dict.fromkeys(keys, "$"))
-
-    @classmethod
-    def at_start(cls, streams: Iterable[BoundKey[Any]]) -> Cursor:
-        keys = {bound.name: bound for bound in streams}
-        return cls(keys, dict.fromkeys(keys, "0"))
-
-    def keep(self, batch: Batch, module: Module) -> None:
-        """Adds the positions to the module's cursor key, in the batch with what was booked from them."""
-        bound = k.CURSOR.at(module=module)
-        for name, position in self.positions.items():
-            if position != "$":
-                batch.put_field(bound, name, position)
 
 
 @cache

@@ -32,8 +32,9 @@ from alphatrader.core.analytics.vpin_history import VpinRanks
 from alphatrader.core.market.checksum import intact
 from alphatrader.runtime.calendar import CalendarError, Session
 from alphatrader.runtime.context import Context
+from alphatrader.runtime.cursor import Cursor, Entry
 from alphatrader.runtime.module import StreamModule
-from alphatrader.runtime.store import Cursor, Entry, StoreLost
+from alphatrader.runtime.store import StoreLost
 
 METRIC_KEYS: Final[dict[str, Key[Metric]]] = {
     "vpin": k.METRICS_VPIN,

@@ -24,8 +24,9 @@ from alphatrader.contract.modules import Module
 from alphatrader.core.distribution import tiers
 from alphatrader.runtime.batch import Batch
 from alphatrader.runtime.context import Context
+from alphatrader.runtime.cursor import Cursor, Entry
 from alphatrader.runtime.module import StreamModule
-from alphatrader.runtime.store import BLOCK_SECONDS, Cursor, Entry
+from alphatrader.runtime.store import BLOCK_SECONDS
 
 STREAMS: Final = (k.EVENTS_SIGNALS.at(), k.EVENTS_APPROVALS.at(), k.EVENTS_POSITIONS.at())
 QUEUES: Final = {"premium": k.PREMIUM_QUEUE, "basic": k.BASIC_QUEUE, "free": k.FREE_QUEUE}

@@ -25,9 +25,10 @@ from alphatrader.contract.messages.risk import ControlRequest, Halt, HaltEvent
 from alphatrader.contract.modules import Module
 from alphatrader.runtime import halt_file
 from alphatrader.runtime.context import Context
+from alphatrader.runtime.cursor import Cursor
 from alphatrader.runtime.emergency_socket import Answer, EmergencyDoor, Request
 from alphatrader.runtime.module import StreamModule, end_tasks
-from alphatrader.runtime.store import Cursor, StoreLost
+from alphatrader.runtime.store import StoreLost
 
 REQUESTERS: Final = (Module.DASHBOARD, Module.TELEGRAM, Module.CLI, Module.RISK, Module.WATCHDOG)
 CHECK_SECONDS: Final = 1.0

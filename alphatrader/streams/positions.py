@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from alphatrader.contract import keys as k
 from alphatrader.contract.key import Server
-from alphatrader.contract.messages.market import ContractQuote, Wanted
+from alphatrader.contract.messages.contracts import ContractQuote, Wanted
 from alphatrader.contract.messages.orders import Account, Fill
 from alphatrader.contract.messages.positions import (
     ClosedTrade,
@@ -32,10 +32,10 @@ from alphatrader.core.positions.booking import Booked
 from alphatrader.core.positions.ledger import BadFillError, Ledger
 from alphatrader.runtime.batch import Batch
 from alphatrader.runtime.context import Context
+from alphatrader.runtime.cursor import Cursor, Entry
 from alphatrader.runtime.journal import Journal, Line
 from alphatrader.runtime.module import StreamModule
 from alphatrader.runtime.quotes import Quotes
-from alphatrader.runtime.store import Cursor, Entry
 
 STREAMS: Final = (k.EVENTS_FILLS.at(), k.EVENTS_ACCOUNT.at())
 LEAST_WAIT: Final = 0.01

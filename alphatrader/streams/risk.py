@@ -26,9 +26,9 @@ from alphatrader.core.risk import places, state, verdict
 from alphatrader.core.risk.picture import Picture
 from alphatrader.runtime.batch import Batch
 from alphatrader.runtime.context import Context
+from alphatrader.runtime.cursor import Cursor, Entry
 from alphatrader.runtime.journal import Journal, Line
 from alphatrader.runtime.module import StreamModule
-from alphatrader.runtime.store import Cursor, Entry
 
 REQUESTERS: Final = (Module.DASHBOARD, Module.TELEGRAM, Module.CLI, Module.WATCHDOG)
 STREAMS: Final[tuple[BoundKey[Any], ...]] = (

@@ -13,7 +13,8 @@ from datetime import date
 from typing import Final
 
 from alphatrader.contract import keys as k
-from alphatrader.contract.messages.market import ContractQuote, Last, OptionRef, Status, Wanted
+from alphatrader.contract.messages.contracts import ContractQuote, OptionRef, Wanted
+from alphatrader.contract.messages.market import Last, Status
 from alphatrader.contract.messages.metrics import Metric
 from alphatrader.contract.messages.options import Sentiment, Unusual
 from alphatrader.contract.messages.orders import Account
@@ -31,8 +32,8 @@ from alphatrader.core.strategies.windows import RULES, StrategyRule, trades
 from alphatrader.runtime.calendar import CalendarError, Session
 from alphatrader.runtime.clock import exchange_datetime
 from alphatrader.runtime.context import Context
+from alphatrader.runtime.cursor import Cursor
 from alphatrader.runtime.module import StreamModule
-from alphatrader.runtime.store import Cursor
 
 METRICS: Final = {
     "vpin": k.METRICS_VPIN,

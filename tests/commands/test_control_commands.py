@@ -13,8 +13,8 @@ from alphatrader.contract import keys as k
 from alphatrader.contract.messages import positions as p
 from alphatrader.contract.messages.risk import ControlRequest
 from alphatrader.contract.modules import Module
+from alphatrader.runtime.cursor import Cursor
 from alphatrader.runtime.emergency_socket import Answer, EmergencyDoor, Request
-from alphatrader.runtime.store import Cursor
 from tests.commands.conftest import Answer as Said
 from tests.commands.conftest import Command
 from tests.support.gateway import running_gateway

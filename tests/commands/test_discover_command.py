@@ -19,7 +19,7 @@ from alphatrader.core.discovery import found as files
 from alphatrader.core.discovery.found import Waiting
 from alphatrader.runtime.calendar import nyse
 from alphatrader.runtime.clock import Clock
-from alphatrader.runtime.store import Cursor
+from alphatrader.runtime.cursor import Cursor
 from alphatrader.tasks.discovery import recorded  # noqa: F401 the broker's library can be imported only in the main thread
 from alphatrader.tasks.discovery.runner import SEED, ParameterDiscovery, read, write
 from tests.commands.conftest import Command

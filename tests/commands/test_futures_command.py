@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from alphatrader.contract import keys as k
-from alphatrader.contract.messages.market import FutureContract, FutureRoot
+from alphatrader.contract.messages.contracts import FutureContract, FutureRoot
 from alphatrader.contract.modules import Module
 from tests.commands.conftest import Command
 from tests.support.servers import free_port

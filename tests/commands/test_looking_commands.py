@@ -14,6 +14,7 @@ from alphatrader.contract.messages import market as m
 from alphatrader.contract.messages import operations as ops
 from alphatrader.contract.messages import positions as p
 from alphatrader.contract.messages import risk as r
+from alphatrader.contract.messages.contracts import FutureRoot
 from alphatrader.contract.messages.signals import SignalEvent
 from alphatrader.contract.modules import Module
 from alphatrader.runtime.clock import SECOND
@@ -110,10 +111,10 @@ def test_doctor_says_which_futures_differ_from_the_rules(busy: Desk, run: Comman
     market = busy.servers.settings.market
     for future in (*market.futures, *market.quote_only_futures):
         told = ("ES 202612: last trading day 2026-12-17 at the broker",) if future.root == "ES" else ()
-        root = m.FutureRoot(future.root, 1, "202612", "2026-11-18", "nearest", (), told)
+        root = FutureRoot(future.root, 1, "202612", "2026-11-18", "nearest", (), told)
         busy.write(Module.IBKR, lambda b, root=root: b.put_field(k.FUTURES.at(), root.root, root))  # type: ignore[misc]
     assert verdict() == ("no-go", "ES 202612: last trading day 2026-12-17 at the broker")
-    agreed = m.FutureRoot("ES", 1, "202612", "2026-11-18", "nearest", ())
+    agreed = FutureRoot("ES", 1, "202612", "2026-11-18", "nearest", ())
     busy.write(Module.IBKR, lambda b: b.put_field(k.FUTURES.at(), "ES", agreed))
     assert verdict()[0] == "go" and "ES 202612" in verdict()[1]
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
-from alphatrader.contract.messages.market import Bar, BookEvent, ContractQuote, Level, OptionRef, QuoteEvent, Status, Trade
+from alphatrader.contract.messages.contracts import ContractQuote, OptionRef
+from alphatrader.contract.messages.market import Bar, BookEvent, Level, QuoteEvent, Status, Trade
 from alphatrader.contract.messages.metrics import Metric
 from alphatrader.contract.messages.options import Chain, OptionRow
 from alphatrader.contract.messages.signals import Gate

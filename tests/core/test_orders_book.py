@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from alphatrader.contract.messages.broker import BrokerOrder, BrokerSnapshot, CommissionNews, ErrorNews, ExecutionNews, StatusNews
-from alphatrader.contract.messages.market import OptionRef
+from alphatrader.contract.messages.contracts import OptionRef
 from alphatrader.contract.messages.orders import Fill, OrderRecord
 from alphatrader.core.orders import holdings
 from alphatrader.core.orders.book import Now, OrderBook

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from alphatrader.contract.messages.market import ContractQuote
+from alphatrader.contract.messages.contracts import ContractQuote
 from alphatrader.contract.messages.risk import Approval, Halt, Lease
 from alphatrader.contract.settings.trading import Orders
 from alphatrader.core.orders.permission import Hours, refusal, untimely

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from alphatrader.contract.messages.market import OptionRef
+from alphatrader.contract.messages.contracts import OptionRef
 from alphatrader.contract.messages.options import Chain, OptionRow
 from alphatrader.contract.settings.trading import Signals
 from alphatrader.core.options.greeks import greeks

@@ -13,8 +13,9 @@ from alphatrader.contract.key import Server
 from alphatrader.contract.messages.market import Last, Trade
 from alphatrader.contract.modules import Module
 from alphatrader.runtime import hot_connection
+from alphatrader.runtime.cursor import Cursor
 from alphatrader.runtime.hot_connection import HotConnection, RefusedCommandError
-from alphatrader.runtime.store import AsyncStore, Cursor, Store, StoreLost
+from alphatrader.runtime.store import AsyncStore, Store, StoreLost
 from tests.support.servers import Servers
 
 LAST = k.MARKET_LAST.at(symbol="SPY")

@@ -13,7 +13,8 @@ from alphatrader.contract.messages.operations import Health
 from alphatrader.contract.messages.risk import ControlRequest
 from alphatrader.contract.modules import Module
 from alphatrader.runtime.batch import ForbiddenWriteError, WrongMessageError
-from alphatrader.runtime.store import Cursor, StoreError, is_permission_error
+from alphatrader.runtime.cursor import Cursor
+from alphatrader.runtime.store import StoreError, is_permission_error
 from tests.support.servers import Servers
 
 LAST = Last(symbol="SPY", ts_ns=1, seq=1, bid=660.0, ask=660.02)

@@ -20,7 +20,7 @@ from ib_insync import IB
 
 import alphatrader
 from alphatrader.clients.ibkr.handlers import Handlers
-from alphatrader.contract.messages.market import OptionRef
+from alphatrader.contract.messages.contracts import OptionRef
 from alphatrader.core.market.checksum import checksum
 from alphatrader.core.market.feed import SymbolFeed
 from alphatrader.core.market.quotes import OptionFeed

@@ -10,8 +10,8 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
+from alphatrader.contract.messages.contracts import OptionRef
 from alphatrader.contract.messages.distribution import DeliveryRecord
-from alphatrader.contract.messages.market import OptionRef
 from alphatrader.contract.messages.orders import Fill, OrderRecord
 from alphatrader.contract.messages.positions import ClosedTrade, Position
 from alphatrader.contract.messages.risk import Approval, HaltEvent, Lease

@@ -11,9 +11,10 @@ from alphatrader.contract.key import BoundKey, Server
 from alphatrader.contract.messages.risk import Lease
 from alphatrader.contract.modules import Module
 from alphatrader.contract.settings import Settings
+from alphatrader.runtime.cursor import Cursor
 from alphatrader.runtime.journal import whole
 from alphatrader.runtime.secrets import Vault
-from alphatrader.runtime.store import Cursor, Store
+from alphatrader.runtime.store import Store
 from tests.invariants.evidence import Evidence, ServerFacts, read_lines
 
 REQUESTERS = (Module.CLI, Module.DASHBOARD, Module.TELEGRAM, Module.RISK, Module.WATCHDOG)

@@ -10,7 +10,8 @@ import pytest
 
 from alphatrader.clients.ibkr.wiretap import messages
 from alphatrader.contract import keys as k
-from alphatrader.contract.messages.market import BarEvent, GapEvent, OptionRef, StatusEvent, Trade
+from alphatrader.contract.messages.contracts import OptionRef
+from alphatrader.contract.messages.market import BarEvent, GapEvent, StatusEvent, Trade
 from alphatrader.contract.modules import Module
 from alphatrader.contract.settings.system import Address
 from alphatrader.runtime.audit_file import Kind, read

@@ -6,7 +6,8 @@ import asyncio
 from pathlib import Path
 
 from alphatrader.contract import keys as k
-from alphatrader.contract.messages.market import FutureRoot, GapEvent
+from alphatrader.contract.messages.contracts import FutureRoot
+from alphatrader.contract.messages.market import GapEvent
 from tests.support.fixed_market import ES_DEC, ES_MAR, FixedMarket
 from tests.support.gateway import new_york_ns, until
 from tests.support.ingestion import Story, ingestion

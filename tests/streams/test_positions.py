@@ -9,7 +9,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from alphatrader.contract import keys as k
-from alphatrader.contract.messages.market import OptionRef
+from alphatrader.contract.messages.contracts import OptionRef
 from alphatrader.contract.messages.positions import ClosedTrade, Position, PositionEvent, PositionsSummary, WantedExit
 from alphatrader.contract.modules import Module
 from alphatrader.core.risk import verdict

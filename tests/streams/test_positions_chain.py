@@ -14,7 +14,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from alphatrader.contract import keys as k
-from alphatrader.contract.messages.market import OptionRef
+from alphatrader.contract.messages.contracts import OptionRef
 from alphatrader.contract.messages.positions import Position
 from alphatrader.contract.messages.signals import Signal, SignalEvent
 from alphatrader.contract.modules import Module

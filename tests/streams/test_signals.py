@@ -13,7 +13,8 @@ import pytest
 from msgspec.structs import replace
 
 from alphatrader.contract import keys as k
-from alphatrader.contract.messages.market import ContractQuote, Last, Status
+from alphatrader.contract.messages.contracts import ContractQuote
+from alphatrader.contract.messages.market import Last, Status
 from alphatrader.contract.messages.metrics import Metric, MetricsEvent
 from alphatrader.contract.messages.options import Chain, OptionRow, OptionsEvent
 from alphatrader.contract.messages.orders import Account

@@ -16,7 +16,8 @@ from alphatrader.contract import keys as k
 from alphatrader.contract.messages.distribution import TelegramTier
 from alphatrader.contract.messages.risk import ControlRequest, Halt
 from alphatrader.contract.modules import Module
-from alphatrader.runtime.store import Cursor, StoreLost
+from alphatrader.runtime.cursor import Cursor
+from alphatrader.runtime.store import StoreLost
 from alphatrader.streams.telegram import TelegramBot
 from tests.support.people import NS, a_position, a_signal, context_of, led_to, market_clock, vendors_on
 from tests.support.servers import free_port

@@ -24,7 +24,7 @@ from msgspec.structs import replace
 
 from alphatrader.contract import keys as k
 from alphatrader.contract.key import BoundKey, Kind
-from alphatrader.contract.messages.market import ContractQuote, OptionRef
+from alphatrader.contract.messages.contracts import ContractQuote, OptionRef
 from alphatrader.contract.messages.orders import Account, BuyingPower, Fill, OrderEvent, OrderRecord
 from alphatrader.contract.messages.positions import Pnl, PositionsSummary
 from alphatrader.contract.messages.risk import Approval, ControlRequest, Halt, HaltEvent

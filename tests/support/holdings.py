@@ -6,7 +6,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from alphatrader.contract.messages.market import OptionRef
+from alphatrader.contract.messages.contracts import OptionRef
 from alphatrader.contract.messages.orders import Account, BrokerPosition, Fill, OrderRecord
 from alphatrader.contract.messages.signals import Signal
 from alphatrader.runtime.clock import SECOND, exchange_instant

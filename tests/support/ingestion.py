@@ -14,14 +14,15 @@ import msgspec
 import structlog
 
 from alphatrader.contract import keys as k
-from alphatrader.contract.messages.market import OptionRef, Wanted
+from alphatrader.contract.messages.contracts import OptionRef, Wanted
 from alphatrader.contract.modules import Module
 from alphatrader.contract.settings.system import Address
 from alphatrader.runtime.calendar import nyse
 from alphatrader.runtime.clock import Clock
 from alphatrader.runtime.context import Context
+from alphatrader.runtime.cursor import Cursor
 from alphatrader.runtime.secrets import Secrets
-from alphatrader.runtime.store import AsyncStore, Cursor
+from alphatrader.runtime.store import AsyncStore
 from alphatrader.streams.ibkr import IBKRIngestion
 from tests.support.fixed_market import AAPL, ES_DEC, SPY, FixedMarket
 from tests.support.gateway import Running, new_york_ns, running_gateway

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import structlog
 from msgspec.structs import replace
 
-from alphatrader.contract.messages.market import OptionRef
+from alphatrader.contract.messages.contracts import OptionRef
 from alphatrader.contract.messages.positions import ClosedTrade, Position, PositionEvent
 from alphatrader.contract.messages.risk import Approval
 from alphatrader.contract.messages.signals import Signal, SignalEvent

@@ -24,7 +24,7 @@ import structlog
 from msgspec.structs import replace
 
 from alphatrader.contract import keys as k
-from alphatrader.contract.messages.market import ContractQuote, OptionRef
+from alphatrader.contract.messages.contracts import ContractQuote, OptionRef
 from alphatrader.contract.messages.orders import Fill, OrderRecord
 from alphatrader.contract.messages.positions import Position, PositionEvent, WantedExit
 from alphatrader.contract.messages.risk import Approval, ControlRequest, Halt, HaltEvent, Lease

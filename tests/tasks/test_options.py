@@ -22,7 +22,8 @@ import structlog
 
 from alphatrader.clients.alphavantage import AlphaVantage, LimitedError
 from alphatrader.contract import keys as k
-from alphatrader.contract.messages.market import Last, OptionRef
+from alphatrader.contract.messages.contracts import OptionRef
+from alphatrader.contract.messages.market import Last
 from alphatrader.contract.messages.positions import PositionsSummary
 from alphatrader.contract.messages.signals import Signal, SignalMap
 from alphatrader.contract.modules import Module

@@ -8,12 +8,12 @@ from typing import Any
 
 from alphatrader.contract import keys as k
 from alphatrader.contract.messages import distribution as d
-from alphatrader.contract.messages import market as m
 from alphatrader.contract.messages import operations as ops
 from alphatrader.contract.messages import orders as e
 from alphatrader.contract.messages import positions as p
 from alphatrader.contract.messages import risk as r
 from alphatrader.contract.messages import signals as s
+from alphatrader.contract.messages.contracts import OptionRef
 from alphatrader.contract.modules import Module
 from alphatrader.roster import AlphaTrader
 from alphatrader.runtime.clock import SECOND, exchange_instant
@@ -25,8 +25,8 @@ class Desk(MarketDesk):
 
     # -- Trading -----------------------------------------------------------------------------------------------------------
 
-    def option(self, symbol: str, strike: float, right: Any = "C") -> m.OptionRef:
-        return m.OptionRef(symbol, "20261118", strike, right, round(strike) * 100 + len(symbol))
+    def option(self, symbol: str, strike: float, right: Any = "C") -> OptionRef:
+        return OptionRef(symbol, "20261118", strike, right, round(strike) * 100 + len(symbol))
 
     def signal(self, symbol: str, strike: float, ident: str, minutes_ago: float = 0, strategy: Any = "0DTE") -> s.Signal:
         now = self.clock.market_ns() - int(minutes_ago * 60) * SECOND

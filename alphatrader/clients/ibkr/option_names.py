@@ -12,7 +12,7 @@ from typing import Any, Final
 from ib_insync import IB
 
 from alphatrader.clients.ibkr.lookup import LookupFailedError, find_one
-from alphatrader.contract.messages.market import OptionRef
+from alphatrader.contract.messages.contracts import OptionRef
 
 UNLISTED_SECONDS: Final = 60.0
 UNANSWERED_SECONDS: Final = 2.0

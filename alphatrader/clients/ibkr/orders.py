@@ -28,7 +28,7 @@ from alphatrader.contract.messages.broker import (
     News,
     StatusNews,
 )
-from alphatrader.contract.messages.market import OptionRef
+from alphatrader.contract.messages.contracts import OptionRef
 from alphatrader.contract.messages.orders import OrderRecord
 
 ORDER_STATUS, OPEN_ORDER, EXECUTION, COMMISSION = 3, 5, 11, 59

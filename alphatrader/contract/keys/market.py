@@ -6,6 +6,7 @@ from typing import Any, Final, cast
 
 from alphatrader.contract.key import SELF, Key
 from alphatrader.contract.keys.declaring import DATA, HASH, STATE, STREAM, VALUE, declare
+from alphatrader.contract.messages import contracts as c
 from alphatrader.contract.messages import market as m
 from alphatrader.contract.messages import operations as ops
 from alphatrader.contract.modules import Module as M
@@ -51,7 +52,7 @@ MARKET_DAILY = declare(
 QUOTES = declare(
     "quotes:{con_id}",
     VALUE,
-    m.ContractQuote,
+    c.ContractQuote,
     M.IBKR,
     _QUOTED,
     "The broker's quote of a wanted contract: prices orders and positions",
@@ -62,7 +63,7 @@ QUOTES = declare(
 CONTRACTS = declare(
     "contracts:options",
     HASH,
-    m.OptionRef,
+    c.OptionRef,
     M.IBKR,
     (M.SIGNALS, M.RISK, M.POSITIONS, M.EXECUTION, M.EMERGENCY),
     "OCC name -> the contract with the broker's conId, once wanted and found",
@@ -71,7 +72,7 @@ CONTRACTS = declare(
 FUTURES = declare(
     "contracts:futures",
     HASH,
-    m.FutureRoot,
+    c.FutureRoot,
     M.IBKR,
     (M.WATCHDOG,),
     "Root -> its months at the broker, the front month and why: a roll is never taken back",
@@ -100,7 +101,7 @@ EVENTS_MARKET: Key[m.MarketEvent] = declare(
 WANTED = declare(
     "wanted:{module}",
     VALUE,
-    m.Wanted,
+    c.Wanted,
     SELF,
     (M.IBKR,),
     "Contracts this module wants quoted",

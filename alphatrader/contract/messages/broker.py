@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from alphatrader.contract.messages.market import OptionRef
+from alphatrader.contract.messages.contracts import OptionRef
 from alphatrader.contract.messages.orders import BrokerPosition
 
 

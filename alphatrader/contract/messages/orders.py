@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Literal
 
 from alphatrader.contract.messages import Event, Message
-from alphatrader.contract.messages.market import OptionRef
+from alphatrader.contract.messages.contracts import OptionRef
 
 OrderState = Literal["INTENT", "SENT", "WORKING", "FILLED", "CANCELLED", "REJECTED", "EXPIRED", "UNKNOWN"]
 """INTENT: written, not sent. UNKNOWN: the broker must be asked; it counts against the limits until it has answered."""

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Literal
 
 from alphatrader.contract.messages import Event, Message
-from alphatrader.contract.messages.market import OptionRef
+from alphatrader.contract.messages.contracts import OptionRef
 
 
 class Position(Message, frozen=True):

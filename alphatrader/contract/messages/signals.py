@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from alphatrader.contract.messages import Event, Message
-from alphatrader.contract.messages.market import OptionRef
+from alphatrader.contract.messages.contracts import OptionRef
 
 Strategy = Literal["0DTE", "1DTE", "14DTE", "MOC"]
 Positive = Annotated[float, Meta(gt=0, lt=1e6)]

@@ -14,8 +14,8 @@ from datetime import date, datetime
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from alphatrader.contract.messages.contracts import OptionRef
 from alphatrader.contract.messages.distribution import Delivery, Tier
-from alphatrader.contract.messages.market import OptionRef
 from alphatrader.contract.messages.positions import Position, PositionEvent
 from alphatrader.contract.messages.signals import Signal
 from alphatrader.contract.settings.people import Distribution

@@ -10,7 +10,8 @@ import math
 from collections.abc import Callable
 from typing import Any, Final
 
-from alphatrader.contract.messages.market import ContractQuote, Day, Last, Level, OptionRef
+from alphatrader.contract.messages.contracts import ContractQuote, OptionRef
+from alphatrader.contract.messages.market import Day, Last, Level
 
 MOST_PRICE: Final = 1e7
 MOST_SIZE: Final = 1e12

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from alphatrader.contract.messages.market import OptionRef
+from alphatrader.contract.messages.contracts import OptionRef
 from alphatrader.contract.messages.orders import Fill
 from alphatrader.core.orders.fills import FillBook
 from alphatrader.core.orders.refs import external, intent_of, is_ours

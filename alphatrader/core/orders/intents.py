@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Literal
 
-from alphatrader.contract.messages.market import OptionRef
+from alphatrader.contract.messages.contracts import OptionRef
 from alphatrader.contract.messages.orders import OrderRecord, OrderState
 from alphatrader.contract.messages.risk import Approval
 from alphatrader.core.orders.book import Now

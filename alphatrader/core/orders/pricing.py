@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from typing import Final, Literal
 
-from alphatrader.contract.messages.market import ContractQuote
+from alphatrader.contract.messages.contracts import ContractQuote
 from alphatrader.contract.messages.risk import Approval
 from alphatrader.contract.settings.trading import Orders
 

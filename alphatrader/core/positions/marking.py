@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from decimal import Decimal
 
-from alphatrader.contract.messages.market import ContractQuote
+from alphatrader.contract.messages.contracts import ContractQuote
 
 
 def mid(quote: ContractQuote | None) -> Decimal | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from alphatrader.contract.messages.market import ContractQuote, OptionRef
+from alphatrader.contract.messages.contracts import ContractQuote, OptionRef
 from alphatrader.contract.messages.options import Chain
 from alphatrader.contract.messages.signals import Gate
 from alphatrader.contract.settings.trading import Signals, Window

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from alphatrader.contract.messages.market import OptionRef
+from alphatrader.contract.messages.contracts import OptionRef
 from alphatrader.contract.messages.options import Chain, OptionRow
 from alphatrader.contract.settings.trading import Signals
 from alphatrader.core.options.greeks import Floats, delta, years_to_expiry

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from alphatrader.clients.ibkr.orders import BrokerOrders
 from alphatrader.contract import keys as k
-from alphatrader.contract.messages.market import ContractQuote, OptionRef, Wanted
+from alphatrader.contract.messages.contracts import ContractQuote, OptionRef, Wanted
 from alphatrader.contract.messages.orders import Fill, OrderEvent, OrderRecord
 from alphatrader.contract.messages.risk import Approval, Halt, Lease
 from alphatrader.contract.modules import Module
@@ -25,10 +25,11 @@ from alphatrader.core.orders.book import Booked, Changes, Now, OrderBook
 from alphatrader.core.orders.pricing import Prices
 from alphatrader.core.orders.states import is_open
 from alphatrader.runtime.clock import Clock
+from alphatrader.runtime.cursor import Cursor
 from alphatrader.runtime.health import Heartbeat
 from alphatrader.runtime.journal import Journal, Line
 from alphatrader.runtime.quotes import Quotes
-from alphatrader.runtime.store import AsyncStore, Cursor
+from alphatrader.runtime.store import AsyncStore
 
 ASK_AGAIN_SECONDS: Final = 2.0
 """A cancel or a modification that the broker has not answered is sent again after this."""

@@ -12,7 +12,7 @@ from typing import Final, Literal
 from msgspec.structs import replace
 
 from alphatrader.contract import keys as k
-from alphatrader.contract.messages.market import OptionRef
+from alphatrader.contract.messages.contracts import OptionRef
 from alphatrader.contract.messages.orders import OrderRecord
 from alphatrader.contract.messages.positions import WantedExit
 from alphatrader.contract.settings import Settings

@@ -29,9 +29,9 @@ from alphatrader.core.orders.book import OrderBook
 from alphatrader.core.orders.permission import lapsed
 from alphatrader.runtime.clock import SECOND
 from alphatrader.runtime.context import Context
+from alphatrader.runtime.cursor import Cursor
 from alphatrader.runtime.journal import Journal
 from alphatrader.runtime.module import StreamModule, end_tasks
-from alphatrader.runtime.store import Cursor
 from alphatrader.streams.execution.desk import Desk
 from alphatrader.streams.execution.exits import Exits
 from alphatrader.streams.execution.openings import Openings

@@ -14,7 +14,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from alphatrader.contract import keys as k
-from alphatrader.contract.messages.market import ContractQuote
+from alphatrader.contract.messages.contracts import ContractQuote
 from alphatrader.contract.messages.orders import OrderRecord
 from alphatrader.contract.messages.risk import Approval
 from alphatrader.contract.settings import Settings
@@ -23,7 +23,7 @@ from alphatrader.core.orders.pricing import EntryTerms, Prices, Refused, check_c
 from alphatrader.core.strategies.windows import RULES
 from alphatrader.runtime.calendar import Calendar
 from alphatrader.runtime.clock import SECOND
-from alphatrader.runtime.store import Cursor
+from alphatrader.runtime.cursor import Cursor
 from alphatrader.streams.execution.desk import Desk
 from alphatrader.streams.execution.exits import Exits
 

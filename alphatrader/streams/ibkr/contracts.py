@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from alphatrader.clients.ibkr import lookup
 from alphatrader.contract import keys as k
-from alphatrader.contract.messages.market import FutureContract, FutureRoot
+from alphatrader.contract.messages.contracts import FutureContract, FutureRoot
 from alphatrader.core.market import futures
 from alphatrader.core.market.contracts import Instrument
 from alphatrader.core.market.futures import NoContractError

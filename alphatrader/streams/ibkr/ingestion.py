@@ -20,7 +20,7 @@ from alphatrader.clients.ibkr.option_names import OptionNames
 from alphatrader.clients.ibkr.subscriptions import Subscriptions
 from alphatrader.clients.ibkr.wiretap import tap
 from alphatrader.contract import keys as k
-from alphatrader.contract.messages.market import OptionRef
+from alphatrader.contract.messages.contracts import OptionRef
 from alphatrader.contract.modules import Module
 from alphatrader.core.market.contracts import Instrument, instruments, option_spec
 from alphatrader.core.market.feed import SymbolFeed

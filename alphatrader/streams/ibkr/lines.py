@@ -13,7 +13,7 @@ from alphatrader.clients.ibkr import lookup
 from alphatrader.clients.ibkr import subscriptions as broker
 from alphatrader.clients.ibkr.option_names import OptionNames
 from alphatrader.clients.ibkr.subscriptions import Kind, Subscription, Subscriptions
-from alphatrader.contract.messages.market import OptionRef
+from alphatrader.contract.messages.contracts import OptionRef
 from alphatrader.core.market.contracts import Instrument
 from alphatrader.core.market.feed import SymbolFeed
 from alphatrader.core.market.proof import given_up, is_due

@@ -31,8 +31,9 @@ from alphatrader.core.discovery.found import Found, FoundError, Matrix
 from alphatrader.core.market.status import Hours
 from alphatrader.runtime.calendar import Calendar, CalendarError
 from alphatrader.runtime.clock import Clock, exchange_datetime, exchange_instant
+from alphatrader.runtime.cursor import Cursor
 from alphatrader.runtime.settings import ROOT
-from alphatrader.runtime.store import Cursor, Store
+from alphatrader.runtime.store import Store
 
 SEED: Final = ROOT / "config" / "discovered.yaml"
 FILE: Final = "discovered.yaml"

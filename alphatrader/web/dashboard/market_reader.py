@@ -14,7 +14,8 @@ from alphatrader.contract.key import Key, Server
 from alphatrader.contract.messages.market import Book
 from alphatrader.contract.messages.metrics import Metric
 from alphatrader.runtime.context import Context
-from alphatrader.runtime.store import Cursor, Store
+from alphatrader.runtime.cursor import Cursor
+from alphatrader.runtime.store import Store
 from alphatrader.web.dashboard.board import Board, of_symbol
 from alphatrader.web.dashboard.trails import Point, Trails
 from alphatrader.web.dashboard.views import market as view

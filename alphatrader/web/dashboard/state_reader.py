@@ -17,8 +17,9 @@ from alphatrader.contract.messages.signals import Signal, SignalEvent
 from alphatrader.contract.modules import SERVERS
 from alphatrader.roster import AlphaTrader
 from alphatrader.runtime.context import Context
+from alphatrader.runtime.cursor import Cursor
 from alphatrader.runtime.servers import LINES
-from alphatrader.runtime.store import Cursor, Store, StoreError
+from alphatrader.runtime.store import Store, StoreError
 from alphatrader.web.dashboard.board import Board, of_symbol
 from alphatrader.web.dashboard.event_log import EventLog
 from alphatrader.web.dashboard.views import operations, trading

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from alphatrader.contract.messages.market import OptionRef
+from alphatrader.contract.messages.contracts import OptionRef
 from alphatrader.contract.messages.orders import OPEN_STATES, OrderRecord
 from alphatrader.contract.messages.positions import ClosedTrade, Position, PositionsSummary
 from alphatrader.contract.messages.risk import Approval, Halt, Lease, RiskState
