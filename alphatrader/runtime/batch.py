@@ -6,7 +6,9 @@ for taking from queues, its taker), the message has the key's type, the TTL goes
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -65,8 +67,14 @@ class Batch:
         self.commands.append(("DEL", bound.name))
 
     def put_field(self, bound: BoundKey[Any], field: str, value: Any) -> None:
+        self.put_fields(bound, {field: value})
+
+    def put_fields(self, bound: BoundKey[Any], values: Mapping[str, Any]) -> None:
+        """Sets fields of a hash, and gives the whole hash its TTL anew where the contract has one."""
         key = self._own(bound, Kind.HASH)
-        self.commands.append(("HSET", bound.name, field, encode(key, value)))
+        self.commands.append(("HSET", bound.name, *chain.from_iterable((n, encode(key, value)) for n, value in values.items())))
+        if key.ttl_seconds is not None:
+            self.commands.append(("PEXPIRE", bound.name, int(key.ttl_seconds * 1000)))
 
     def drop_field(self, bound: BoundKey[Any], field: str) -> None:
         self._own(bound, Kind.HASH)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import chain
 from typing import Any, Final, TypeVar, cast
@@ -163,9 +163,14 @@ class Store(_Base):
     def field(self, bound: BoundKey[T], name: str) -> T | None:
         return self._value(bound, self._clients[bound.key.server].hget(bound.name, name), name)
 
-    def fields(self, bound: BoundKey[T]) -> dict[str, T]:
-        reply: Any = self._clients[bound.key.server].hgetall(bound.name)
-        values = {name.decode(): self._value(bound, content, name.decode()) for name, content in reply.items()}
+    def fields(self, bound: BoundKey[T], names: Sequence[str] | None = None) -> dict[str, T]:
+        """The fields of a hash; with `names` those of them that it has."""
+        client = self._clients[bound.key.server]
+        if names is None:
+            found = {name.decode(): content for name, content in client.hgetall(bound.name).items()}
+        else:
+            found = dict(zip(names, client.hmget(bound.name, names) if names else (), strict=True))
+        values = {name: self._value(bound, content, name) for name, content in found.items()}
         return {name: value for name, value in values.items() if value is not None}
 
     def put_field_once(self, bound: BoundKey[Any], name: str, value: Any) -> bool:

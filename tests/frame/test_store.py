@@ -31,6 +31,20 @@ def test_a_value_is_read_back_with_its_ttl(servers: Servers) -> None:
     assert signals.get(k.MARKET_LAST.at(symbol="QQQ")) is None
 
 
+def test_a_hash_with_a_lifetime_gets_it_anew_with_every_write_and_is_read_by_field(servers: Servers) -> None:
+    pulls, key = servers.store(Module.PULLS), k.OPTIONS_VOLUMES.at(symbol="SPY", day="2026-11-20")
+    for values in ({"a": 1, "b": 2}, {"b": 3, "c": 4}):
+        pulls.raw(Server.DATA, "PEXPIRE", key.name, 1000)
+        batch = pulls.batch()
+        batch.put_fields(key, values)
+        pulls.commit(batch)
+        lifetime_ms = (key.key.ttl_seconds or 0) * 1000
+        assert lifetime_ms - 60_000 < (pulls.ttl_ms(key) or 0) <= lifetime_ms
+    assert pulls.fields(key) == {"a": 1, "b": 3, "c": 4}
+    assert pulls.fields(key, ["c", "absent", "a"]) == {"c": 4, "a": 1}
+    assert pulls.fields(key, []) == {}
+
+
 def test_the_store_refuses_a_module_that_is_not_the_writer(servers: Servers) -> None:
     batch = servers.store(Module.SIGNALS).batch()
     with pytest.raises(ForbiddenWriteError, match="signals may not write market:SPY:last: its writer is ibkr"):
@@ -55,7 +69,7 @@ def test_the_telegram_bots_user_cannot_write_orders(servers: Servers) -> None:
 
 def test_every_module_may_write_its_own_keys_and_no_other_at_the_server(servers: Servers) -> None:
     """The servers' users say the same as the contract, key by key and module by module."""
-    parts = {"symbol": "SPY", "id": "1", "con_id": "1", "position": "1"}
+    parts = {"symbol": "SPY", "id": "1", "con_id": "1", "position": "1", "day": "2026-11-20"}
     wrong = []
     for module in Module:
         if module in (Module.REDIS, Module.STATE):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from alphatrader.contract.keys.declaring import DATA, HASH, LOG, STATE, STREAM, VALUE, declare
+from alphatrader.contract.keys.declaring import DATA, DAY, HASH, LOG, STATE, STREAM, VALUE, declare
 from alphatrader.contract.messages import options as o
 from alphatrader.contract.modules import Module as M
 
@@ -15,6 +15,16 @@ OPTIONS_GREEKS = declare("options:{symbol}:greeks", VALUE, o.Greeks, M.PULLS, _C
 OPTIONS_FLOW = declare("options:{symbol}:flow", VALUE, o.Flow, M.PULLS, _CHAINED, "Call and put volume and premium", **_OPTIONS)
 OPTIONS_UNUSUAL = declare(
     "options:{symbol}:unusual", VALUE, o.Unusual, M.PULLS, _CHAINED, "Unusual contracts, and why", **_OPTIONS
+)
+OPTIONS_VOLUMES = declare(
+    "options:{symbol}:volumes:{day}",
+    HASH,
+    int,
+    M.PULLS,
+    (M.PULLS,),
+    "OCC name -> volume at that session's close, or last seen: what `:unusual` compares a contract's volume with",
+    server=DATA,
+    ttl=32 * DAY,
 )
 SENTIMENT = declare(
     "sentiment:{symbol}:score",

@@ -71,6 +71,13 @@ class UnusualItem(Event, frozen=True, tag=False):
     premium_usd: float
     ask_side: float | None
     why: str
+    volume_z: float | None = None
+    """Its volume so far less the mean of its own earlier days' volumes at the close, in their standard deviations (ddof 1). Part
+    of a day against whole ones: it understates until the close. None with fewer than 5 days, or where they do not differ."""
+    volume_days: int = 0
+    """How many days it was compared with, of the last 20 sessions."""
+    volume_z_missing: str | None = "not compared"
+    """Why there is no `volume_z`."""
 
 
 class Unusual(Message, frozen=True):

@@ -11,7 +11,7 @@ import numpy as np
 
 from alphatrader.contract.messages.options import Chain, Flow, Greeks, OptionRow, Unusual
 from alphatrader.contract.settings.market import Options
-from alphatrader.core.options.columns import admit
+from alphatrader.core.options.columns import admit, occ_names
 from alphatrader.core.options.flow import flow, unusual
 from alphatrader.core.options.own_greeks import by_name, own_greeks
 from alphatrader.core.options.quality import quality
@@ -45,7 +45,7 @@ def assess(
     """`dropped` are the rows the client could not read, by field. Without a spot there are no greeks, and the reason says so."""
     columns, left_out = admit(rows, ts_ns, close_of)
     all_dropped = Counter(dropped) + left_out
-    names = [f"{symbol}{row.expiry[2:]}{row.right}{round(row.strike * 1000):08d}" for row in columns.rows]
+    names = occ_names(symbol, columns.rows)
     mid_vol = np.full(len(names), np.nan)
     own: dict[str, tuple[float, float, float, float, float]] = {}
     if spot is not None and names:

@@ -46,6 +46,11 @@ class Columns:
     """To the close of the expiry's session; at least a minute."""
 
 
+def occ_names(symbol: str, rows: Sequence[OptionRow]) -> list[str]:
+    """The OCC name of each row, without blanks: `SPY261218C00600000`."""
+    return [f"{symbol}{row.expiry[2:]}{row.right}{round(row.strike * 1000):08d}" for row in rows]
+
+
 def admit(rows: Sequence[OptionRow], now_ns: int, close_of: Callable[[str], int | None]) -> tuple[Columns, Counter[str]]:
     """The rows of contracts that still live, each once, and how many others there were, by reason.
 

@@ -1,19 +1,19 @@
 """Option chains of the twelve underlyings: `AlphaVantageIngestion`, ticked by beat on the pulls worker.
 
 Reads Alpha Vantage, `market:{symbol}:last`, and for its order `positions:summary`, `signals:{symbol}:pending` and `:active`;
-writes `options:{symbol}:chain`, `:greeks`, `:flow`, `:unusual`, `events:options`
-and `budget:alphavantage:state`. A tick asks for every chain that is due, each in a thread of its own, symbols with an open
-position or a signal first, and waits a little: what has no answer by then, or is refused, is written again from the last good
-answer, marked stale with the reason and its age. So the keys never lapse in a session while anything good is known, and one slow
-symbol holds nobody. A tick that comes too early (a worker that was away finds many) does nothing, by our own stamps; nothing
-queues up behind a symbol that is being asked for.
+writes `options:{symbol}:chain`, `:greeks`, `:flow`, `:unusual`, `events:options`, `budget:alphavantage:state`,
+and by `volumes.py` what each contract traded day by day. A tick asks for every chain that is due, each in a thread of its own,
+symbols with an open position or a signal first, and waits a little: what has no answer by then, or is refused, is written again
+from the last good answer, marked stale with the reason and its age. So the keys never lapse in a session while anything good is
+known, and one slow symbol holds nobody. A tick that comes too early (a worker that was away finds many) does nothing, by our own
+stamps; nothing queues up behind a symbol that is being asked for.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any, Final
 
@@ -31,6 +31,7 @@ from alphatrader.runtime.celery_app import app, context, heartbeat, store
 from alphatrader.runtime.clock import SECOND, Clock, exchange_instant
 from alphatrader.runtime.store import Store, StoreError
 from alphatrader.tasks.alphavantage.vendor import client
+from alphatrader.tasks.alphavantage.volumes import VolumeHistory
 
 PATIENCE_SECONDS: Final = 2.5
 """How long a tick waits for its answers before it writes stale chains; with the tick itself well under the keys' 10 s."""
@@ -64,6 +65,7 @@ class AlphaVantageIngestion:
         self._clock = clock
         self._calendar = calendar
         self._log = log
+        self._volumes = VolumeHistory(store, calendar)
         self._symbols: defaultdict[str, _Symbol] = defaultdict(lambda: _Symbol(threading.Lock(), threading.Lock()))
         self._begin = threading.Lock()
 
@@ -104,6 +106,7 @@ class AlphaVantageIngestion:
             with state.lock:
                 state.held = assessed
                 self._write(assessed)
+                self._volumes.keep(assessed.chain)
         finally:
             state.asking.release()
         return True
@@ -114,7 +117,7 @@ class AlphaVantageIngestion:
         session = self._calendar.at(ts_ns)
         if session is not None and answer.as_of < session.day:
             raise BadAnswerError("old_date", f"dated {answer.as_of} in the session of {session.day}", field="date")
-        return assess(
+        assessed = assess(
             symbol,
             answer.rows,
             answer.dropped,
@@ -125,6 +128,8 @@ class AlphaVantageIngestion:
             settings=self._options,
             fund=symbol in self._settings.market.etfs,
         )
+        unusual = self._volumes.compared(assessed.unusual) if assessed.unusual is not None else None
+        return replace(assessed, unusual=unusual)
 
     def _answer(self, symbol: str) -> ChainAnswer:
         """The vendor's; while all processes pause it is asked again for a moment, until the one call that tries was answered."""
