@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.servers import Servers, running_servers
+
+# A property holds or it does not; how fast its examples come tells of the machine.
+settings.register_profile("no speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("no speed")
 
 
 @pytest.fixture(scope="session")

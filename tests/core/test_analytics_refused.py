@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -97,7 +97,7 @@ def folded(events: list[MarketEvent], end_ns: int) -> tuple[list[bytes], dict[st
     return plain, meter.state.counts
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 @given(st.lists(kinds, min_size=2, max_size=60), st.lists(bad, max_size=8))
 def test_bad_events_are_counted_and_leave_no_trace(
     made: list[tuple[str, int, int, int, str]], where: list[tuple[int, str, int]]
@@ -114,7 +114,7 @@ def test_bad_events_are_counted_and_leave_no_trace(
     assert {name: n for name, n in counted.items() if name not in counts} == none
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25)
 @given(st.lists(kinds, min_size=4, max_size=60), st.data())
 def test_a_restart_anywhere_leaves_no_jump_in_any_metric(made: list[tuple[str, int, int, int, str]], data: st.DataObject) -> None:
     """The checkpoint and VPIN's history, as they come back out of Redis, and the feed since: all metrics equal as bytes."""

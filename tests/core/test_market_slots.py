@@ -104,7 +104,7 @@ def test_pinned_symbols_keep_their_slots_and_come_first() -> None:
     assert Turns(["SPY"]).holders(1, ["AAPL"], 0.0, {}) == ("AAPL",)  # what has no contract holds nothing
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(1, 4), st.integers(0, 2), st.lists(nearnesses, min_size=1, max_size=8))
 def test_never_more_than_the_limit_no_thrash_and_nobody_starves(spare: int, pins: int, moods: list[dict[str, float]]) -> None:
     pinned = [f"P{i}" for i in range(pins)]
@@ -199,7 +199,7 @@ def test_a_refusal_teaches_the_limit_and_one_more_is_tried_later() -> None:
     assert limit.now(1e9) == 5
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(st.integers(0, 6), st.integers(1, 6), st.integers(0, 6))
 def test_learning_converges_on_what_the_account_has_with_few_refusals(first: int, most: int, later: int) -> None:
     ours, opened, refusals = allocation(depth=most), set[str](), list[float]()

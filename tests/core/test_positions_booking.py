@@ -147,7 +147,7 @@ def _histories(draw: st.DrawFn) -> list[Fill]:
     return fills
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(history=_histories(), seed=st.integers(0, 1000))
 def test_any_shuffle_duplication_or_redelivery_gives_the_same_ledger(history: list[Fill], seed: int) -> None:
     straight, shuffled = Ledger(), Ledger()

@@ -140,7 +140,7 @@ def records_of(blocks: list[tuple[int, list[Record]]], keep: Callable[[int, int]
     return [record for begin, (end, records) in zip(begins, blocks, strict=False) if keep(begin, end) for record in records]
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(pieces=PIECES)
 def test_a_log_cut_anywhere_in_its_last_block_reads_up_to_it_and_names_the_hole(
     tmp_path: Path, pieces: list[list[tuple[Kind, bytes]]]
@@ -165,7 +165,7 @@ def test_a_log_cut_in_its_first_bytes_holds_nothing_and_says_why(tmp_path: Path,
     assert whole(path) == ([], [f"not whole from byte 0 to {cut}: it does not begin as an audit log does (ATAUDIT2)"])
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(pieces=PIECES, change=st.integers(1, 255), which=st.integers(0, 5))
 def test_one_wrong_byte_anywhere_costs_its_block_and_no_other(
     tmp_path: Path, pieces: list[list[tuple[Kind, bytes]]], change: int, which: int
@@ -181,7 +181,7 @@ def test_one_wrong_byte_anywhere_costs_its_block_and_no_other(
         assert len(holes) == 1 and holes[0].startswith(f"not whole from byte {begins[which]} to {begins[which + 1]}: ")
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rubbish=st.binary(max_size=300), where=st.integers(0, 10**6))
 def test_rubbish_is_read_without_an_error_and_named(tmp_path: Path, rubbish: bytes, where: int) -> None:
     path, _ = written(tmp_path, [[(Kind.SENT, b"a")], [(Kind.SENT, b"ATB2")], [(Kind.SENT, b"c")]])

@@ -51,13 +51,13 @@ def test_what_the_gateway_sends_and_what_was_recorded_is_decoded(path: DecodePat
         path.read(frame(fields))
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(messages=st.lists(st.one_of(known, bent(), made_up), min_size=1, max_size=8))
 def test_no_message_of_market_data_does_harm(path: DecodePath, messages: list[list[str]]) -> None:
     path.read(b"".join(map(frame, messages)))
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(messages=st.lists(known, min_size=1, max_size=4), cut=st.integers(0, 400), noise=st.binary(max_size=60))
 def test_no_bytes_do_harm(path: DecodePath, messages: list[list[str]], cut: int, noise: bytes) -> None:
     data = b"".join(map(frame, messages))

@@ -7,11 +7,20 @@ from collections.abc import Iterable
 from typing import Final
 
 from alphatrader.contract.messages.market import Bar
+from alphatrader.core.market.quotes import MOST_PRICE, MOST_SIZE, checked
 
 FIVE_SECOND_BARS: Final = 120
 MINUTE_BARS: Final = 800
 """Two sessions of 390 minutes, and a little."""
 MINUTE_NS: Final = 60_000_000_000
+
+
+def told(ts_ns: int, open_: float, high: float, low: float, close: float, volume: float, wap: float, count: int) -> Bar:
+    """A bar as the broker tells it; it says -1 where there was no volume. Raises BadTickError, which names what is impossible."""
+    for price in (open_, high, low, close, wap):
+        checked("bar price", price, MOST_PRICE)
+    checked("bar volume", volume, MOST_SIZE)
+    return Bar(ts_ns, open_, high, low, close, max(0.0, volume), wap, count)
 
 
 def joined(bars: list[Bar], ts_ns: int) -> Bar:

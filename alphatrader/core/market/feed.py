@@ -11,12 +11,12 @@ from collections.abc import Callable
 from typing import Final
 
 from alphatrader.contract.messages import market as m
-from alphatrader.core.market.bars import BarFold
+from alphatrader.core.market.bars import BarFold, told
 from alphatrader.core.market.book import BookError
 from alphatrader.core.market.checksum import checksum
 from alphatrader.core.market.depth_line import DepthLine, Sides
 from alphatrader.core.market.maker_book import MakerBook
-from alphatrader.core.market.quotes import HALTED_TICK, MOST_PRICE, MOST_SIZE, RT_VOLUME_TICK, BadTickError, QuoteFold, checked
+from alphatrader.core.market.quotes import HALTED_TICK, RT_VOLUME_TICK, BadTickError, QuoteFold
 from alphatrader.core.market.status import Hours, HoursNow, InstrumentStatus, MarketWide
 from alphatrader.core.market.tape import Raw, Tape
 
@@ -180,13 +180,10 @@ class SymbolFeed:
     ) -> None:
         self._hear()
         try:
-            for price in (open_, high, low, close, wap):
-                checked("bar price", price, MOST_PRICE)
-            checked("bar volume", volume, MOST_SIZE)
+            bar = told(seconds * SECOND_NS, open_, high, low, close, volume, wap, count)
         except BadTickError as error:
             self._refuse("bar", error)
             return
-        bar = m.Bar(seconds * SECOND_NS, open_, high, low, close, max(0.0, volume), wap, count)
         if self.bars.recent and bar.ts_ns <= self.bars.recent[-1].ts_ns:
             return  # told before: the broker repeats the newest bar after a resubscription
         if (difference := self._tape.check.compare(bar)) is not None:
