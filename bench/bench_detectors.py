@@ -18,17 +18,19 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from alphatrader.contract.messages.market import BookEvent, Level, MakerRow, MakersEvent, QuoteEvent, Trade
+from alphatrader.contract.messages.market import BookEvent, MakerRow, MakersEvent, QuoteEvent, Trade
 from alphatrader.contract.settings.market import Analytics
 from alphatrader.core.analytics import sweep_score
 from alphatrader.core.analytics.sweep import Sweep
 from alphatrader.core.analytics.symbol import SymbolState, fresh
+from alphatrader.core.market.book import Row, consolidate
 from alphatrader.core.market.checksum import checksum
 from alphatrader.core.market.conditions import counts
 from alphatrader.core.market.hidden_prints import HiddenDetector, HiddenExecution
 from alphatrader.core.market.icebergs import Iceberg
 from alphatrader.core.market.makers import FAST_SECONDS, WARM_SECONDS, Move
 from alphatrader.core.market.prints import TickRule
+from alphatrader.core.market.venues import venue_name
 from alphatrader.runtime.calendar import nyse
 from alphatrader.runtime.clock import exchange_instant
 from alphatrader.sandbox.market import SimulatedMarket, TruthLog
@@ -53,7 +55,7 @@ class Folded:
     rule: TickRule = field(default_factory=TickRule)
     seq: int = 0
     best: tuple[float | None, float | None] = (None, None)
-    icebergs: dict[tuple[str, float, int], Iceberg] = field(default_factory=dict)
+    icebergs: dict[tuple[str, float, str, int], Iceberg] = field(default_factory=dict)
     hidden: dict[tuple[int, float, str, str], HiddenExecution] = field(default_factory=dict)
     sweeps: dict[tuple[str, int], Sweep] = field(default_factory=dict)
     strengths: dict[tuple[str, int], float] = field(default_factory=dict)
@@ -68,14 +70,14 @@ class Folded:
         side = self.rule.side(made.price, bid, ask, moves=count.last)
         self.state.apply(
             Trade(
-                self.next(), made.ts_ns, now, made.price, made.size, made.exchange, made.conditions, side, count.volume,
-                count.last, count.vpin, bid=bid, ask=ask,
+                self.next(), made.ts_ns, now, made.price, made.size, venue_name(made.exchange), made.conditions, side,
+                count.volume, count.last, count.vpin, bid=bid, ask=ask,
             ),
             HOURS,
         )  # fmt: skip
 
     def keep(self) -> None:
-        self.icebergs |= {(i.side, i.price, i.first_ns): i for i in self.state.icebergs.icebergs}
+        self.icebergs |= {(i.side, i.price, i.venue, i.first_ns): i for i in self.state.icebergs.icebergs}
         self.moves |= {(m.maker, m.what, m.from_ns): m for m in self.state.makers.moves}
         self.hidden |= {(x.ts_ns, x.price, x.venue, x.side): x for x in self.state.hidden.executions}
         for s in self.state.sweeps.sweeps:
@@ -84,8 +86,9 @@ class Folded:
             self.strengths[s.side, s.first_ns] = sweep_score.strength(parts, WEIGHTS)
 
 
-def simulate(minutes: float, seed: int, symbols: Iterable[str]) -> tuple[dict[int, Folded], Truth]:
-    """What was folded, by con_id, and the truth of the same symbols, by kind."""
+def simulate(minutes: float, seed: int, symbols: Iterable[str], *, depth_first: bool = False) -> tuple[dict[int, Folded], Truth]:
+    """What was folded, by con_id, and the truth of the same symbols, by kind. `depth_first`: each turn's quotes and books come
+    before its prints, as where depth runs ahead; otherwise after them."""
     start = START_NS
     known = [(s.day, s.open_ns, s.close_ns) for s in nyse().sessions if abs((s.day - date(2026, 11, 18)).days) < 200]
     with tempfile.TemporaryDirectory() as folder:
@@ -97,9 +100,8 @@ def simulate(minutes: float, seed: int, symbols: Iterable[str]) -> tuple[dict[in
         for turn in range(1, int(minutes * 60e9 / TURN_NS) + 1):
             now = start + turn * TURN_NS
             step = market.step(now)
-            for made in step.prints:
-                if made.con_id in folded:
-                    folded[made.con_id].print(made, now)
+            if not depth_first:
+                take(step.prints, folded, now)
             stirred |= {*step.quotes, *step.books} & folded.keys()
             for con_id in stirred:
                 if quote := market.quote(con_id):
@@ -111,6 +113,8 @@ def simulate(minutes: float, seed: int, symbols: Iterable[str]) -> tuple[dict[in
                 for con_id in stirred:
                     show(market, con_id, folded[con_id], now + 1)
                 stirred = set()
+            if depth_first:
+                take(step.prints, folded, now + 2)
             for one in folded.values():
                 one.keep()
         truth: Truth = defaultdict(list)
@@ -121,12 +125,21 @@ def simulate(minutes: float, seed: int, symbols: Iterable[str]) -> tuple[dict[in
     return folded, truth
 
 
+def take(prints: Iterable[Print], folded: dict[int, Folded], now: int) -> None:
+    for made in prints:
+        if made.con_id in folded:
+            folded[made.con_id].print(made, now)
+
+
 def show(market: SimulatedMarket, con_id: int, folded: Folded, now: int) -> None:
     quote, depth = market.quote(con_id), market.book(con_id)
     if quote:
         folded.state.apply(QuoteEvent(folded.next(), now, now, quote.bid, quote.bid_size, quote.ask, quote.ask_size), HOURS)
     if depth:
-        bids, asks = (summed((row.price, row.size) for row in side) for side in (depth.bids, depth.asks))
+        bids, asks = (
+            consolidate((Row(r.price, r.size, venue_name(r.venue), r.market_maker) for r in side), descending=side is depth.bids)
+            for side in (depth.bids, depth.asks)
+        )
         folded.state.apply(BookEvent(folded.next(), now, now, True, bids, asks, 0, 0), HOURS)
 
 
@@ -137,14 +150,6 @@ def show_makers(market: SimulatedMarket, con_id: int, folded: Folded, now: int) 
             tuple(MakerRow(r.price, r.size, r.market_maker) for r in side if r.market_maker) for side in (depth.bids, depth.asks)
         )
         folded.state.apply(MakersEvent(folded.next(), now, now, True, bids, asks, checksum(bids, asks), 0), HOURS)
-
-
-def summed(rows: Iterable[tuple[float, float]]) -> tuple[Level, ...]:
-    """Rows of several venues by price, best first, as they come."""
-    sizes: dict[float, float] = {}
-    for price, size in rows:
-        sizes[price] = sizes.get(price, 0.0) + size
-    return tuple(Level(price, size) for price, size in sizes.items())
 
 
 def grade(name: str, found: list[Any], true: list[dict[str, Any]], same: Callable[[Any, dict[str, Any]], bool]) -> None:
@@ -166,6 +171,7 @@ def detectors(folded: dict[int, Folded], truth: Truth) -> None:
             con_id == t["con_id"]
             and i.side == ("bid" if t["side"] == 1 else "ask")
             and abs(i.price - t["price"]) < 1e-6
+            and i.venue == venue_name(t["venue"])
             and i.first_ns <= t["ts_ns"] + SLACK_NS
             and i.last_ns >= t["from_ns"] - SLACK_NS
         )
@@ -258,9 +264,11 @@ def main() -> None:
     arguments.add_argument("--minutes", type=float, default=10.0)
     arguments.add_argument("--seed", type=int, default=7)
     arguments.add_argument("--symbols", default="SPY,QQQ,IWM")
+    arguments.add_argument("--depth-first", action="store_true", help="each turn's books come before its prints")
     asked = arguments.parse_args()
-    print(f"{asked.minutes:g} min of {asked.symbols}, seed {asked.seed}")
-    folded, truth = simulate(asked.minutes, asked.seed, asked.symbols.split(","))
+    order = ", depth before prints" if asked.depth_first else ""
+    print(f"{asked.minutes:g} min of {asked.symbols}, seed {asked.seed}{order}")
+    folded, truth = simulate(asked.minutes, asked.seed, asked.symbols.split(","), depth_first=asked.depth_first)
     detectors(folded, truth)
     makers(folded, truth, START_NS)
     lobster()

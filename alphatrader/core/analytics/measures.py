@@ -355,6 +355,7 @@ def hidden(state: SymbolState, now_ns: int, age_of: AgeOf, feed: str | None) -> 
                     "at_ms": i.last_ns // 1_000_000,
                     "side": i.side,
                     "price": i.price,
+                    "venue": i.venue,
                     "peak": i.peak,
                     "refills": i.refills,
                     "executed": i.executed,
@@ -363,6 +364,7 @@ def hidden(state: SymbolState, now_ns: int, age_of: AgeOf, feed: str | None) -> 
                 for i in state.icebergs.icebergs
             ],
             "icebergs_since_start": state.icebergs.count,
+            "icebergs_watched": state.icebergs.sees,
             "executions": [
                 {
                     "at_ms": x.received_ns // 1_000_000,

@@ -34,11 +34,11 @@ from alphatrader.core.analytics.sweep import SweepDetector
 from alphatrader.core.analytics.vol_state import VolState
 from alphatrader.core.analytics.vpin import Vpin
 from alphatrader.core.market.hidden_prints import HiddenDetector
-from alphatrader.core.market.icebergs import IcebergDetector, displayed_at
+from alphatrader.core.market.icebergs import IcebergDetector
 from alphatrader.core.market.makers import MakerInterest
 from alphatrader.core.market.venues import OFF_EXCHANGE
 
-VERSION: Final = 9
+VERSION: Final = 10
 """Of the checkpoint: another one is not read."""
 FLOW_SECONDS: Final = 180
 SMOOTHING_NS: Final = 20_000_000_000
@@ -200,15 +200,7 @@ class SymbolState(msgspec.Struct):
         if bid is not None and ask is not None:
             self.hidden.add(trade.received_ns, trade.price, trade.size, trade.venue, trade.side, bid, ask, ts_ns=trade.ts_ns)
         if trade.venue and trade.venue not in OFF_EXCHANGE:
-            self.icebergs.fill(trade.received_ns, trade.price, trade.size, trade.side, self._displayed(trade))
-
-    def _displayed(self, trade: Trade) -> float | None:
-        """What the newest book, else the best quote, shows on the side that a print took from, at its price."""
-        bought = trade.side == "buy"
-        if self.book is not None and self.book.ready:
-            return displayed_at(self.book.asks if bought else self.book.bids, trade.price)
-        best, size = (self.ask, self.ask_size) if bought else (self.bid, self.bid_size)
-        return size if best == trade.price else None
+            self.icebergs.fill(trade.received_ns, trade.price, trade.size, trade.side, trade.venue)
 
     def _quote(self, quote: QuoteEvent) -> None:
         self.quote_ns = quote.received_ns
@@ -218,15 +210,15 @@ class SymbolState(msgspec.Struct):
             return
         self.ofi.add(quote.received_ns, quote.bid, quote.bid_size, quote.ask, quote.ask_size)
         self.hidden.quote(quote.received_ns, quote.bid, quote.ask)
-        if self.book is None or not self.book.ready:
-            self.icebergs.book(quote.received_ns, [(quote.bid, quote.bid_size)], [(quote.ask, quote.ask_size)])
         if quote.ask >= quote.bid:
             self.minutes.add_price(quote.received_ns, (quote.bid + quote.ask) / 2)
 
     def _book(self, book: BookEvent) -> None:
         self.book = BookNow(book.ready, book.source, book.received_ns, _sizes(book.bids), _sizes(book.asks))
-        if book.ready:
-            self.icebergs.book(book.received_ns, self.book.bids, self.book.asks)
+        if book.ready and book.source == "depth":  # a quote names no venue's size
+            self.icebergs.book(book.received_ns, book.bids, book.asks)
+        else:
+            self.icebergs.reset()
         if self._quote_leads(book.received_ns):
             return
         bid = book.bids[0] if book.ready and book.bids else None

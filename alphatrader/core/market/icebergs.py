@@ -1,9 +1,14 @@
 """Icebergs: resting orders that show a part and show it again after each fill. domain.md §3.
 
-At one price and side, a refill is either a fill larger than what was left of the displayed size (executed beyond what was
-shown), or a displayed size back at 80 % of what stood before a fill, within 500 ms after it, though the fills had taken it under;
-far more than stood there (over 125 %) is somebody else's order. Two refills within two seconds, or more while fills stay that
-close, are an iceberg: peak the median refill, confidence 1 - exp(-refills / 2).
+A reserve order lives at one price, side and venue, and an exchange shows its next part there when fills have ended the last.
+So a print counts against what its own venue displays at its price, and against nothing else. A refill is a fill larger than
+what was left there, or a displayed size back at 80 % of what stood before fills, within 500 ms after the last of them, though
+they had ended it; far more than stood there (over 125 %) is somebody else's order. Refills that follow each other within two
+seconds are one iceberg's: peak the median refill, confidence 1 - exp(-refills / 2).
+
+Prints and depth come on separate streams, in either order: what stood before a fill is the most its venue displayed in the 250 ms
+before it. A book that names no venues is of the one exchange that the instrument trades on. Without depth there is nothing to
+count against: the best quote names no venue's size.
 """
 
 from __future__ import annotations
@@ -13,22 +18,32 @@ from typing import Final
 
 import msgspec
 
+from alphatrader.contract.messages.market import Level
+
 WINDOW_NS: Final = 2_000_000_000
 REFILL_NS: Final = 500_000_000
+TOLERANCE_NS: Final = 250_000_000
 BACK_AT: Final = 0.8
+ENDED_AT: Final = 0.2
+"""Of what stood before: as much may be left by fills that ended it."""
 MIN_REFILLS: Final = 2
 MEMORY_NS: Final = 300_000_000_000
 KEPT: Final = 20
 _MOST_PRICES: Final = 64
+_MOST_BOOKS: Final = 16
 _MOST_REFILLS: Final = 64
 
-Levels = list[tuple[float, float]]
+_LEVELS: Final = 3
+"""Of a side of the book: fills beyond are no resting order's at the best price."""
+
+Levels = tuple[Level, ...]
 
 
 class Iceberg(msgspec.Struct):
     side: str
     """Of the resting order: bid or ask."""
     price: float
+    venue: str
     peak: float
     refills: int
     executed: float
@@ -41,15 +56,24 @@ class Iceberg(msgspec.Struct):
         return 1 - math.exp(-self.refills / 2)
 
 
+class Shown(msgspec.Struct):
+    """The best levels of a book."""
+
+    received_ns: int
+    bids: Levels
+    asks: Levels
+
+
 class Watched(msgspec.Struct):
-    """One price and side with fills less than two seconds apart."""
+    """One price, side and venue with fills less than two seconds apart."""
 
     side: str
     price: float
+    venue: str
     shown: float
-    """Displayed before the fills since the last refill or book."""
+    """The most displayed since the last refill."""
     left: float
-    """Of it, after them."""
+    """Of it, by the fills since and what others added."""
     first_ns: int
     fill_ns: int
     executed: float = 0.0
@@ -59,8 +83,9 @@ class Watched(msgspec.Struct):
     """Of the newest two refills."""
     count: int = 0
     found: bool = False
-    since: float | None = None
-    """Displayed by a book since the newest fill, where that was no refill."""
+
+    told: bool = False
+    """Whether the newest fill took more than was left: a print is one fill, however large, and tells of one refill at most."""
 
     def refilled(self, size: float, at_ns: int) -> None:
         self.refills.append(size)
@@ -70,66 +95,90 @@ class Watched(msgspec.Struct):
 
 
 class IcebergDetector(msgspec.Struct):
+    books: list[Shown] = msgspec.field(default_factory=list)
+    """Of the tolerance before the newest, and the one in force when it began; oldest first."""
     watched: list[Watched] = msgspec.field(default_factory=list)
     """At most 64, the one filled longest ago first."""
     icebergs: list[Iceberg] = msgspec.field(default_factory=list)
     """Of the last five minutes, at most 20, in the order they were found."""
     count: int = 0
 
-    def fill(self, received_ns: int, price: float, shares: float, side: str, displayed: float | None) -> None:
-        """Fold one lit print; `side` the aggressor's, `displayed` the newest size shown at its price on the resting side."""
+    @property
+    def sees(self) -> bool:
+        """Whether there is a book to judge fills by; none found without one is no measurement."""
+        return bool(self.books)
+
+    def fill(self, received_ns: int, price: float, shares: float, side: str, venue: str) -> None:
+        """Fold one lit print; `side` the aggressor's."""
         if side not in ("buy", "sell"):
             return
         self._leave(received_ns)
         resting = "ask" if side == "buy" else "bid"
-        watch = next((w for w in reversed(self.watched) if w.price == price and w.side == resting), None)
-        if watch is None:
-            if not displayed:
-                return  # nothing was shown there: hidden, or unknown
-            watch = Watched(resting, price, displayed, displayed, received_ns, received_ns)
-        else:
-            self.watched.remove(watch)
-            before = displayed if received_ns - watch.fill_ns > REFILL_NS else watch.since
-            if before:
+        watch = next(
+            (w for w in reversed(self.watched) if w.price == price and w.side == resting and w.venue == venue),
+            None,
+        )
+        first = watch is None or received_ns - watch.fill_ns > REFILL_NS
+        if first or watch is None:
+            before = self._before(received_ns, price, resting, venue)
+            if watch is None:
+                if not before:
+                    return  # nothing was shown there: hidden, or unknown
+                watch = Watched(resting, price, venue, before, before, received_ns, received_ns)
+            elif before:
                 watch.shown = watch.left = before
-        watch.since = None
+        self.watched = [w for w in self.watched if w is not watch]
         self.watched.append(watch)
         del self.watched[:-_MOST_PRICES]
         watch.fill_ns = received_ns
         watch.executed += shares
         watch.left -= shares
-        if watch.left < 0:  # a print is one fill: however large, it tells of one refill
+        watch.told = watch.left < 0
+        if watch.told and first:  # the depth may be of after it, or of long before: there is no telling what stood there
+            watch.left = 0.0
+        elif watch.told:
             watch.refilled(watch.shown, received_ns)
             watch.left %= watch.shown
         self._judge(watch, received_ns)
 
+    def _before(self, received_ns: int, price: float, resting: str, venue: str) -> float:
+        """The most that the venue displayed at the price in the tolerance before now."""
+        most = 0.0
+        for book in reversed(self.books):
+            most = max(most, displayed_at(book.bids if resting == "bid" else book.asks, price, venue))
+            if received_ns - book.received_ns >= TOLERANCE_NS:
+                break  # it stood when the tolerance began
+        return most
+
     def book(self, received_ns: int, bids: Levels, asks: Levels) -> None:
-        """Fold what is displayed now; costs the prices filled in the last half second."""
+        """Fold what is displayed now; costs the places filled in the last half second."""
+        self.books.append(Shown(received_ns, bids[:_LEVELS], asks[:_LEVELS]))
+        while len(self.books) > _MOST_BOOKS or (len(self.books) > 1 and received_ns - self.books[1].received_ns >= TOLERANCE_NS):
+            self.books.pop(0)
         for watch in reversed(self.watched):
             if received_ns - watch.fill_ns > REFILL_NS:
                 break
             if received_ns <= watch.fill_ns:
                 continue  # of before the fill, as far as reception can tell
-            size = displayed_at(bids if watch.side == "bid" else asks, watch.price)
-            if size is None:
-                continue
-            if watch.left < BACK_AT * watch.shown <= size <= watch.shown / BACK_AT:
+            size = displayed_at(bids if watch.side == "bid" else asks, watch.price, watch.venue)
+            if size <= watch.left:
+                continue  # as the fills left it, or less: part was cancelled, or fills whose prints are still to come
+            ended = watch.left <= ENDED_AT * watch.shown and not watch.told
+            if ended and BACK_AT * watch.shown <= size <= watch.shown / BACK_AT:
                 watch.refilled(size - watch.left, received_ns)
                 self._judge(watch, received_ns)
-                watch.shown = watch.left = size
-                watch.since = None
-            else:
-                watch.since = size
+                watch.shown = size
+            watch.left, watch.shown = size, max(watch.shown, size)
 
     def _judge(self, watch: Watched, now_ns: int) -> None:
         if watch.count < MIN_REFILLS or now_ns - watch.times[0] > WINDOW_NS:
             return
         peak = _median(watch.refills)
-        found = Iceberg(watch.side, watch.price, peak, watch.count, watch.executed, watch.first_ns, now_ns)
+        found = Iceberg(watch.side, watch.price, watch.venue, peak, watch.count, watch.executed, watch.first_ns, now_ns)
         if watch.found:
             for at in range(len(self.icebergs) - 1, -1, -1):
                 old = self.icebergs[at]
-                if (old.side, old.price, old.first_ns) == (found.side, found.price, found.first_ns):
+                if (old.side, old.price, old.venue, old.first_ns) == (found.side, found.price, found.venue, found.first_ns):
                     self.icebergs[at] = found
                     return
         else:
@@ -149,7 +198,7 @@ class IcebergDetector(msgspec.Struct):
 
     def reset(self) -> None:
         """A hole in the feed ends what was watched; what was found stands."""
-        self.watched = []
+        self.watched, self.books = [], []
 
 
 def _median(sizes: list[float]) -> float:
@@ -158,6 +207,11 @@ def _median(sizes: list[float]) -> float:
     return ordered[half] if len(sizes) % 2 else (ordered[half - 1] + ordered[half]) / 2
 
 
-def displayed_at(levels: Levels, price: float) -> float | None:
-    """The size shown at a price; None where no level stands there."""
-    return next((size for at, size in levels if at == price), None)
+def displayed_at(levels: Levels, price: float, venue: str) -> float:
+    """The size that a venue shows at a price; 0 where it shows nothing there."""
+    level = next((level for level in levels if level.price == price), None)
+    if level is None:
+        return 0.0
+    if not level.parts:
+        return level.size if level.venue in (venue, "") else 0.0
+    return sum(part.size for part in level.parts if part.venue == venue)

@@ -1,6 +1,6 @@
 """The level-2 book behind a best quote, as a function of that quote and of time.
 
-Rows at the best price are the quote's own size split over its venues; deeper rows come from a hash of their price and of an
+Rows at the best price are the quote's own, venue by venue; deeper rows come from a hash of their price and of an
 epoch that turns at another instant for each price, so single levels change while the others stand. Used by `simulation.py`.
 """
 
@@ -10,10 +10,12 @@ from math import exp
 
 from .hashing import mix, unit
 from .makers import quotes
+from .queue import Parts
 from .types import Row
 from .venues import ANONYMOUS, LIT
 
 ROWS = 10
+_BEST = 4  # of them at the best price, where more venues push no deeper level out
 _EPOCH_NS = 2_500_000_000
 _NAMES = tuple(LIT)
 
@@ -24,29 +26,25 @@ def _venue(number: int) -> str:
 
 
 def ladder(
-    key: int, side: int, best: int, size: int, venues: tuple[str, ...], ts_ns: int,
+    key: int, side: int, best: int, parts: Parts, ts_ns: int,
     *, per_unit: int, lot: int, display: int, step: int, lean: float, is_stock: bool, second: float,
 ) -> tuple[Row, ...]:  # fmt: skip
     """Rows of one side, best first. `side` is +1 for bids; `step` is the usual distance of levels in ticks; `second` is of the
     session. NASDAQ's are split by market maker: several rows of one price and venue are one row where no names are shown."""
     own: dict[int, list[tuple[int, str]]] = {}
     if is_stock:
-        nearest = 0 if "ISLAND" in venues else 1  # nobody improves a best price that NASDAQ does not show
+        # nobody improves a best price that NASDAQ does not show
+        nearest = 0 if any(venue == "ISLAND" for venue, _ in parts) else 1
         for away, shown, maker in quotes(key, side, second, lot, display):
             own.setdefault(best - side * max(nearest, away), []).append((shown, maker))
     rows: list[Row] = []
-    share, rest = max(lot, size // len(venues) // lot * lot), size
-    for j, venue in enumerate(venues):
-        if rest <= 0:
-            break
-        take = rest if j == len(venues) - 1 else min(share, rest)
-        rest -= take
+    for venue, size in parts:
         if venue == "ISLAND":
-            rows += _attributed(best / per_unit, take, own.pop(best, []))
+            rows += _attributed(best / per_unit, size, own.pop(best, []))
         else:
-            rows.append(Row(best / per_unit, take, venue))
+            rows.append(Row(best / per_unit, size, venue))
     price, scale = best, display * exp(0.5 * lean * side)
-    depth, places = 0, len({row.venue for row in rows})
+    depth, places = 0, min(_BEST, len(parts))
     while places < ROWS:
         depth += 1
         number = mix(key, price * 4 + side)
@@ -66,7 +64,7 @@ def ladder(
                 return tuple(rows)
             level = scale * (0.5 + 1.2 * unit(number, j)) * (1 + 0.12 * min(depth, 8))
             shown = max(lot, round(level / lot) * lot)
-            venue = _venue(number >> 8 + 8 * j) if is_stock else venues[0]
+            venue = _venue(number >> 8 + 8 * j) if is_stock else parts[0][0]
             if venue == before:
                 venue = _NAMES[(_NAMES.index(venue) + 1) % len(_NAMES)]
             before = venue

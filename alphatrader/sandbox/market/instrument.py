@@ -10,6 +10,7 @@ from math import inf
 
 from .depth import ladder
 from .paths import SLOT_NS
+from .queue import Parts
 from .slots import INDEX, PRINT, QUOTE, Event, IndexEvent, PrintEvent, Tape, fill_slot
 from .tables import RunningTotals, SlotTable
 from .types import Bar, Book, Contract, Quote
@@ -35,9 +36,8 @@ class Instrument:
         self.ts_ns = table.session.open_ns
         self._totals = RunningTotals(table)
         self.bid, self.ask = int(table.bid[0]), int(table.bid[0] + table.spread[0])
-        self.bid_size = self.ask_size = table.display
-        self.bid_venues: tuple[str, ...] = (tape.venue,)
-        self.ask_venues: tuple[str, ...] = (tape.venue,)
+        self.bids: Parts = ((tape.venue, table.display),)
+        self.asks = self.bids
         self.last: float | None = None
         self.last_size = 0
         self.last_exchange = ""
@@ -98,7 +98,7 @@ class Instrument:
             i += 1
             kind = event[1]
             if kind == QUOTE:
-                self.ts_ns, _, self.bid, self.ask, self.bid_size, self.ask_size, self.bid_venues, self.ask_venues = event  # type: ignore[misc,assignment]
+                self.ts_ns, _, self.bid, self.ask, self.bids, self.asks = event  # type: ignore[misc,assignment]
                 changed = True
             elif kind == PRINT:
                 self._trade(event)  # type: ignore[arg-type]
@@ -143,8 +143,7 @@ class Instrument:
         self.halted = 0
         if not self.table.is_index:
             self.bid, self.ask = max(1, self.bid - _CLOSED_WIDENING), self.ask + _CLOSED_WIDENING
-            self.bid_size = self.ask_size = self.table.lot
-            self.bid_venues = self.ask_venues = (self.tape.venue,)
+            self.bids = self.asks = ((self.tape.venue, self.table.lot),)
         self._quote = self._book = None
 
     def bar(self, slot: int) -> Bar:
@@ -160,10 +159,10 @@ class Instrument:
             unit, shown = self.table.per_unit, not self.table.is_index and not self.halted
             self._quote = Quote(
                 con_id=self.contract.con_id, ts_ns=self.ts_ns,
-                bid=self.bid / unit if shown else None, bid_size=self.bid_size if shown else 0,
-                ask=self.ask / unit if shown else None, ask_size=self.ask_size if shown else 0,
-                bid_exchanges=_letters(self.bid_venues) if shown else "",
-                ask_exchanges=_letters(self.ask_venues) if shown else "",
+                bid=self.bid / unit if shown else None, bid_size=_size(self.bids) if shown else 0,
+                ask=self.ask / unit if shown else None, ask_size=_size(self.asks) if shown else 0,
+                bid_exchanges=_letters(self.bids) if shown else "",
+                ask_exchanges=_letters(self.asks) if shown else "",
                 last=self.last, last_size=self.last_size, last_exchange=self.last_exchange, last_ts_ns=self.last_ts_ns,
                 volume=self.volume, trade_count=self.count, vwap=self.value / self.volume if self.volume else 0.0,
                 open=self.open, high=self.high, low=self.low, prev_close=self.prev_close, halted=self.halted,
@@ -183,16 +182,18 @@ class Instrument:
             second = (self.ts_ns - table.session.open_ns) / 1e9
             bids, asks = (
                 ladder(
-                    table.key, side, best, size, venues, self.ts_ns, per_unit=table.per_unit, lot=table.lot,
+                    table.key, side, best, parts, self.ts_ns, per_unit=table.per_unit, lot=table.lot,
                     display=table.display, step=step, lean=lean, is_stock=self.tape.is_stock, second=second,
                 )
-                for side, best, size, venues in (
-                    (1, self.bid, self.bid_size, self.bid_venues), (-1, self.ask, self.ask_size, self.ask_venues)
-                )
+                for side, best, parts in ((1, self.bid, self.bids), (-1, self.ask, self.asks))
             )  # fmt: skip
             self._book = Book(self.contract.con_id, self.ts_ns, bids, asks)
         return self._book
 
 
-def _letters(venues: tuple[str, ...]) -> str:
-    return "".join(LETTERS.get(venue, "") for venue in venues)
+def _size(parts: Parts) -> int:
+    return sum(size for _, size in parts)
+
+
+def _letters(parts: Parts) -> str:
+    return "".join(LETTERS.get(venue, "") for venue, _ in parts)

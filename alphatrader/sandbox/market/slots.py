@@ -2,8 +2,9 @@
 
 The bid walks over `knots` from the row's first quote to its last, touching the row's high and low; prints hang on the knots,
 so each one is at or inside the quote in force just before it. Flow leans to the informed side during an episode: one-sided
-prints, a heavier book, sweeps over several venues. Icebergs hold a price and refill; hidden orders trade inside the spread;
-blocks and midpoint trades are reported off-exchange. Everything from a hash of the slot: called once by the running
+prints, a heavier book, sweeps over several venues. What is displayed belongs to venues, and a lit print takes from the one it is
+printed on. Reserve orders (icebergs) hold a price at one venue and refill there; hidden orders trade inside the spread; blocks
+and midpoint trades are reported off-exchange. Everything from a hash of the slot: called once by the running
 simulation and again after a restart, with the same result. Used by `simulation.py`.
 """
 
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 
 from .hashing import mix
 from .paths import SLOT_NS
+from .queue import Parts, Queue
 from .tables import MIN_PRINTS, SlotTable
 from .venues import CLOSING, LIT, ODD_LOT, OFF_EXCHANGE, OFF_EXCHANGE_SPECIAL, OPENING, REGULAR, SWEEP
 
@@ -30,10 +32,8 @@ class QuoteEvent(NamedTuple):
     kind: int
     bid: int
     ask: int
-    bid_size: int
-    ask_size: int
-    bid_venues: tuple[str, ...]
-    ask_venues: tuple[str, ...]
+    bids: Parts
+    asks: Parts
 
 
 class PrintEvent(NamedTuple):
@@ -125,13 +125,6 @@ def _bid_path(table: SlotTable, i: int, knots: int, draw: Random) -> tuple[list[
     return bids, asks, at_high, at_low
 
 
-def _venues(draw: Random, tape: Tape) -> tuple[str, ...]:
-    if not tape.is_stock:
-        return (tape.venue,)
-    names = dict.fromkeys(draw.choices(_LIT_NAMES, _LIT_WEIGHTS, k=draw.choice((1, 2, 2, 3, 3, 4))))
-    return tuple(names)
-
-
 def _plan_prints(table: SlotTable, i: int, tape: Tape, bids: list[int], asks: list[int], touch: tuple[int, int], draw: Random
                  ) -> tuple[list[list[_Order]], tuple[int, int, int, int] | None, int]:  # fmt: skip
     """Orders by knot; the iceberg as (first knot, past knot, side, peak); the knot of a sweep or -1.
@@ -155,10 +148,13 @@ def _plan_prints(table: SlotTable, i: int, tape: Tape, bids: list[int], asks: li
         if not {at_high, at_low} & set(range(start, start + rounds)):
             side = 1 if draw.random() < 0.5 else -1
             iceberg, busy = (start, start + rounds, side, peak), range(start, start + rounds)
+            free -= rounds
             for k in busy:
                 bids[k], asks[k] = bids[start], asks[start]
-                plan[k].append(_Order(-side, "iceberg", peak if draw.random() < 0.7 else peak - lot * (peak > lot)))
-            free -= rounds
+                sizes = [peak]
+                if free and draw.random() < 0.3:  # in two fills: the first does not end what is shown
+                    sizes, free = [peak - lot, lot], free - 1
+                plan[k] += [_Order(-side, "iceberg", size) for size in sizes]
     sweep = -1
     if tape.is_stock and free >= 4 and draw.random() < (0.45 if abs(lean) > 0.9 else 0.01):
         sweep = draw.randrange(1, knots - 1)
@@ -173,7 +169,6 @@ def _plan_prints(table: SlotTable, i: int, tape: Tape, bids: list[int], asks: li
             free -= len(plan[sweep])
     move = (bids[-1] - bids[0]) / max(1.0, float(table.sigma[i]))
     buys = min(0.93, max(0.07, 0.5 + 0.36 * lean + 0.08 * max(-1.0, min(1.0, move))))
-    open_slots = [k for k in range(knots) if k not in busy]
     for _ in range(free):
         side = 1 if draw.random() < buys else -1
         informed = side * lean > 0 and draw.random() < 0.7 * abs(lean)
@@ -182,7 +177,7 @@ def _plan_prints(table: SlotTable, i: int, tape: Tape, bids: list[int], asks: li
             u = draw.random()
             what = "odd" if u < 0.22 else "hidden" if u < 0.27 else "dark" if u < 0.45 else "lit"
         size = draw.randint(1, lot - 1) if what == "odd" else 0
-        plan[draw.choice(open_slots)].append(_Order(side, what, size, draw.expovariate(1.0) + 0.1, informed))
+        plan[draw.randrange(knots)].append(_Order(side, what, size, draw.expovariate(1.0) + 0.1, informed))
     plan[at_high].append(_Order(1, weight=0.5))
     plan[at_low].append(_Order(-1, weight=0.5))
     crosses = tape.is_stock
@@ -220,76 +215,63 @@ def fill_slot(table: SlotTable, i: int, tape: Tape, rate: float) -> list[Event]:
     plan, iceberg, sweep = _plan_prints(table, i, tape, bids, asks, (at_high, at_low), draw)
     times.append(start_ns + SLOT_NS)
     lean, lot, unit = float(table.lean[i]), table.lot, table.per_unit
-    target_bid, target_ask = table.display * exp(0.7 * lean), table.display * exp(-0.7 * lean)
-    bid = ask = bid_size = ask_size = 0
-    bid_venues: tuple[str, ...] = ()
-    ask_venues: tuple[str, ...] = ()
+    only = "" if tape.is_stock else tape.venue
+    sides = {side: Queue(draw, only, lot, table.display * exp(0.7 * lean * side)) for side in (1, -1)}
+    buyers, sellers = sides[1], sides[-1]
+    reserved = None if iceberg is None else sides[iceberg[2]]
     for k in range(knots):
         # A new price shows a new queue; an old one changes little between prints.
-        if bids[k] != bid:
-            bid_size, bid_venues = _lots(target_bid * draw.lognormvariate(0.0, 0.35), lot), _venues(draw, tape)
-        else:
-            bid_size = _lots(bid_size + (target_bid - bid_size) * 0.08 * draw.random(), lot)
-        if asks[k] != ask:
-            ask_size, ask_venues = _lots(target_ask * draw.lognormvariate(0.0, 0.35), lot), _venues(draw, tape)
-        else:
-            ask_size = _lots(ask_size + (target_ask - ask_size) * 0.08 * draw.random(), lot)
         bid, ask = bids[k], asks[k]
-        in_iceberg = iceberg is not None and iceberg[0] <= k < iceberg[1]
-        if in_iceberg and iceberg is not None:
-            if iceberg[2] > 0:
-                bid_size = iceberg[3]
-            else:
-                ask_size = iceberg[3]
-        events.append(QuoteEvent(times[k], QUOTE, bid, ask, bid_size, ask_size, bid_venues, ask_venues))
+        buyers.stand(bid)
+        sellers.stand(ask)
         orders = plan[k]
+        if iceberg is not None and reserved is not None:
+            if k == iceberg[0]:
+                reserved.reserve(iceberg[3])
+            elif k == iceberg[1]:
+                reserved.withdraw()
+        if k == sweep:
+            swept = [o for o in orders if o.what == "sweep"]
+            for order in swept:  # it takes what is displayed on each
+                sides[-order.side].show(order.venue, order.size)
+        events.append(QuoteEvent(times[k], QUOTE, bid, ask, buyers.parts(), sellers.parts()))
         room = times[k + 1] - times[k]
         for j, order in enumerate(orders):
             ts = times[k] + room * (j + 1) // (len(orders) + 1)
             if order.what == "sweep":
                 ts = times[k] + min(room // 2, 60_000_000) * (j + 1) // (len(orders) + 1)
-            displayed = ask_size if order.side > 0 else bid_size
-            made = _print(table, tape, order, ts, bid, ask, displayed, first=i == 0 and k == 0, draw=draw)
+            queue = sides[-order.side]
+            made = _print(table, tape, order, ts, bid, ask, queue, first=i == 0 and k == 0, draw=draw)
             events.append(made)
             if made.hidden:
                 fields = {"price": made.price, "size": made.size, "side": made.side, "venue": made.exchange}
                 events.append(TruthEvent(ts, TRUTH, "hidden", fields))
             if made.exchange == OFF_EXCHANGE or made.hidden or order.what == "cross":
                 continue
-            if order.side > 0:
-                ask_size = max(lot, ask_size - made.size)
-            else:
-                bid_size = max(lot, bid_size - made.size)
-            events.append(QuoteEvent(ts, QUOTE, bid, ask, bid_size, ask_size, bid_venues, ask_venues))
-            if in_iceberg and iceberg is not None:
-                refill = ts + min((times[k + 1] - ts) // 2, 90_000_000)
-                bid_size, ask_size = (iceberg[3], ask_size) if iceberg[2] > 0 else (bid_size, iceberg[3])
-                events.append(QuoteEvent(refill, QUOTE, bid, ask, bid_size, ask_size, bid_venues, ask_venues))
+            queue.take(made.exchange, made.size)
+            events.append(QuoteEvent(ts, QUOTE, bid, ask, buyers.parts(), sellers.parts()))
         if k == sweep:
-            swept = [o for o in orders if o.what == "sweep"]
             fields = {"side": swept[0].side, "venues": [o.venue for o in swept], "size": sum(o.size for o in swept),
                       "price": (ask if swept[0].side > 0 else bid) / unit, "informed": swept[0].informed}  # fmt: skip
             events.append(TruthEvent(times[k], TRUTH, "sweep", fields))
-        if iceberg is not None and k == iceberg[1] - 1:
-            total = sum(o.size for row in plan[iceberg[0] : iceberg[1]] for o in row)
-            fields = {"side": iceberg[2], "price": (bid if iceberg[2] > 0 else ask) / unit, "peak": iceberg[3],
-                      "refills": iceberg[1] - iceberg[0], "executed": total, "from_ns": times[iceberg[0]]}  # fmt: skip
+        if iceberg is not None and reserved is not None and k == iceberg[1] - 1:
+            fields = {"side": iceberg[2], "price": (bid if iceberg[2] > 0 else ask) / unit, "venue": reserved.reserved,
+                      "peak": iceberg[3], "refills": reserved.refills, "executed": reserved.executed,
+                      "from_ns": times[iceberg[0]]}  # fmt: skip
             events.append(TruthEvent(times[k + 1] - 1, TRUTH, "iceberg", fields))
     events.sort(key=lambda event: event[0])
     return events
 
 
-def _lots(size: float, lot: int) -> int:
-    return max(lot, round(size / lot) * lot)
-
-
-def _print(table: SlotTable, tape: Tape, order: _Order, ts: int, bid: int, ask: int, displayed: int, *, first: bool, draw: Random
+def _print(table: SlotTable, tape: Tape, order: _Order, ts: int, bid: int, ask: int, queue: Queue, *, first: bool, draw: Random
            ) -> PrintEvent:  # fmt: skip
     unit = table.per_unit
     ticks: float = ask if order.side > 0 else bid
     exchange, conditions, sets_last, hidden = tape.venue, REGULAR if tape.is_stock else "", True, False
     if tape.is_stock and order.what != "cross":
         exchange = order.venue or draw.choices(_LIT_NAMES, _LIT_WEIGHTS)[0]
+    if order.what == "iceberg":
+        exchange = queue.reserved
     if order.what == "cross":
         conditions = OPENING if first else CLOSING
     elif order.what == "odd":
@@ -299,11 +281,13 @@ def _print(table: SlotTable, tape: Tape, order: _Order, ts: int, bid: int, ask: 
     elif order.what == "hidden":
         hidden = True
         ticks = draw.randint(bid + 1, ask - 1) if ask - bid > 1 else (bid + ask) / 2
-    elif order.what == "dark" or (tape.is_stock and order.what == "lit" and order.size > displayed):
-        # Larger than what is displayed would be a hidden reserve: such blocks are reported off-exchange instead.
+    if tape.is_stock and order.what in ("lit", "odd"):
+        # Larger than what any venue displays would be a hidden reserve: such blocks are reported off-exchange instead.
+        exchange = queue.venue_for(order.size) or OFF_EXCHANGE
+    elif order.what == "dark":
         exchange = OFF_EXCHANGE
-        if order.what == "dark" and draw.random() < 0.5:
+        if draw.random() < 0.5:
             ticks = (bid + ask) / 2
-        if order.what == "dark" and draw.random() < 0.04:
+        if draw.random() < 0.04:
             conditions, sets_last = draw.choice(OFF_EXCHANGE_SPECIAL), False
     return PrintEvent(ts, PRINT, ticks / unit, order.size, exchange, conditions, sets_last, order.side, order.informed, hidden)

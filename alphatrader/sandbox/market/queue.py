@@ -1,0 +1,114 @@
+"""What is displayed at the best price of one side, by venue: a print takes from the venue it is printed on, and from no other.
+
+A price that stands keeps its queue; sizes drift between prints as orders come and are cancelled. Where a print takes the last of
+the price, another participant joins at once (the price itself moves only at a knot of `slots.py`): displayed size that comes back
+without a reserve order behind it. A reserve order shows its peak at one venue and shows it again there, in the same instant,
+when fills have ended what it showed, as an exchange's own reserve orders do.
+"""
+
+from __future__ import annotations
+
+from random import Random
+
+from .venues import LIT
+
+Parts = tuple[tuple[str, int], ...]
+"""(venue, displayed size), each venue once."""
+
+
+class Queue:
+    def __init__(self, draw: Random, venue: str, lot: int, target: float) -> None:
+        """`venue`: the only one there is, empty for a stock, which trades on all; `target`: usual displayed size."""
+        self._draw, self._lot, self._target = draw, lot, target
+        self._weights = {venue: 1.0} if venue else {name: weight for name, (_, weight) in LIT.items()}
+        self._price: int | None = None
+        self._shown: dict[str, int] = {}
+        self.reserved = ""
+        """Venue of the reserve order, the last one's after it has gone."""
+        self.refills = self.executed = 0
+        """Of the reserve order."""
+        self._reserve = self._peak = 0
+
+    def parts(self) -> Parts:
+        if not self._reserve:
+            return tuple(self._shown.items())
+        shown = dict(self._shown)
+        shown[self.reserved] = shown.get(self.reserved, 0) + self._reserve
+        return tuple(shown.items())
+
+    def stand(self, price: int) -> None:
+        """The price at this instant: a new one shows a new queue, an old one drifts towards what is usual."""
+        if price != self._price:
+            self._price, self._shown = price, {}
+            self._reserve = 0
+            size = self._lots(self._target * self._draw.lognormvariate(0.0, 0.35))
+            venues = dict.fromkeys(self._venue() for _ in range(self._draw.choice((1, 2, 2, 3, 3, 4))))
+            share = max(self._lot, size // len(venues) // self._lot * self._lot)
+            for place, venue in enumerate(venues):
+                take = size if place == len(venues) - 1 else min(share, size)
+                size -= take
+                if take:
+                    self._shown[venue] = take
+            return
+        total = sum(self._shown.values())
+        more = self._lots(total + (self._target - total) * 0.08 * self._draw.random()) - total
+        if more > 0:
+            self._join(self._venue(), more)
+        elif more < 0:
+            largest = max(self._shown, key=self._shown.__getitem__)
+            self._less(largest, min(-more, self._shown[largest]))
+
+    def show(self, venue: str, size: int) -> None:
+        """At least `size` at `venue`."""
+        if self._shown.get(venue, 0) < size:
+            self._shown[venue] = size
+
+    def venue_for(self, size: int) -> str | None:
+        """A venue which displays as much, by weight; None where none does. Who waits behind a reserve order is left alone."""
+        enough = [
+            venue for venue, shown in self._shown.items() if shown >= size and not (self._reserve and venue == self.reserved)
+        ]
+        return self._draw.choices(enough, [self._weights[venue] for venue in enough])[0] if enough else None
+
+    def take(self, venue: str, size: int) -> None:
+        """A print of `size` at `venue`."""
+        if self._reserve and venue == self.reserved:
+            self._reserve -= size
+            self.executed += size
+            if self._reserve < self._lot:
+                self._reserve = self._peak
+                self.refills += 1
+            return
+        self._less(venue, size)
+        if not self._shown and not self._reserve:
+            self._join(self._venue(), self._lots(self._target * self._draw.lognormvariate(-0.7, 0.5)))
+
+    def reserve(self, peak: int) -> None:
+        """A reserve order comes to a venue that shows nothing at the price, where there is one: it stands behind nobody."""
+        free = [venue for venue in self._weights if venue not in self._shown] or list(self._weights)
+        self.reserved = self._draw.choices(free, [self._weights[venue] for venue in free])[0]
+        self._peak = self._reserve = peak
+        self.refills = self.executed = 0
+        self._shown.pop(self.reserved, None)
+
+    def withdraw(self) -> None:
+        """What is left of it goes."""
+        self._reserve = 0
+        if not self._shown:
+            self._join(self._venue(), self._lots(self._target * self._draw.lognormvariate(-0.7, 0.5)))
+
+    def _join(self, venue: str, size: int) -> None:
+        self._shown[venue] = self._shown.get(venue, 0) + size
+
+    def _less(self, venue: str, size: int) -> None:
+        left = self._shown.get(venue, 0) - size
+        if left > 0:
+            self._shown[venue] = left
+        else:
+            self._shown.pop(venue, None)
+
+    def _venue(self) -> str:
+        return self._draw.choices(tuple(self._weights), tuple(self._weights.values()))[0]
+
+    def _lots(self, size: float) -> int:
+        return max(self._lot, round(size / self._lot) * self._lot)
