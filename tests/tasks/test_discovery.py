@@ -243,19 +243,98 @@ def test_a_second_run_beside_one_that_runs_is_none(servers: Servers, tmp_path: P
     began = seen(servers, k.DISCOVERED_PROGRESS).started_machine_ns
     assert second.run(asked_machine_ns=began - 1) is None
     assert second.run(asked_machine_ns=began + 1) is not None
+    # a run of all answers who asked for one; a run of one answers only who asked for that one
+    assert second.run(symbol="SPY", asked_machine_ns=1) is None
+    assert second.run(symbol="SPY") is not None and second.run(symbol="SPY", asked_machine_ns=1) is None
+    assert second.run(symbol="QQQ", asked_machine_ns=1) is not None and second.run(asked_machine_ns=1) is not None
 
 
-def test_a_run_that_was_killed_is_made_up_for(servers: Servers, tmp_path: Path) -> None:
-    class Killed(BaseException):
-        """As SIGKILL: nothing is caught, nothing is said."""
+class Killed(BaseException):
+    """As SIGKILL: nothing is caught, nothing is said."""
 
+
+def kill_at(step: str) -> Any:
     def die(progress: Any) -> None:
-        if progress.step == "correlation":
+        if progress.step == step:
             raise Killed
 
-    record(servers, "SPY", 1)
+    return die
+
+
+def killed(servers: Servers, folder: Path, step: str) -> None:
     with pytest.raises(Killed):
-        discovery(servers, tmp_path).run(tell=die)
-    assert not (tmp_path / "discovered.yaml").exists() and seen(servers, k.DISCOVERED_PROGRESS).state == "running"
+        discovery(servers, folder).run(tell=kill_at(step))
+    assert seen(servers, k.DISCOVERED_PROGRESS).state == "running" and (folder / "discovered.part").exists()
+
+
+def test_a_run_that_was_killed_is_made_up_for_and_no_symbol_is_computed_twice(servers: Servers, tmp_path: Path) -> None:
+    record(servers, "SPY", 1)
+    killed(servers, tmp_path, "AAPL")
+    killed(servers, tmp_path, "correlation")
+    assert not (tmp_path / "discovered.yaml").exists()
+    # when it is looked for the next time, then it goes on where it stood, as the run it was
+    began = seen(servers, k.DISCOVERED_PROGRESS).started_machine_ns
+    steps: list[str] = []
+    discovery(servers, tmp_path).ensure(tell=lambda progress: steps.append(progress.step))
+    assert steps == ["reading what was recorded", "correlation", "report", "done"]
+    progress = seen(servers, k.DISCOVERED_PROGRESS)
+    assert (progress.state, progress.done, progress.of, progress.started_machine_ns) == ("done", 23, 23, began)
+    assert read(tmp_path / "discovered.yaml").vpin_bucket_size["SPY"].n == 1200
+    assert {path.name for path in tmp_path.iterdir() if path.is_file()} == {"discovered.yaml", "discovered.lock"}
+
+
+def test_a_run_killed_before_its_report_tells_the_same_changes(servers: Servers, tmp_path: Path) -> None:
+    record(servers, "SPY", 1)
+    killed(servers, tmp_path, "report")
+    # given that file and keys hold the new values already
+    assert read(tmp_path / "discovered.yaml") and seen(servers, MAPS[0]).by_symbol["SPY"].n == 1200
     discovery(servers, tmp_path).ensure()
-    assert (tmp_path / "discovered.yaml").exists() and seen(servers, k.DISCOVERED_PROGRESS).state == "done"
+    assert any("SPY" in line and "measured for the first time" in line for line in seen(servers, k.DISCOVERED_PROGRESS).changed)
+    assert "measured for the first time" in (tmp_path / "reports" / "discovery-2026-11-23.md").read_text()
+
+
+def test_what_a_killed_run_computed_is_used_only_where_it_is_the_same_question(servers: Servers, tmp_path: Path) -> None:
+    record(servers, "SPY", 1)
+
+    def computed(**how: Any) -> bool:
+        """Whether SPY is computed by a run after one that was killed behind it."""
+        killed(servers, tmp_path, "QQQ")
+        steps: list[str] = []
+        later, settings, asked = how.get("later", 0), how.get("settings", servers.settings), how.get("asked")
+        clock = Clock(MONDAY_TEN_NS + later * MINUTE, time.time_ns(), 1.0)
+        runner = ParameterDiscovery(servers.store(Module.DISCOVERY), settings, clock, nyse(), structlog.get_logger(), tmp_path)
+        runner.run(asked_machine_ns=asked, tell=lambda progress: steps.append(progress.step))
+        assert seen(servers, k.DISCOVERED_PROGRESS).state == "done" and not (tmp_path / "discovered.part").exists()
+        return "SPY" in steps
+
+    other = msgspec.structs.replace(servers.settings, discovery=msgspec.structs.replace(servers.settings.discovery, seed=8))
+    assert not computed()
+    assert computed(later=24 * 60)  # of another night
+    assert computed(settings=other)
+    assert not computed(asked=1)  # who asked before it began
+    assert computed(asked=time.time_ns() + 10**12)  # who asked after
+    # and a damaged file costs only the time
+    killed(servers, tmp_path, "QQQ")
+    (tmp_path / "discovered.part").write_text('{"night": ')
+    discovery(servers, tmp_path).ensure()
+    assert seen(servers, k.DISCOVERED_PROGRESS).state == "done"
+
+
+def test_the_nightly_run_that_comes_again_after_it_was_made_up_for_does_nothing(servers: Servers, tmp_path: Path) -> None:
+    def nightly(hours_later: float) -> bool:
+        """Whether it computes."""
+        began: list[str] = []
+        runner = discovery(servers, tmp_path, minutes_later=round(hours_later * 60))
+        runner.nightly(tell=lambda progress: began.append(progress.step))
+        return bool(began)
+
+    # given a run in the morning, at ten: it is not the one of 20:00, but that of the evening before
+    record(servers, "SPY", 1)
+    assert nightly(0)
+    assert not nightly(1)
+    assert nightly(10.0)
+    assert not nightly(10.25) and not nightly(33.5)
+    assert nightly(34.0)
+    # and one symbol's run is not the night's
+    discovery(servers, tmp_path, minutes_later=35 * 60).run(symbol="SPY")
+    assert nightly(35.5)

@@ -134,6 +134,7 @@ def test_a_run_is_seen_survives_a_kill_and_answers_everyone_who_asked(night: Nig
     answers = [process.communicate(timeout=90) for process in asking]
     assert [process.returncode for process in asking] == [0, 0], answers
     assert json.loads(answers[0][0])["progress"]["state"] == "done"
+    assert "0 of 23: reading what was recorded" in answers[1][0] and "23 of 23: done" in answers[1][0]
     assert "done in" in answers[1][0] and "report: reports/discovery-" in answers[1][0]
     until(lambda: night.in_flower("SUCCESS"), 20)
     found = read(night.file)
@@ -143,6 +144,60 @@ def test_a_run_is_seen_survives_a_kill_and_answers_everyone_who_asked(night: Nig
     assert "measured for the first time" in report.read_text()
     assert {path.suffix for path in report.parent.iterdir()} == {".md", ".png"}
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in report.parent.glob("*.png"))
+
+
+def test_a_worker_killed_among_the_symbols_goes_on_after_those_that_are_done(night: Night) -> None:
+    # given bars and prints of all symbols, and a worker that has computed some of them
+    symbols = (*night.servers.settings.market.equities, *(one.root for one in night.servers.settings.market.futures))
+    for number, symbol in enumerate(symbols):
+        record(night.servers, symbol, number + 1)
+    part = night.servers.folder / "discovered.part"
+
+    def done() -> dict[str, Any]:
+        return json.loads(part.read_text())["symbols"] if part.exists() else {}
+
+    worker = night.start(Module.DISCOVERY)
+
+    def stopped_after(many: int) -> psutil.Process:
+        """The process that runs, held once so many symbols are done."""
+        until(lambda: len(done()) >= many, 90)
+        (child,) = [one for one in psutil.Process(worker.pid).children() if one.status() != psutil.STATUS_ZOMBIE]
+        child.send_signal(signal.SIGSTOP)
+        return child
+
+    child = stopped_after(2)
+    first = done()
+    assert 2 <= len(first) < len(symbols), "the run was over before it could be held"
+    # then nothing of it is visible: no file, and the keys hold the seed's values
+    sizes = night.servers.store(Module.OPERATOR).get(k.DISCOVERED_VPIN_BUCKET_SIZE.at())
+    assert not night.file.exists() and all(one.fallback.startswith("seed") for one in sizes.by_symbol.values())
+
+    # when that process is killed, then the task comes again by itself and goes on
+    child.send_signal(signal.SIGKILL)
+    child = stopped_after(len(first) + 2)
+    second = done()
+    assert len(first) < len(second) < len(symbols) and {symbol: second[symbol] for symbol in first} == first
+    # when the whole worker is killed, and what is kept of one symbol is a value that no computation gives
+    worker.kill()
+    child.send_signal(signal.SIGKILL)
+    worker.wait()
+    until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, 10)
+    marked = json.loads(part.read_text())
+    marked["symbols"]["SPY"]["lookback_bars"]["n"] = 424_242
+    part.write_text(json.dumps(marked))
+    # then the next worker ends the run with it, and file, keys and report are whole
+    worker = night.start(Module.DISCOVERY)
+    until(lambda: night.progress().state == "done", 90)
+    found = read(night.file)
+    assert found.with_history == symbols and set(found.vpin_bucket_size) == set(symbols)
+    assert found.lookback_bars["SPY"].n == 424_242 and found.lookback_bars["QQQ"].n == 779
+    assert all(found.vpin_bucket_size[symbol].n == 1200 for symbol in symbols)
+    keys = night.servers.store(Module.OPERATOR).get(k.DISCOVERED_LOOKBACK_BARS.at())
+    assert (keys.as_of_ns, keys.by_symbol) == (found.as_of_ns, found.lookback_bars)
+    assert {path.name for path in night.servers.folder.glob("discovered.*")} == {"discovered.yaml", "discovered.lock"}
+    assert "measured for the first time" in (night.servers.folder / "reports" / night.progress().report).read_text()
+    resumed = [line for line in night.log.read_text().splitlines() if "discovery_resumed" in line]
+    assert len(resumed) == 2, resumed
 
 
 def _serves(night: Night) -> bool:

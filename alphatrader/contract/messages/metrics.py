@@ -135,6 +135,8 @@ class DiscoveryProgress(Message, frozen=True):
     kind: Literal["run", "accept"] = "run"
     report: str | None = None
     """The report's file name in `data/<mode>/reports`."""
+    symbol: str | None = None
+    """The one it computes; None for all and their correlation."""
 
 
 class Checkpoint(Message, frozen=True):

@@ -1,19 +1,19 @@
 """One run of discovery, from what was recorded to the keys, the mode's own `discovered.yaml` and the report.
 
-Reads the audit log of the data connection (where none is kept, `events:market:{symbol}`), `market:{symbol}:history` and `:daily`.
-A symbol's failure does not lose the others. What jumped since yesterday waits (`core/discovery/jumps.py`). The file is written
-whole or not at all, and before the keys: a run that is killed leaves what was, and the next one begins anew. Two runs at once are
-one: the second finds the file's lock held, or that a run began after it was asked.
+Reads what `source.py` gives. A symbol's failure does not lose the others. What jumped since yesterday waits
+(`core/discovery/jumps.py`). The file is written whole or not at all, and before the keys: a run that is killed leaves what was,
+and the next one goes on after the symbols that are done (`kept.py`). Two runs at once are one: the second finds the file's lock
+held, or that a run began after it was asked.
 """
 
 from __future__ import annotations
 
 import fcntl
-import os
 from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,26 +23,22 @@ from alphatrader.contract import keys as k
 from alphatrader.contract.key import Key
 from alphatrader.contract.messages.market import Bar
 from alphatrader.contract.messages.metrics import DiscoveryProgress, Parameter
-from alphatrader.contract.modules import Module
 from alphatrader.contract.settings import Settings
 from alphatrader.core.discovery import found as files
 from alphatrader.core.discovery import jumps
 from alphatrader.core.discovery.found import Found, FoundError, Matrix
-from alphatrader.core.market.status import Hours
-from alphatrader.runtime.calendar import Calendar, CalendarError
+from alphatrader.runtime.calendar import Calendar
 from alphatrader.runtime.clock import Clock, exchange_datetime, exchange_instant
-from alphatrader.runtime.cursor import Cursor
 from alphatrader.runtime.settings import ROOT
 from alphatrader.runtime.store import Store
+from alphatrader.tasks.discovery.kept import Unfinished, read, read_unfinished, write, write_unfinished
+from alphatrader.tasks.discovery.source import Source
 
 SEED: Final = ROOT / "config" / "discovered.yaml"
 FILE: Final = "discovered.yaml"
+PART: Final = "discovered.part"
 LOCK: Final = "discovered.lock"
 REPORTS: Final = "reports"
-EVENTS_KEPT: Final = 20_000
-"""All that a market stream keeps."""
-PAGE: Final = 1000
-"""Events in one read: more would hold the data server from its feeds."""
 AGAIN_NS: Final = 20 * 60 * 1_000_000_000
 """While prints are too few, discovery runs again after this long."""
 KEYS: Final[dict[str, Key[Any]]] = {
@@ -54,29 +50,6 @@ KEYS: Final[dict[str, Key[Any]]] = {
 Tell = Callable[[DiscoveryProgress], None]
 
 
-def read(path: Path) -> Found:
-    """Raises FoundError, which names file and field."""
-    try:
-        return files.parse(path.read_text())
-    except (OSError, UnicodeDecodeError, FoundError) as error:
-        raise FoundError(f"{path.name}: {error}") from error
-
-
-def write(path: Path, content: str) -> None:
-    """Whole or not at all, the name included."""
-    beside = path.with_suffix(".new")
-    with beside.open("w") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
 @dataclass
 class Run:
     """What one run knows and says of itself."""
@@ -85,6 +58,7 @@ class Run:
     started_machine_ns: int
     requests: tuple[str, ...]
     tell: Tell
+    symbol: str | None
     done: int = 0
     failed: list[str] = field(default_factory=list)
 
@@ -107,7 +81,9 @@ class ParameterDiscovery:
         self._log = log
         self._folder = data_dir
         self._path = data_dir / FILE
+        self._part = data_dir / PART
         self._seed = seed
+        self._source = Source(store, settings, clock, calendar, log, data_dir)
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -137,6 +113,7 @@ class ParameterDiscovery:
         with self._alone(wait=True):
             settled, changes = jumps.accept(self._known(), symbol)
             if changes:
+                self._part.unlink(missing_ok=True)  # it would end with the values before this yes
                 write(self._path, files.render(settled))
                 self._publish(settled)
             now = self._clock.machine_ns()
@@ -160,34 +137,65 @@ class ParameterDiscovery:
         """Computes everything anew, or one symbol; writes file, keys and report. None where another run answers this one."""
         with self._alone(wait=False) as alone:
             last = self._store.get(k.DISCOVERED_PROGRESS.at())
-            if not alone or (asked_machine_ns is not None and _answered(last, asked_machine_ns)):
+            if not alone or (asked_machine_ns is not None and _answered(last, asked_machine_ns, symbol)):
                 self._log.info("discovery_runs_already", request=request)
                 return None
             symbols = self.symbols if symbol is None else (symbol,)
-            one = Run(len(symbols) + 3, self._clock.machine_ns(), (request,) if request else (), tell)
+            before = self._unfinished(asked_machine_ns) if symbol is None else None
+            started_ns = before.started_machine_ns if before else self._clock.machine_ns()
+            one = Run(len(symbols) + 3, started_ns, (request,) if request else (), tell, symbol)
             try:
-                return self._run(one, symbols)
+                found = self._run(one, symbols, before)
             except Exception as error:
+                self._forget(symbol)
                 self._progress(one, f"{error!r}"[:200], "failed", failed=(*one.failed, f"{error!r}"[:200]))
                 raise
+            self._forget(symbol)
+            return found
+
+    def nightly(self, tell: Tell = lambda progress: None) -> None:
+        """Beat's run; none where it comes again after a kill that another run has made up for."""
+        now_ns = self._clock.market_ns()
+        today = exchange_datetime(now_ns).date()
+        at = f"{self._settings.discovery.hour:02d}:00"
+        due_ns = exchange_instant(today, at)
+        if due_ns > now_ns:
+            due_ns = exchange_instant(today - timedelta(days=1), at)
+        last = self._store.get(k.DISCOVERED_PROGRESS.at())
+        if last is not None and (last.kind, last.state, last.symbol) == ("run", "done", None) and last.ts_ns >= due_ns:
+            self._log.info("discovery_done_already", ts_ns=last.ts_ns)
+        else:
+            self.run(tell=tell)
 
     # -- a run -----------------------------------------------------------------------------------------------------------
 
-    def _run(self, one: Run, symbols: tuple[str, ...]) -> Found:
+    def _run(self, one: Run, symbols: tuple[str, ...], before: Unfinished | None) -> Found:
         began = self._clock.monotonic()
-        known = self._known()
+        known = before.known if before else self._known()
+        whole = len(symbols) == len(self.symbols)
+        part = before or Unfinished(one.started_machine_ns, self._night(), self._computed_with(), known, {})
         self._progress(one, "reading what was recorded")
-        recorded = self._recorded(one, symbols)
+        recorded = self._source.recorded(
+            symbols, lambda share: self._progress(one, f"reading what was recorded: {share:.0%}"), one.failed
+        )
         computed: dict[str, Any] = {name: dict(getattr(known, name)) for name in files.PARAMETERS}
-        bars = {name: self._bars(k.MARKET_HISTORY, name) for name in self.symbols}
+        bars = {name: self._source.bars(k.MARKET_HISTORY, name) for name in self.symbols}
         for symbol in symbols:
             one.done += 1
-            self._progress(one, symbol)
-            for name, compute in self._computations(symbol, bars[symbol], recorded[symbol]).items():
-                computed[name][symbol] = self._guarded(one, name, symbol, compute)
+            if symbol not in part.symbols:
+                self._progress(one, symbol)
+                failures = len(one.failed)
+                computations = self._computations(symbol, bars[symbol], recorded[symbol])
+                values = {name: self._guarded(one, name, symbol, compute) for name, compute in computations.items()}
+                if whole and len(one.failed) == failures:
+                    part.symbols[symbol] = values
+                    write_unfinished(self._part, part)
+            else:
+                values = part.symbols[symbol]
+            for name, value in values.items():
+                computed[name][symbol] = value
         one.done += 1
         self._progress(one, "correlation")
-        whole = len(symbols) == len(self.symbols)
         tonight = Found(
             as_of_ns=self._clock.market_ns(),
             with_history=tuple(name for name, series in bars.items() if series) if whole else known.with_history,
@@ -221,7 +229,7 @@ class ParameterDiscovery:
         settings = self._settings.discovery
 
         def sized() -> Parameter:
-            adv = average_daily_volume(self._bars(k.MARKET_DAILY, symbol), settings.history_days)
+            adv = average_daily_volume(self._source.bars(k.MARKET_DAILY, symbol), settings.history_days)
             traded = Traded(np.frombuffer(recorded.sizes or array("d"), dtype=np.float64), recorded.from_ns, recorded.to_ns)
             return bucket_size(traded, adv, min_trades=settings.min_trades, seed=settings.seed)
 
@@ -231,49 +239,6 @@ class ParameterDiscovery:
             "mm_profiles": recorded.profiles,
             "vol_regimes": lambda: vol_regimes(returns_by_session(history), self._opened_ns, seed=settings.seed),
         }
-
-    def _recorded(self, one: Run, symbols: tuple[str, ...]) -> dict[str, Any]:
-        """Prints and books, from the audit log; of a symbol that it does not tell of, from the stream."""
-        from alphatrader.tasks.discovery.recorded import Recorded, log_files, read_recorded
-
-        since_ns = self._recorded_since_ns()
-        logs = log_files(self._folder / "audit", str(Module.IBKR))
-        begins = f"{Module.IBKR}-{exchange_datetime(since_ns):%Y-%m-%d}"
-        first = next((place for place, path in enumerate(logs) if path.stem >= begins), len(logs))
-        found = read_recorded(
-            logs[max(0, first - 1) :],  # what was subscribed before may still run
-            self._settings.market,
-            since_ns=since_ns,
-            hours=self._hours,
-            told=lambda share: self._progress(one, f"reading what was recorded: {share:.0%}"),
-            log=self._log,
-        )
-        for symbol in symbols:
-            recorded = found.setdefault(symbol, Recorded())
-            if recorded.failed is not None:
-                one.failed.append(f"recorded {symbol}: {recorded.failed}")
-            if not recorded.sizes:
-                recorded.take(self._events(symbol))
-            if recorded.books_refused:
-                self._log.warning("books_refused", symbol=symbol, count=recorded.books_refused, reason="wrong checksum")
-        return found
-
-    def _recorded_since_ns(self) -> int:
-        """Midnight before the first of the newest sessions that are read."""
-        now_ns = self._clock.market_ns()
-        newest = self._calendar.current(now_ns)
-        if newest.open_ns > now_ns:
-            newest = self._calendar.next(newest, -1)
-        first = self._calendar.next(newest, 1 - self._settings.discovery.recorded_sessions)
-        return exchange_instant(first.day, "00:00")
-
-    def _events(self, symbol: str) -> list[Any]:
-        """What the stream keeps, oldest first."""
-        cursor = Cursor.at_start([k.EVENTS_MARKET.at(symbol=symbol)])
-        events: list[Any] = []
-        while len(events) < EVENTS_KEPT and (page := self._store.read(cursor, count=PAGE)):
-            events += [entry.event for entry in page]
-        return events
 
     def _guarded(self, one: Run, name: str, symbol: str, compute: Callable[[], Parameter]) -> Parameter:
         from threadpoolctl import threadpool_limits
@@ -325,19 +290,29 @@ class ParameterDiscovery:
     def _night(self) -> str:
         return self._calendar.current(self._clock.market_ns()).name
 
-    def _hours(self, ts_ns: int) -> Hours | None:
-        try:
-            session = self._calendar.current(ts_ns)
-        except CalendarError:
-            return None
-        return Hours(session.name, session.open_ns, session.close_ns)
-
     def _opened_ns(self, ts_ns: int) -> int:
         return self._calendar.current(ts_ns).open_ns
 
-    def _bars(self, key: Key[Any], symbol: str) -> tuple[Bar, ...]:
-        message = self._store.get(key.at(symbol=symbol))
-        return message.bars if message is not None else ()
+    def _forget(self, symbol: str | None) -> None:
+        """A run of all symbols ended: only one that was killed leaves what it had computed."""
+        if symbol is None:
+            self._part.unlink(missing_ok=True)
+
+    def _computed_with(self) -> str:
+        return msgspec.json.encode(self._settings.discovery).decode()
+
+    def _unfinished(self, asked_machine_ns: int | None) -> Unfinished | None:
+        """What a killed run had done, where it may be gone on from."""
+        try:
+            found = read_unfinished(self._part)
+        except FileNotFoundError:
+            return None
+        except FoundError as error:
+            self._log.error("discovered_refused", error=str(error), instead="everything is computed")
+            return None
+        good = found.still_good(self._clock.machine_ns(), self._night(), self._computed_with(), asked_machine_ns)
+        self._log.info("discovery_resumed" if good else "discovery_begun_anew", done=len(found.symbols))
+        return found if good else None
 
     def _known(self) -> Found:
         """The mode's own values, or the seed. A broken file is refused, told, and not read again as if it were good."""
@@ -378,6 +353,7 @@ class ParameterDiscovery:
             self._clock.machine_ns(),
             self._clock.market_ns(),
             one.requests,
+            symbol=one.symbol,
             **more,
         )
         self._put(progress)
@@ -389,9 +365,10 @@ class ParameterDiscovery:
         self._store.commit(batch)
 
 
-def _answered(last: DiscoveryProgress | None, asked_machine_ns: int) -> bool:
-    """A run that began after it was asked answers it."""
-    return last is not None and last.kind == "run" and last.state == "done" and last.started_machine_ns >= asked_machine_ns
+def _answered(last: DiscoveryProgress | None, asked_machine_ns: int, symbol: str | None) -> bool:
+    """A run that began after it was asked answers it: one of all symbols whoever asked, one symbol's who asked for that one."""
+    done = last is not None and last.kind == "run" and last.state == "done" and last.symbol in (None, symbol)
+    return done and last is not None and last.started_machine_ns >= asked_machine_ns
 
 
 def _line(change: jumps.Change) -> str:

@@ -42,7 +42,7 @@ def _teller(task: Any) -> Tell:
 @app.task(name="discovery.run", bind=True)  # type: ignore[untyped-decorator]
 def run(self: Any) -> None:
     """Nightly."""
-    discovery().run(tell=_teller(self))
+    discovery().nightly(tell=_teller(self))
 
 
 @app.task(name="discovery.answer", bind=True)  # type: ignore[untyped-decorator]
