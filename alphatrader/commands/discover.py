@@ -47,12 +47,14 @@ def run(args: argparse.Namespace) -> int:
         say("Nothing waits for a yes.") if not args.json else print_json({"state": "done", "changed": [], "waiting": []})
         return DONE
     asked = _ask(access, store, args)
-    ended = _follow(access, store, asked, args.wait, shown=not args.json)
+    ended, why = _follow(access, store, asked, args.wait, shown=not args.json)
     waiting = store.get(k.DISCOVERED_CANDIDATES.at())
     if args.json:
-        print_json({"request": asked.id, "progress": ended, "waiting": waiting.waiting if waiting else []})
+        print_json(
+            {"request": asked.id, "progress": ended, "unanswered": why or None, "waiting": waiting.waiting if waiting else []}
+        )
     else:
-        _show(ended, waiting, args.wait)
+        _show(ended, waiting, why)
     return DONE if ended is not None and ended.state == "done" and not ended.failed and not _of(waiting, args.symbol) else WRONG
 
 
@@ -70,8 +72,10 @@ def _ask(access: Access, store: Store, args: argparse.Namespace) -> DiscoveryReq
     return asked
 
 
-def _follow(access: Access, store: Store, asked: DiscoveryRequest, quiet: float, *, shown: bool) -> DiscoveryProgress | None:
-    """How the run that answers it ended; None where nobody did."""
+def _follow(
+    access: Access, store: Store, asked: DiscoveryRequest, quiet: float, *, shown: bool
+) -> tuple[DiscoveryProgress | None, str]:
+    """How the run that answers it ended; None, and why, where nobody answered in time."""
     pause, told, heard = threading.Event(), "", access.clock.monotonic()
     seen = store.get(k.DISCOVERED_PROGRESS.at())
     while access.clock.monotonic() - heard < quiet:
@@ -82,19 +86,22 @@ def _follow(access: Access, store: Store, asked: DiscoveryRequest, quiet: float,
         seen, heard = progress, access.clock.monotonic()
         line = f"{progress.done} of {progress.of}: {progress.step}"
         if shown and line != told:
-            told = line
             say(line)
+        told = line
         later = progress.kind == asked.kind == "run" and progress.started_machine_ns >= asked.machine_ns
-        if progress.state != "running" and (asked.id in progress.requests or later):
-            return progress
-    return None
+        same = progress.symbol in (None, asked.symbol)
+        if progress.state != "running" and (asked.id in progress.requests or (later and same)):
+            return progress, ""
+    if store.get(k.HEALTH.at(module=Module.DISCOVERY)) is None:
+        return None, f"no discovery worker is up, and none took it in {quiet:g} s"
+    after = f" after `{told}`" if told else ""
+    return None, f"the discovery worker is up and said nothing for {quiet:g} s{after}"
 
 
-def _show(ended: DiscoveryProgress | None, waiting: Candidates | None, quiet: float) -> None:
+def _show(ended: DiscoveryProgress | None, waiting: Candidates | None, why: str) -> None:
     if ended is None:
         sys.stderr.write(
-            f"alphatrader discover: the discovery worker said nothing for {quiet:g} s; the request stands and will be answered. "
-            "Does it run? (`alphatrader status`)\n"
+            f"alphatrader discover: not done: {why}; the request stands, a worker that starts answers it (`alphatrader status`)\n"
         )
         return
     took = "" if ended.seconds is None else f" in {ended.seconds:.1f} s"

@@ -14,6 +14,7 @@ import structlog
 
 from alphatrader.contract import keys as k
 from alphatrader.contract.messages.metrics import DiscoveryRequest
+from alphatrader.contract.messages.operations import Health
 from alphatrader.contract.modules import Module
 from alphatrader.core.discovery import found as files
 from alphatrader.core.discovery.found import Waiting
@@ -28,8 +29,9 @@ from tests.support.vendors import MONDAY_TEN_NS
 
 
 @contextmanager
-def worker(servers: Servers, folder: Path) -> Iterator[list[DiscoveryRequest]]:
-    """The worker without Celery: it does what is asked, as its task does, and notes it."""
+def worker(servers: Servers, folder: Path, first: str | None = None) -> Iterator[list[DiscoveryRequest]]:
+    """The worker without Celery: it does what is asked, as its task does, and notes it. `first`: somebody else's wish for this
+    symbol comes before each."""
     store = servers.store(Module.DISCOVERY)
     clock = Clock(MONDAY_TEN_NS, time.time_ns(), 1.0)
     discovery = ParameterDiscovery(store, servers.settings, clock, nyse(), structlog.get_logger(), folder)
@@ -44,6 +46,8 @@ def worker(servers: Servers, folder: Path) -> Iterator[list[DiscoveryRequest]]:
             for entry in store.read(cursor, block_seconds=0.1):
                 asked = entry.event
                 heard.append(asked)
+                if first is not None:
+                    discovery.run(symbol=first, request="another")
                 if asked.kind == "accept":
                     discovery.accept(asked.symbol, asked.id)
                 else:
@@ -87,6 +91,19 @@ def test_a_run_of_one_symbol_is_asked_for_shown_and_ends(servers: Servers, run: 
     assert (tmp_path / "reports" / "discovery-2026-11-23.md").read_text().startswith("# Discovery of 2026-11-23")
 
 
+def test_who_asked_for_all_is_not_answered_by_the_run_of_one_symbol(servers: Servers, run: Command, tmp_path: Path) -> None:
+    with worker(servers, tmp_path, first="QQQ"):
+        answer = run("discover", "--json")
+        other = run("discover", "--symbol", "SPY", "--json")
+        shown = run("discover", "--symbol", "QQQ")
+    assert answer.code == other.code == shown.code == 0
+    ended = answer.json()
+    assert ended["progress"]["requests"] == [ended["request"]] and ended["progress"]["of"] == 23
+    ended = other.json()
+    assert ended["progress"]["requests"] == [ended["request"]] and ended["progress"]["symbol"] == "SPY"
+    assert "4 of 4: done" in shown.out
+
+
 def test_what_waits_is_told_and_one_symbols_yes_lets_only_that_through(servers: Servers, run: Command, waiting: Path) -> None:
     with worker(servers, waiting) as heard:
         status = run("status")
@@ -112,8 +129,16 @@ def test_a_run_after_which_something_waits_ends_with_one(servers: Servers, run: 
 
 
 def test_a_worker_that_is_not_there_an_unknown_symbol_and_no_servers(servers: Servers, run: Command) -> None:
+    nobody = run("discover", "--wait", "1")
+    assert nobody.code == 1 and "not done: no discovery worker is up, and none took it in 1 s" in nobody.err
+    assert "no discovery worker is up" in run("discover", "--wait", "1", "--json").json()["unanswered"]
+    # given one that is up and does nothing, or stops in the middle
+    store = servers.store(Module.DISCOVERY)
+    batch = store.batch()
+    batch.put(k.HEALTH.at(module=Module.DISCOVERY), Health("discovery", "ready", None, 1, 1, 1, 1, {}, {}))
+    store.commit(batch)
     silent = run("discover", "--wait", "1")
-    assert silent.code == 1 and "said nothing for 1 s" in silent.err
+    assert silent.code == 1 and "the discovery worker is up and said nothing for 1 s; the request stands" in silent.err
     wrong = run("discover", "--symbol", "GME")
     assert wrong.code == 2 and "GME is not followed; there are: SPY" in wrong.err
     gone = run("discover", servers__data__port=str(free_port()), servers__state__port=str(free_port()))
