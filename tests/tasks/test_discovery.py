@@ -20,7 +20,9 @@ from alphatrader.core.discovery import found as files
 from alphatrader.core.market.checksum import checksum
 from alphatrader.runtime.calendar import nyse
 from alphatrader.runtime.clock import Clock
+from alphatrader.runtime.settings import ROOT
 from alphatrader.tasks.discovery import ParameterDiscovery
+from alphatrader.tasks.discovery.report import TITLES
 from alphatrader.tasks.discovery.runner import SEED, read, write
 from tests.support.servers import Servers
 from tests.support.vendors import MONDAY_TEN_NS
@@ -97,6 +99,28 @@ def test_as_soon_as_bars_are_there_values_are_computed_and_kept_in_the_modes_own
     record(servers, "TSLA", 9)
     discovery(servers, tmp_path).ensure()
     assert seen(servers, MAPS[0]).by_symbol["TSLA"].fallback is None
+
+
+def test_the_report_says_how_to_read_each_table_and_why_a_value_is_not_what_was_found(servers: Servers, tmp_path: Path) -> None:
+    # given an average day of 1,000,000, and trades whose fifty are a bucket as found, too small and too large for such a day
+    for seed, (symbol, larger) in enumerate({"SPY": 1.0, "QQQ": 0.5, "IWM": 40.0}.items()):
+        record(servers, symbol, seed + 1, larger=larger)
+    discovery(servers, tmp_path).run()
+    lines = (tmp_path / "reports" / "discovery-2026-11-23.md").read_text().splitlines()
+    table = {line.split()[1]: line for line in lines if " a bucket | " in line and line.startswith("| ")}
+    assert "of the heaviest: 7," in table["SPY"] and table["SPY"].split("heaviest: ")[1].count(",") == 1
+    assert table["QQQ"].startswith("| QQQ | 5,000 a bucket |") and table["QQQ"].endswith(
+        ", raised to a 200th of the average day |"
+    )
+    assert table["IWM"].startswith("| IWM | 50,000 a bucket |") and table["IWM"].endswith(
+        ", lowered to a 20th of the average day |"
+    )
+    assert any(line.startswith("| SPY |") and " BIC of 1, 2, 3 states: " in line for line in lines)
+    # and every table is preceded by what it means, as in the example that the docs show
+    example = (ROOT / "docs" / "discovery-report.md").read_text().splitlines()
+    for heading in (*TITLES.values(), "Correlation of five-minute returns"):
+        explained = lines[lines.index(f"## {heading}") + 2]
+        assert len(explained) > 100 and explained == example[example.index(f"## {heading}") + 2]
 
 
 def test_on_a_first_day_it_runs_again_until_there_are_prints_enough(servers: Servers, tmp_path: Path) -> None:

@@ -24,6 +24,33 @@ TITLES: Final = {
     "mm_profiles": "Displayed interest by name",
     "vol_regimes": "Volatility states",
 }
+READ_AS: Final = {
+    "vpin_bucket_size": (
+        "How much volume fills one bucket of VPIN: fifty trades of the size that carries most volume (trade sizes fall "
+        "into clusters), but no less than a 200th and no more than a 20th of the average day. Confidence: how far the "
+        "clusters lie apart (the silhouette; 1 is best)."
+    ),
+    "lookback_bars": (
+        "For how many one-minute bars a move still tells of the next ones: the largest lag at which the autocorrelation "
+        "of returns, or of their size, stands out of noise, before three in a row that do not; no less than 5 and no more "
+        "than 120. Confidence: how well the two halves of the data agree, the smaller answer over the larger."
+    ),
+    "mm_profiles": (
+        "Who shows interest near the best price, by market maker or exchange: what is displayed under a name, not who "
+        "traded. The percentage is the share of time within three ticks of the best on both sides. Confidence: the "
+        "recorded time as a share of a whole session."
+    ),
+    "vol_regimes": (
+        "How many levels of volatility the five-minute windows show, and what each is a year. The number with the least "
+        "BIC (Bayes' information criterion: fit, less a price for each further state) is taken. Confidence: the weight of "
+        "that number among those tried; 1 is best."
+    ),
+}
+"""What each table says and how its number came about, for who reads a report for the first time."""
+CORRELATION_READ_AS: Final = (
+    "How the symbols move together, from -1 to 1. Few returns make a noisy matrix: it is shrunk, by the share told here, "
+    "towards one without any correlation (Ledoit and Wolf)."
+)
 COLUMNS: Final = 5
 DPI: Final = 80
 
@@ -81,12 +108,12 @@ def _text(
     if failed:
         lines += ["", "## What failed", "", *(f"- {one}" for one in failed)]
     for parameter in PARAMETERS:
-        lines += ["", f"## {TITLES[parameter]}", "", *_table(parameter, getattr(found, parameter))]
+        lines += ["", f"## {TITLES[parameter]}", "", READ_AS[parameter], "", *_table(parameter, getattr(found, parameter))]
         if parameter == "vpin_bucket_size" and "sizes" in drawn:
             lines += ["", f"![Trade sizes and their clusters]({name}-sizes.png)"]
         if parameter == "vol_regimes" and "volatility" in drawn:
             lines += ["", f"![Volatility of each state]({name}-volatility.png)"]
-    lines += ["", "## Correlation of five-minute returns", "", _matrix_line(found.correlation_matrix)]
+    lines += ["", "## Correlation of five-minute returns", "", CORRELATION_READ_AS, "", _matrix_line(found.correlation_matrix)]
     if "correlation" in drawn:
         lines += ["", f"![Correlation matrix]({name}-correlation.png)"]
     return lines
@@ -118,13 +145,23 @@ def _how(name: str, one: Parameter) -> str:
         return one.fallback.replace("|", "/")
     detail = one.detail
     if name == "vpin_bucket_size":
-        return f"{detail['k']} clusters ({detail['method']}), 50 of the heaviest: {detail['proposed']:,}"
+        found = f"{detail['k']} clusters ({detail['method']}), 50 trades of the heaviest: {detail['proposed']:,}"
+        return found + _held(one.value, detail["proposed"], "a 200th of the average day", "a 20th of the average day")
     if name == "lookback_bars":
-        return f"returns {detail['signed']}, their size {detail['size']}"
+        found = f"largest lag that stands out: {detail['signed']} of returns, {detail['size']} of their size"
+        return found + _held(one.value, max(detail["signed"], detail["size"]), "the least", "the most")
     if name == "mm_profiles":
         most = sorted(detail["profiles"].items(), key=lambda item: -item[1]["presence"])[:3]
         return f"{detail['seconds'] / 60:.0f} minutes; most present: " + ", ".join(f"{n} {p['presence']:.0%}" for n, p in most)
-    return "BIC " + ", ".join(f"{bic:.0f}" for bic in detail["bic"])
+    bics = [f"{bic:.0f}" for bic in detail["bic"]]
+    return f"BIC of {', '.join(str(states) for states in range(1, len(bics) + 1))} states: {', '.join(bics)}"
+
+
+def _held(value: float | None, found: float, least: str, most: str) -> str:
+    """Why a value is not what was found: it was held within its bounds."""
+    if value is None or value == found:
+        return ""
+    return f", raised to {least}" if value > found else f", lowered to {most}"
 
 
 def _matrix_line(matrix: Matrix) -> str:
@@ -148,7 +185,10 @@ def _sizes_plot(found: Mapping[str, Parameter], sizes: Mapping[str, Sequence[flo
     rows = -(-len(shown) // COLUMNS)
     figure = Figure(figsize=(13, 2.1 * rows))
     figure.subplots_adjust(left=0.03, right=0.99, top=1 - 0.3 / (2.1 * rows), bottom=0.5 / (2.1 * rows), hspace=0.5)
-    for axes, symbol in zip(np.atleast_1d(figure.subplots(rows, COLUMNS)).ravel(), shown, strict=False):
+    places = np.atleast_1d(figure.subplots(rows, COLUMNS)).ravel()
+    for empty in places[len(shown) :]:
+        empty.set_visible(False)
+    for axes, symbol in zip(places, shown, strict=False):
         logs = np.log10(np.maximum(np.asarray(sizes[symbol], dtype=np.float64), 1e-9))
         axes.hist(logs, bins=40, color="#9db4c8")
         for cluster in found[symbol].detail.get("clusters", ()):
