@@ -160,7 +160,7 @@ def test_a_worker_killed_among_the_symbols_goes_on_after_those_that_are_done(nig
 
     def stopped_after(many: int) -> psutil.Process:
         """The process that runs, held once so many symbols are done."""
-        until(lambda: len(done()) >= many, 90)
+        until(lambda: len(done()) >= many, 240)
         (child,) = [one for one in psutil.Process(worker.pid).children() if one.status() != psutil.STATUS_ZOMBIE]
         child.send_signal(signal.SIGSTOP)
         return child
@@ -187,7 +187,7 @@ def test_a_worker_killed_among_the_symbols_goes_on_after_those_that_are_done(nig
     part.write_text(json.dumps(marked))
     # then the next worker ends the run with it, and file, keys and report are whole
     worker = night.start(Module.DISCOVERY)
-    until(lambda: night.progress().state == "done", 90)
+    until(lambda: night.progress().state == "done", 240)
     found = read(night.file)
     assert found.with_history == symbols and set(found.vpin_bucket_size) == set(symbols)
     assert found.lookback_bars["SPY"].n == 424_242 and found.lookback_bars["QQQ"].n == 779
