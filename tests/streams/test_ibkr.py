@@ -63,10 +63,11 @@ def test_every_instrument_has_its_keys_and_its_numbered_events(servers: Servers,
                 assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
 
             async def with_history() -> Any:
-                return await s.get(k.MARKET_HISTORY, symbol="ZB")  # the last of them
+                history = await s.get(k.MARKET_HISTORY, symbol="ZB")  # the last of them; our own minutes may stand there first
+                return history if history is not None and len(history.bars) > 390 else None
 
             history = await s.seen(with_history, limit=20.0)
-            assert history.bar_seconds == 60 and len(history.bars) > 390
+            assert history.bar_seconds == 60
             daily = await s.get(k.MARKET_DAILY, symbol="SPY")
             assert daily.bar_seconds == 86_400 and len(daily.bars) == 60
             assert s.module.health._state in ("starting", "ready")

@@ -35,6 +35,7 @@ from alphatrader.tasks.alphavantage import SentimentIngestion
 from alphatrader.tasks.alphavantage.chains import PATIENCE_SECONDS, AlphaVantageIngestion
 from tests.support.fixed_market import FixedMarket
 from tests.support.http import Answers, running_answers, send
+from tests.support.people import until
 from tests.support.servers import Servers, running_servers
 from tests.support.vendors import MONDAY_TEN_NS, Running, running_vendors
 
@@ -213,8 +214,8 @@ def test_a_refused_answer_leaves_the_last_good_chain_marked_stale_with_its_own_s
     assert desk.seen(k.OPTIONS_GREEKS) is not None
     assert desk.servers.store(Module.DASHBOARD).latest(k.EVENTS_OPTIONS.at())[0].stale
     # and when it is back, the chain is fresh again
-    ingestion.refresh("SPY")
-    assert not desk.seen(k.OPTIONS_CHAIN).stale
+    requests.delete(f"{vendors.url}/sandbox/faults", timeout=5)
+    until(lambda: ingestion.refresh("SPY") and not desk.seen(k.OPTIONS_CHAIN).stale, 30.0)
 
 
 def test_a_restarted_worker_knows_the_last_good_chain_from_the_key(desk: Desk, vendors: Running) -> None:
