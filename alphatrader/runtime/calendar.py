@@ -83,6 +83,13 @@ class Calendar:
         self._latest = (exchange_instant(day, "00:00"), exchange_instant(day + timedelta(days=1), "00:00"), session)
         return session
 
+    def known(self, ts_ns: int) -> Session | None:
+        """As `current`; None for an instant that the table does not reach."""
+        try:
+            return self.current(ts_ns)
+        except CalendarError:
+            return None
+
     def from_day(self, day: date) -> Session:
         """The session of that date or the first after it."""
         self._check(day)

@@ -160,9 +160,8 @@ class AnalyticsEngine(StreamModule):
         if ts_ns is None:
             return None
         if self._session is None or not self._session.contains(ts_ns):
-            try:
-                self._session = self.calendar.current(ts_ns)
-            except CalendarError:
+            self._session = self.calendar.known(ts_ns)
+            if self._session is None:
                 self.health.count("events of no session: time out of the calendar")
                 return None
         return self._session.open_ns, self._session.close_ns

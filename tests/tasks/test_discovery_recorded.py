@@ -14,7 +14,7 @@ from alphatrader.core.discovery import makers
 from alphatrader.core.discovery.makers import maker_profiles
 from alphatrader.core.market.checksum import intact
 from alphatrader.core.market.status import Hours
-from alphatrader.runtime.calendar import CalendarError, nyse
+from alphatrader.runtime.calendar import nyse
 from alphatrader.tasks.discovery import recorded as module
 from alphatrader.tasks.discovery.recorded import log_files, read_recorded
 from tests.support.ingestion import ingestion
@@ -26,11 +26,8 @@ Told = tuple[list[Any], list[Path]]
 
 def hours(ts_ns: int) -> Hours | None:
     """As the product asks: before the first record there is no time yet."""
-    try:
-        session = nyse().current(ts_ns)
-    except CalendarError:
-        return None
-    return Hours(session.name, session.open_ns, session.close_ns)
+    session = nyse().known(ts_ns)
+    return Hours(session.name, session.open_ns, session.close_ns) if session else None
 
 
 def reread(servers: Servers, files: list[Path], *, since_ns: int = 0, told: Any = lambda share: None) -> Any:

@@ -29,7 +29,6 @@ from alphatrader.core.market.slots import nearest
 from alphatrader.core.market.status import Hours, MarketWide
 from alphatrader.runtime.audit import AuditLog
 from alphatrader.runtime.batch import Batch
-from alphatrader.runtime.calendar import CalendarError
 from alphatrader.runtime.context import Context
 from alphatrader.runtime.module import StreamModule
 from alphatrader.streams.ibkr import recording, replaying
@@ -100,9 +99,8 @@ class IBKRIngestion(StreamModule):
 
     def _hours(self, ts_ns: int) -> Hours | None:
         """The session an instant belongs to; None outside the table, and then every check of regular hours is on."""
-        try:
-            session = self.calendar.current(ts_ns)
-        except CalendarError:
+        session = self.calendar.known(ts_ns)
+        if session is None:
             self.health.count("instants outside the calendar")
             return None
         return Hours(session.name, session.open_ns, session.close_ns)

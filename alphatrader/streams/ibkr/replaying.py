@@ -20,7 +20,7 @@ from alphatrader.core.market.feed import SymbolFeed
 from alphatrader.core.market.status import Hours, MarketWide
 from alphatrader.runtime.audit_file import Kind, Record
 from alphatrader.runtime.batch import Batch
-from alphatrader.runtime.calendar import CalendarError, nyse
+from alphatrader.runtime.calendar import nyse
 from alphatrader.runtime.replay_tape import AT_A_HOLE, Begun, Difference, Outcome
 from alphatrader.streams.ibkr.publishing import Publisher
 from alphatrader.streams.ibkr.recording import Instants, digests, feed_of
@@ -56,11 +56,8 @@ class Ingestion:
         """What was received and is not handled yet: the instant of each read, and the frames that ended in it."""
 
     def _hours(self, ts_ns: int) -> Hours | None:
-        try:
-            session = self._calendar.current(ts_ns)
-        except CalendarError:
-            return None
-        return Hours(session.name, session.open_ns, session.close_ns)
+        session = self._calendar.known(ts_ns)
+        return Hours(session.name, session.open_ns, session.close_ns) if session else None
 
     # -- what the wire brings
 

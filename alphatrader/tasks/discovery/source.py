@@ -14,7 +14,7 @@ from alphatrader.contract.messages.market import Bar
 from alphatrader.contract.modules import Module
 from alphatrader.contract.settings import Settings
 from alphatrader.core.market.status import Hours
-from alphatrader.runtime.calendar import Calendar, CalendarError
+from alphatrader.runtime.calendar import Calendar
 from alphatrader.runtime.clock import Clock, exchange_datetime, exchange_instant
 from alphatrader.runtime.cursor import Cursor
 from alphatrader.runtime.store import Store
@@ -82,8 +82,5 @@ class Source:
         return events
 
     def _hours(self, ts_ns: int) -> Hours | None:
-        try:
-            session = self._calendar.current(ts_ns)
-        except CalendarError:
-            return None
-        return Hours(session.name, session.open_ns, session.close_ns)
+        session = self._calendar.known(ts_ns)
+        return Hours(session.name, session.open_ns, session.close_ns) if session else None
