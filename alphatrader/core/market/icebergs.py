@@ -14,6 +14,7 @@ count against: the best quote names no venue's size.
 from __future__ import annotations
 
 import math
+from statistics import median
 from typing import Final
 
 import msgspec
@@ -119,14 +120,13 @@ class IcebergDetector(msgspec.Struct):
             None,
         )
         first = watch is None or received_ns - watch.fill_ns > REFILL_NS
-        if first or watch is None:
-            before = self._before(received_ns, price, resting, venue)
-            if watch is None:
-                if not before:
-                    return  # nothing was shown there: hidden, or unknown
-                watch = Watched(resting, price, venue, before, before, received_ns, received_ns)
-            elif before:
-                watch.shown = watch.left = before
+        before = self._before(received_ns, price, resting, venue) if first else 0.0
+        if watch is None:
+            if not before:
+                return  # nothing was shown there: hidden, or unknown
+            watch = Watched(resting, price, venue, before, before, received_ns, received_ns)
+        elif before:
+            watch.shown = watch.left = before
         self.watched = [w for w in self.watched if w is not watch]
         self.watched.append(watch)
         del self.watched[:-_MOST_PRICES]
@@ -173,7 +173,7 @@ class IcebergDetector(msgspec.Struct):
     def _judge(self, watch: Watched, now_ns: int) -> None:
         if watch.count < MIN_REFILLS or now_ns - watch.times[0] > WINDOW_NS:
             return
-        peak = _median(watch.refills)
+        peak = median(watch.refills)
         found = Iceberg(watch.side, watch.price, watch.venue, peak, watch.count, watch.executed, watch.first_ns, now_ns)
         if watch.found:
             for at in range(len(self.icebergs) - 1, -1, -1):
@@ -199,12 +199,6 @@ class IcebergDetector(msgspec.Struct):
     def reset(self) -> None:
         """A hole in the feed ends what was watched; what was found stands."""
         self.watched, self.books = [], []
-
-
-def _median(sizes: list[float]) -> float:
-    """As statistics.median, of a list that is not empty: a fifth of its cost, at every fill of a watched price."""
-    ordered, half = sorted(sizes), len(sizes) // 2
-    return ordered[half] if len(sizes) % 2 else (ordered[half - 1] + ordered[half]) / 2
 
 
 def displayed_at(levels: Levels, price: float, venue: str) -> float:

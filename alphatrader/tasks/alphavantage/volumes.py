@@ -20,7 +20,7 @@ from alphatrader.runtime.store import Store
 
 KEEP_SECONDS: Final = 60.0
 WRITTEN_AT_ONCE: Final = 2_000
-"""Fields in one command: twelve thousand would hold the server, and market data with it, for milliseconds."""
+"""Fields in one command: a whole chain's would hold the server, and market data with it."""
 
 
 @dataclass(slots=True)
