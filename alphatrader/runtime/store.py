@@ -217,9 +217,8 @@ class Store(_Base):
                 last = client.execute_command("XREVRANGE", name, "+", "-", "COUNT", 1)
                 cursor.positions[name] = last[0][0].decode() if last else "0"
 
-    def saved_cursor(self, streams: Iterable[BoundKey[Any]]) -> Cursor:
-        """The cursor this module last kept; a stream it never read starts at its end."""
-        cursor = Cursor.at_end(streams)
+    def saved_cursor(self, cursor: Cursor) -> Cursor:
+        """The cursor where this module last kept it; a stream it never read stands as it was given."""
         cursor.positions |= {n: p for n, p in self.fields(k.CURSOR.at(module=self.module)).items() if n in cursor.keys}
         return cursor
 
@@ -325,8 +324,7 @@ class AsyncStore(_Base):
                 last = await self._call(server, "XREVRANGE", name, "+", "-", "COUNT", 1)
                 cursor.positions[name] = last[0][0].decode() if last else "0"
 
-    async def saved_cursor(self, streams: Iterable[BoundKey[Any]]) -> Cursor:
-        cursor = Cursor.at_end(streams)
+    async def saved_cursor(self, cursor: Cursor) -> Cursor:
         kept = await self.fields(k.CURSOR.at(module=self.module))
         cursor.positions |= {n: p for n, p in kept.items() if n in cursor.keys}
         await self.fix(cursor)

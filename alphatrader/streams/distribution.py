@@ -54,7 +54,7 @@ class SignalDistributor(StreamModule):
     # -- recovery
 
     async def recover(self) -> None:
-        self._cursor = await self.store.saved_cursor(STREAMS)
+        self._cursor = await self.store.saved_cursor(Cursor.at_end(STREAMS))
         self._kept = {}
         self._count = await self.store.get(k.DISTRIBUTION_COUNT.at()) or SignalCount("", 0)
         self._signals, self._told = {}, {}  # what was marked as told in a turn that was not booked is still to be told

@@ -77,7 +77,7 @@ class PositionManager(StreamModule):
     async def recover(self) -> None:
         self._clear()
         self.health.waiting("rebuilding from all fills")
-        self._cursor = await self.store.saved_cursor(STREAMS)
+        self._cursor = await self.store.saved_cursor(Cursor.at_end(STREAMS))
         # Read before the ledgers, so that nothing falls between them and a stream that was never read.
         backlog = await self.store.read(self._cursor, block_seconds=None)
         self._adjustments = await self.store.fields(k.LEDGER_ADJUSTMENTS.at())

@@ -83,7 +83,7 @@ class RiskManager(StreamModule):
         now_ns = self.clock.market_ns()
         known = await self.store.get(k.RISK_STATE.at())
         self._state = known or state.first(self.calendar.current(now_ns).name, now_ns)
-        self._cursor = await self.store.saved_cursor(STREAMS)
+        self._cursor = await self.store.saved_cursor(Cursor.at_end(STREAMS))
         # Read before the ledgers, so that nothing falls between them and a stream that was never read.
         self._backlog = await self.store.read(self._cursor, block_seconds=None)
         for record in (await self.store.fields(k.LEDGER_ORDERS.at())).values():

@@ -158,7 +158,7 @@ def test_a_cursor_is_kept_with_what_was_booked_and_found_again(servers: Servers)
     booked = risk.batch()
     cursor.keep(booked, Module.RISK)
     risk.commit(booked)
-    assert risk.read(risk.saved_cursor([stream])) == []
+    assert risk.read(risk.saved_cursor(Cursor.at_end([stream]))) == []
 
 
 def test_names_that_would_change_a_keys_meaning_are_refused() -> None:
@@ -189,7 +189,7 @@ def test_what_comes_between_the_saved_cursor_and_the_first_read_is_read(servers:
         reader = servers.async_store(Module.EXECUTION)
         writer = servers.async_store(Module.CLI)
         # given a reader that stands at the end of a stream it never read
-        cursor = await reader.saved_cursor([k.CONTROL.at(module=Module.CLI)])
+        cursor = await reader.saved_cursor(Cursor.at_end([k.CONTROL.at(module=Module.CLI)]))
         batch = writer.batch()
         batch.append(k.CONTROL.at(module=Module.CLI), ControlRequest("r-1", "halt", "a test", "between", 1, 1))
         await writer.commit(batch)

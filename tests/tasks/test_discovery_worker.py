@@ -206,3 +206,12 @@ def _serves(night: Night) -> bool:
             return bool(answer.status == 200)
     except OSError:
         return False
+
+
+def test_who_asked_before_the_workers_first_start_is_answered(night: Night) -> None:
+    asking = night.command("discover", "--json", "--wait", "120")
+    until(lambda: night.servers.store(Module.OPERATOR).length(k.DISCOVERY_REQUESTS.at()) == 1, 30)
+    night.start(Module.DISCOVERY)
+    said, errors = asking.communicate(timeout=240)
+    answer = json.loads(said)
+    assert asking.returncode == 0 and answer["progress"]["state"] == "done", (said, errors)

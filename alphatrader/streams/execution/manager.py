@@ -103,7 +103,7 @@ class ExecutionManager(StreamModule):
         self.settlement = Settlement(desk, self.exits, self.connection, self._wake, self.settings.orders.inactive_seconds)
         await self.exits.read_all()
         await desk.read_permission()
-        self._approvals = await self.store.saved_cursor([k.EVENTS_APPROVALS.at()])
+        self._approvals = await self.store.saved_cursor(Cursor.at_end([k.EVENTS_APPROVALS.at()]))
         self._requests = Cursor.at_end(
             [*(k.CONTROL.at(module=m) for m in REQUESTERS), k.EVENTS_HALT.at(), k.EVENTS_POSITIONS.at()]
         )

@@ -17,6 +17,7 @@ from alphatrader.contract import keys as k
 from alphatrader.contract.messages.metrics import DiscoveryProgress
 from alphatrader.contract.modules import Module
 from alphatrader.runtime.celery_app import app, context, store
+from alphatrader.runtime.cursor import Cursor
 from alphatrader.runtime.store import StoreLost
 from alphatrader.tasks.discovery.runner import ParameterDiscovery, Tell
 
@@ -79,7 +80,7 @@ def _follow_requests() -> None:
     pause = threading.Event()
     while True:
         try:
-            cursor = store().saved_cursor([k.DISCOVERY_REQUESTS.at()])
+            cursor = store().saved_cursor(Cursor.at_start([k.DISCOVERY_REQUESTS.at()]))
             while True:
                 for entry in store().read(cursor, block_seconds=1.0):
                     asked = entry.event
