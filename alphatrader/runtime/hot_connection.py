@@ -3,8 +3,9 @@
 `AsyncStore.post` writes market data and metrics through one, which are replaced within a second and need no MULTI: replies are
 not waited for. `AsyncStore.read` asks streams through another: a blocking read must not stand before a write.
 An error reply to a write is not passed over: the next `write` raises it; one to `ask` is raised there. A lost or silent server
-is a ConnectionError or a TimeoutError. What was sent and not answered by then is lost, as with any write whose reply did not
-come.
+is a ConnectionError or a TimeoutError; silence is judged by timers of the loop, which run after what has arrived was read: a loop
+that stood still itself takes no server for silent. What was sent and not answered by then is lost, as with any write whose reply
+did not come.
 """
 
 from __future__ import annotations
@@ -33,13 +34,15 @@ class HotConnection(asyncio.Protocol):
         self._timeout = timeout_seconds
         self._reader = hiredis.Reader()
         self._transport: asyncio.Transport | None = None
-        self._lost: ConnectionError | None = None
+        self._lost: ConnectionError | TimeoutError | None = None
         self._refused: RefusedCommandError | None = None
         self._sent = self._answered = 0
         self._asked: deque[tuple[int, asyncio.Future[Any]]] = deque()
         """Who waits for which reply, by its number."""
         self._heard = 0.0
         """When the server last answered, or was asked for something while nothing was owed."""
+        self._watch: asyncio.TimerHandle | None = None
+        """Judges the silence of a server that owes replies."""
         self._paused = False
         self._room = asyncio.Event()
         self._room.set()
@@ -108,12 +111,15 @@ class HotConnection(asyncio.Protocol):
         await self._until(lambda: self.unanswered == 0)
 
     def close(self) -> None:
+        self._unwatch()
         if self._transport is not None:
             self._transport.close()
 
     def _send(self, transport: asyncio.Transport, commands: Sequence[tuple[Any, ...]]) -> None:
         if self._sent == self._answered:
             self._heard = self._monotonic()
+        if self._watch is None:
+            self._watch = asyncio.get_running_loop().call_later(self._timeout, self._judge)
         self._sent += len(commands)
         transport.write(b"".join(map(hiredis.pack_command, commands)))
 
@@ -138,8 +144,22 @@ class HotConnection(asyncio.Protocol):
             raise refused
         if self._lost is not None:
             raise self._lost
-        if self._sent != self._answered and not self._asked and self._monotonic() - self._heard > self._timeout:
-            raise TimeoutError(f"no answer in {self._timeout:g} s, {self.unanswered} owed")
+
+    def _judge(self) -> None:
+        self._watch = None
+        if self._sent == self._answered or self._asked:
+            return  # nothing is owed, or who asked has a limit of his own
+        left = self._heard + self._timeout - self._monotonic()
+        if left > 0:
+            self._watch = asyncio.get_running_loop().call_later(left, self._judge)
+        else:
+            self._lost = self._lost or TimeoutError(f"no answer in {self._timeout:g} s, {self.unanswered} owed")
+            self._room.set()
+
+    def _unwatch(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
 
     # -- asyncio
 
@@ -172,6 +192,7 @@ class HotConnection(asyncio.Protocol):
         self._room.set()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._unwatch()
         self._lost = self._lost or ConnectionError(f"connection closed with {self.unanswered} commands unanswered")
         if exc is not None:
             self._lost.__cause__ = exc

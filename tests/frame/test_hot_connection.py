@@ -117,6 +117,46 @@ def test_a_server_that_does_not_answer_is_a_time_out() -> None:
     asyncio.run(story())
 
 
+def test_a_server_that_stops_answering_is_noticed_while_nobody_writes() -> None:
+    async def answer_twice(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"SETNAME")
+        writer.write(b"+OK\r\n+OK\r\n")
+        await reader.read()
+        writer.close()
+
+    async def story() -> None:
+        server = await asyncio.start_server(answer_twice, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        async with server:
+            writer = await HotConnection.connect("127.0.0.1", port, "ibkr", "secret", time.monotonic, 0.2)
+            await writer.write([("SET", "a", "1")])
+            async with asyncio.timeout(20):
+                while writer.alive:
+                    await asyncio.sleep(0.01)
+            with pytest.raises(TimeoutError, match=r"no answer in 0\.2 s, 1 owed"):
+                await writer.write([("SET", "a", "2")])
+            writer.close()
+
+    asyncio.run(story())
+
+
+def test_a_loop_that_stood_still_takes_no_server_for_silent(servers: Servers) -> None:
+    async def story() -> None:
+        at = servers.settings.servers.data
+        password = servers.vault.redis_password(Module.IBKR)
+        writer = await HotConnection.connect(at.host, at.port, str(Module.IBKR), password, time.monotonic, 0.2)
+        # given a write whose answer has come, but nobody could read it
+        await writer.write([("SET", LAST.name, b"{}", "PX", "1000")])
+        time.sleep(0.5)
+        # when it goes on, then nothing was lost
+        await writer.write([("SET", LAST.name, b"{}", "PX", "1000")])
+        await writer.settled()
+        assert writer.alive and writer.unanswered == 0
+        writer.close()
+
+    asyncio.run(story())
+
+
 def test_readers_that_wait_at_once_do_not_wait_for_one_another(servers: Servers) -> None:
     async def story() -> None:
         store, writer = servers.async_store(Module.SIGNALS), servers.async_store(Module.IBKR)
