@@ -134,7 +134,7 @@ def test_a_run_is_seen_survives_a_kill_and_answers_everyone_who_asked(night: Nig
     answers = [process.communicate(timeout=90) for process in asking]
     assert [process.returncode for process in asking] == [0, 0], answers
     assert json.loads(answers[0][0])["progress"]["state"] == "done"
-    assert "0 of 23: reading what was recorded" in answers[1][0] and "23 of 23: done" in answers[1][0]
+    assert answers[1][0].count(" of 23: ") > 1 and "23 of 23: done" in answers[1][0]  # which steps it meets, its pace says
     assert "done in" in answers[1][0] and "report: reports/discovery-" in answers[1][0]
     until(lambda: night.in_flower("SUCCESS"), 20)
     found = read(night.file)
