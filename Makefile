@@ -14,7 +14,7 @@ start: $(VENV)/.installed ## The whole system in sandbox mode: environment, then
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/alphatrader start
 
 test: $(VENV)/.installed-dev ## All tests, under 10 minutes
-	$(BIN)/python -m pytest -m "not soak" -n 3 --dist loadfile
+	$(BIN)/python -m pytest -m "not soak" -n 3 --dist loadfile --no-loadscope-reorder
 
 soak: $(VENV)/.installed-dev ## The kill matrix and what else takes long, under 45 minutes
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-fuzz.txt || echo "atheris has no wheel for this Python or system: the frame fuzzer will be skipped"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from selenium import webdriver
 from selenium.webdriver.common.by import By
@@ -28,8 +27,9 @@ class Browser:
         """What the page's console complained of."""
         return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
 
-    def screenshot(self, path: Path) -> None:
-        self.driver.save_screenshot(str(path))
+    def close(self) -> None:
+        """The page is left; what draws it no longer takes its part of the machine."""
+        self.driver.quit()
 
 
 @contextmanager

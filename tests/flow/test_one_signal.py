@@ -21,6 +21,8 @@ from alphatrader.contract.modules import Module
 from alphatrader.roster import AlphaTrader
 from alphatrader.runtime.clock import SECOND
 from alphatrader.runtime.store import Store
+from alphatrader.sandbox.gateway.replay.audit import DEPTH, OWN_DEPTH, read
+from alphatrader.sandbox.market.instruments import EQUITIES
 from tests.flow.browser import Browser, open_browser
 from tests.flow.processes import of_system
 from tests.flow.system import System, system_in, wait_for
@@ -33,7 +35,7 @@ INSTRUMENTS = 25
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    with system_in(tmp_path_factory.mktemp("flow"), SANDBOX__SPEED="2", SANDBOX__WIRE_LOG="all") as system:
+    with system_in(tmp_path_factory.mktemp("flow"), SANDBOX__SPEED="2") as system:
         system.start()
         yield system
 
@@ -58,6 +60,13 @@ def bought(system: System) -> Signal | None:
     return made.get(opened[-1]) if opened else None
 
 
+def first_depth_ns(system: System, symbol: str) -> int | None:
+    """Market time at which the gateway's socket first brought depth of a symbol, by the log of what each read of it brought."""
+    (con_id,) = [listing.con_id for listing in EQUITIES if listing.symbol == symbol]
+    lines = {(DEPTH, con_id), (OWN_DEPTH, con_id)}
+    return next((told.instant_ns for told in read(sorted((system.data / "audit").glob("ibkr-*"))) if told.key in lines), None)
+
+
 def test_every_module_becomes_ready(system: System, witness: Witness) -> None:
     waited = [str(line.module) for line in AlphaTrader.LINES if line.heartbeat]
     for module in waited:
@@ -75,11 +84,8 @@ def test_all_instruments_are_quoted(system: System) -> None:
 
 def test_a_signal_is_made_from_depth_on_the_gateways_socket(system: System) -> None:
     signal = wait_for("a signal that is approved, sent and filled", lambda: bought(system), STORY_SECONDS)
-    depth = [
-        line for line in system.wire() if line["kind"] == "raw" and line["dir"] == "out" and line["fields"][0] in ("12", "13")
-    ]
-    assert depth, "no depth message left the gateway"
-    assert depth[0]["machine_ns"] < signal.machine_ns
+    came = wait_for("depth stands in the log of the gateway's socket", lambda: first_depth_ns(system, signal.symbol), 30)
+    assert came < signal.ts_ns
     assert signal.features, "it says what it was made of"
 
 
@@ -140,6 +146,7 @@ def test_every_key_of_the_plan_is_seen_with_its_lifetime(system: System, witness
             left = wait_for(f"{key.pattern} exists", lambda key=key: _living(store, key), 90)
             assert (left >= 0) == (key.ttl_seconds is not None), key.pattern
             assert left <= (key.ttl_seconds or 0) * 1000, key.pattern
+    witness.leave()
 
 
 def _living(store: Store, key: Key[Any]) -> int | None:
@@ -178,6 +185,7 @@ def test_one_click_halts_and_nothing_opens_after(system: System, browser: Browse
         line for line in system.evidence(settled=False).openings() if line["machine_ns"] > asked.machine_ns + SECOND // 2
     ]
     assert sent_late == []
+    browser.close()
 
 
 def test_the_operators_commands_tell_the_same(system: System) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from alphatrader.runtime.audit_file import Kind, Record, read
+from alphatrader.runtime.audit_file import BlockPlace, Kind, Record, index, read
 from tests.flow.system import System
 from tests.support.recorded import Recorded, kill, record
 
@@ -26,6 +27,16 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
         kill(system, "analytics")
 
     return record(tmp_path_factory.mktemp("live"), 10.0, speed=10.0, during=during)
+
+
+@pytest.fixture(scope="module")
+def deciders(recorded: Recorded, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The logs of the modules that decide, without ibkr's raw messages: these are most of what a replay takes."""
+    folder = tmp_path_factory.mktemp("deciders")
+    for name in DECIDERS:
+        for path in recorded.folder.glob(f"{name}-*"):
+            shutil.copy(path, folder)
+    return folder
 
 
 def told(recorded: Recorded, *arguments: str, **options: Any) -> tuple[int, dict[str, Any]]:
@@ -57,8 +68,8 @@ def test_a_live_run_is_decided_again_byte_for_byte(recorded: Recorded) -> None:
     assert told(recorded, hashseed="2") == (code, report)
 
 
-def test_a_person_reads_what_was_decided_and_that_it_is_equal(recorded: Recorded) -> None:
-    answer = recorded.replay()
+def test_a_person_reads_what_was_decided_and_that_it_is_equal(recorded: Recorded, deciders: Path) -> None:
+    answer = recorded.replay(folder=deciders)
     lines = answer.stdout.splitlines()
     for name in DECIDERS:
         (row,) = [line for line in lines if line.strip().startswith(f"{name} ")]
@@ -133,7 +144,8 @@ def test_a_flipped_byte_is_named_and_all_before_it_is_equal(recorded: Recorded, 
     folder = recorded.changed(tmp_path / "changed", "signals", lambda records: records)
     (path,) = folder.glob("signals-*")
     content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 0x10
+    places = [place for place in index(path) if isinstance(place, BlockPlace)]
+    content[places[len(places) // 2].end - 1] ^= 0x10
     path.write_bytes(content)
     code, report = told(recorded, folder=folder)
     outcome = report["modules"]["signals"]
@@ -141,21 +153,21 @@ def test_a_flipped_byte_is_named_and_all_before_it_is_equal(recorded: Recorded, 
     assert len(outcome["holes"]) == 1 and "the checksum of" in outcome["holes"][0] and path.name in outcome["holes"][0]
 
 
-def test_another_setting_is_named_and_what_it_would_have_decided_differs(recorded: Recorded) -> None:
-    code, report = told(recorded, ANALYTICS__VPIN_BUCKETS="40")
+def test_another_setting_is_named_and_what_it_would_have_decided_differs(recorded: Recorded, deciders: Path) -> None:
+    code, report = told(recorded, folder=deciders, ANALYTICS__VPIN_BUCKETS="40")
     assert report["settings"] == [["analytics.vpin_buckets", 50, 40]]
     assert all(outcome["first"] is None for outcome in report["modules"].values())  # those of then decided
-    code, report = told(recorded, "--settings", "present", ANALYTICS__VPIN_BUCKETS="40")
+    code, report = told(recorded, "--settings", "present", folder=deciders, ANALYTICS__VPIN_BUCKETS="40")
     first = report["modules"]["analytics"]["first"]
     assert code == 1 and first is not None
     assert report["modules"]["signals"]["first"] is None
 
 
-def test_its_own_pace_is_kept_when_asked_for(recorded: Recorded) -> None:
+def test_its_own_pace_is_kept_when_asked_for(recorded: Recorded, deciders: Path) -> None:
     records = [record for path in sorted(recorded.folder.glob("signals-*")) for record in read(path)]
     took = (records[-1].machine_ns - records[0].machine_ns) / 1e9
     began = time.monotonic()
-    answer = recorded.replay("--speed", "10")
+    answer = recorded.replay("--speed", "10", folder=deciders)
     assert time.monotonic() - began >= (took - 1) / 10 > 1
     assert "no: " in answer.stdout
 

@@ -23,15 +23,21 @@ class Witness:
         )
         self.ttl_ms: dict[str, int | None] = {}
         """Pattern -> the lifetime it was last written with; None without one."""
-        self._begun = threading.Event()
+        self._begun, self._done = threading.Event(), threading.Event()
         threading.Thread(target=self._listen, name="witness", daemon=True).start()
         assert self._begun.wait(10), "MONITOR did not begin"
+
+    def leave(self) -> None:
+        """Nothing more is to be seen: reading every command costs the machine a good part of a core."""
+        self._done.set()
 
     def _listen(self) -> None:
         try:
             with self._client.monitor() as monitor:
                 self._begun.set()
                 for command in monitor.listen():
+                    if self._done.is_set():
+                        return
                     self._see(command["command"].split(" "))
         except (RedisError, OSError, ValueError):
             return  # the server stops

@@ -347,7 +347,8 @@ def test_what_stays_without_data_is_told(servers: Servers, tmp_path: Path, monke
 # -- many times ----------------------------------------------------------------------------------------------------------------
 
 
-def test_fifty_reconnects_leave_nothing_behind_and_ask_no_more_than_the_first(servers: Servers, tmp_path: Path) -> None:
+@pytest.mark.parametrize("times", [5, pytest.param(50, marks=pytest.mark.soak)])
+def test_reconnects_leave_nothing_behind_and_ask_no_more_than_the_first(servers: Servers, tmp_path: Path, times: int) -> None:
     async def story() -> None:
         data, broker = small(servers), {"backoff_first_seconds": 0.01}
         async with ingestion(servers, tmp_path, market="ticking", data=data, broker=broker, log_all_frames=True) as s:
@@ -360,7 +361,7 @@ def test_fifty_reconnects_leave_nothing_behind_and_ask_no_more_than_the_first(se
                 return sum(isinstance(found, IB) for found in gc.get_objects())
 
             before = clients()
-            for number in range(50):
+            for number in range(times):
                 s.running.gateway.inject("drop")
                 await until(lambda number=number: s.module._connection.connections == number + 2)  # type: ignore[misc]
                 await until(lambda: s.subscribed() == {"lines": 3, "depth": 3, "tick_by_tick": 3, "realtime_bars": 3})
@@ -376,7 +377,7 @@ def test_fifty_reconnects_leave_nothing_behind_and_ask_no_more_than_the_first(se
             # and each connection asked for each subscription once: nothing storms
             sent = Counter(line["fields"][0] for line in s.running.wire() if line["kind"] == "raw" and line["dir"] == "in")
             for message in ("1", "10", "97", "50"):  # quote, depth, tick-by-tick, bars
-                assert sent[message] <= 3 * 51 + 3, (message, sent)
+                assert sent[message] <= 3 * (times + 1) + 3, (message, sent)
 
     asyncio.run(story())
 
