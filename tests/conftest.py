@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.servers import Servers, running_servers
+
+# As each module's parent sets it (runtime/parent.py); numpy and scikit-learn read it when they are first imported.
+os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 # A property holds or it does not; how fast its examples come tells of the machine.
 settings.register_profile("no speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -241,11 +241,8 @@ class ParameterDiscovery:
         }
 
     def _guarded(self, one: Run, name: str, symbol: str, compute: Callable[[], Parameter]) -> Parameter:
-        from threadpoolctl import threadpool_limits
-
         try:
-            with threadpool_limits(1):  # tiny problems: more threads only fight for the cores
-                return compute()
+            return compute()
         except Exception as error:  # noqa: BLE001 one symbol's failure must not lose the others: it is told and marked
             self._log.exception("discovery_failed", parameter=name, symbol=symbol)
             one.failed.append(f"{name} {symbol}: {error!r}"[:200])
