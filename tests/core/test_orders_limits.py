@@ -157,13 +157,20 @@ def test_prices_that_buy_a_short_back_reach_further_each_time() -> None:
         ("0DTE", 99, "outside its window"),
         ("0DTE", 200, "outside its window"),
         ("14DTE", 250, None),
+        ("0DTE", 140, "restarts itself"),
+        ("14DTE", 159, "restarts itself"),
+        ("0DTE", 160, None),
         ("14DTE", 281, "closes in 19 s"),
-        ("MOC", 150, "not enabled"),
-        ("", 150, "not enabled"),
+        ("MOC", 170, "not enabled"),
+        ("", 170, "not enabled"),
     ],
 )
-def test_openings_keep_to_their_window_and_out_of_the_last_seconds(strategy: str, at: int, says: str | None) -> None:
-    hours = Hours(300 * SECOND, {"0DTE": (100 * SECOND, 200 * SECOND), "14DTE": (0, 300 * SECOND)}, 20.0)
+def test_openings_keep_to_their_window_and_out_of_the_last_seconds_and_the_gateways_restart(
+    strategy: str, at: int, says: str | None
+) -> None:
+    hours = Hours(
+        300 * SECOND, {"0DTE": (100 * SECOND, 200 * SECOND), "14DTE": (0, 300 * SECOND)}, 20.0, (140 * SECOND, 160 * SECOND)
+    )
     found = untimely(strategy, at * SECOND, hours)
     assert found is None if says is None else says in (found or "")
     assert untimely(strategy, at * SECOND, None) == "the session is closed"

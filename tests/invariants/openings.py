@@ -135,10 +135,10 @@ def hard_limits(evidence: Evidence, verdict: Verdict) -> None:
         verdict.holds("a minute", recent <= limits.max_orders_per_minute, f"{recent} openings in a minute", line)
 
 
-@judge("I7 in session", "session", "window", "reset", "working")
+@judge("I7 in session", "session", "window", "reset", "restart", "working")
 def in_session(evidence: Evidence, verdict: Verdict) -> None:
-    """No opening order outside the session, its strategy's window (moved with an early close), or in the broker's reset; and none
-    that still works there."""
+    """No opening order outside the session or its strategy's window (moved with an early close), in the broker's reset, or within
+    a minute of the gateway's own restart; and none that still works outside its window."""
     strategy = {approval.intent_id: str(approval.strategy) for approval in evidence.approvals}
     broker = evidence.settings.broker
     for line in evidence.openings():
@@ -150,6 +150,10 @@ def in_session(evidence: Evidence, verdict: Verdict) -> None:
         clock = f"{exchange_datetime(at):%H:%M}"
         resetting = clock >= broker.reset_from or clock < broker.reset_until
         verdict.holds("reset", not resetting, f"{ref} was sent in the broker's reset", line)
+        apart_ns = 60 * SECOND
+        if broker.restarts_at:
+            apart_ns = abs(at - exchange_instant(exchange_datetime(at).date(), broker.restarts_at))
+        verdict.holds("restart", apart_ns >= 60 * SECOND, f"{ref} was sent while the gateway restarts", line)
     leave_ns = int(LEAVE_NS * _speed(evidence))
     for line, book in moments(evidence):
         for order in book.entries():

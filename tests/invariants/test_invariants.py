@@ -87,6 +87,13 @@ def _moved_to(day: date, clock: str) -> Wrong:
     return wrong
 
 
+def _gateway_restarts(clock: str) -> Wrong:
+    def wrong(e: Evidence) -> None:
+        e.settings = replace(e.settings, broker=replace(e.settings.broker, restarts_at=clock))
+
+    return wrong
+
+
 def _many_openings(e: Evidence) -> None:
     _insert(*(sent(2 + n / 10, f"i-{n}", 100 + n) for n in range(20)))(e)
 
@@ -296,6 +303,7 @@ CASES: list[tuple[str, str, Wrong]] = [
     ("I7 in session", "window", _moved_to(date(2026, 11, 18), "09:40")),
     ("I7 in session", "window", _moved_to(date(2026, 11, 27), "12:05")),
     ("I7 in session", "reset", _moved_to(date(2026, 11, 18), "23:50")),
+    ("I7 in session", "restart", _gateway_restarts("10:00")),
     ("I7 in session", "working", _still_working),
     ("I8 exits are free", "prompt", _slow_exit),
     ("I8 exits are free", "cancelled", _flattening(cancelled=False, flat=True)),

@@ -42,6 +42,20 @@ def test_nothing_opens_out_of_time_whatever_was_approved(
     play(servers, tmp_path, story)
 
 
+def test_nothing_opens_within_a_minute_of_the_gateways_own_restart(servers: Servers, tmp_path: Path) -> None:
+    async def story(on: Stage) -> None:
+        on.settings = replace(on.settings, broker=replace(on.settings.broker, restarts_at="11:00"))
+        for number, (moment, refused) in enumerate({"10:58:50": False, "10:59:01": True, "11:00:59": True}.items()):
+            on.clock = at(on, moment)
+            async with on.execution():
+                on.approve(f"i-{number}")
+                await until(lambda number=number: on.state(f"i-{number}") in ("REJECTED", "WORKING", "FILLED"), what="an answer")
+                assert (on.state(f"i-{number}") == "REJECTED") == refused, moment
+                assert not refused or "restarts itself" in (on.orders()[f"i-{number}"].reason or "")
+
+    play(servers, tmp_path, story)
+
+
 def test_an_entry_ends_with_its_strategys_window(servers: Servers, tmp_path: Path) -> None:
     async def story(on: Stage) -> None:
         async with on.execution() as execution:

@@ -89,6 +89,13 @@ class Broker(Section, frozen=True):
     reset_until: Annotated[
         str, Meta(pattern=r"^\d\d:\d\d$", description="until then. The same as `reset_from`: no such window.")
     ] = "00:45"
+    restarts_at: Annotated[
+        str,
+        Meta(
+            pattern=r"^(([01]\d|2[0-3]):[0-5]\d)?$",
+            description="When the gateway restarts itself, New York: nothing opens within 60 s of it; empty: not in sessions.",
+        ),
+    ] = ""
 
 
 class Watchdog(Section, frozen=True):

@@ -1,8 +1,8 @@
 """Permission to open: the lease, the halt and the approval, judged together at the moment the bytes leave (design §4 rule 2).
 
 Anything missing, old, of another epoch or of an older fence refuses, and so does market time: an opening order is sent, and
-works, only inside its strategy's window and not in the session's last moments (faults.md I7). Exits, cancels and flattening ask
-nothing of this.
+works, only inside its strategy's window, not in the session's last moments and not around the gateway's own restart (faults.md
+I7). Exits, cancels and flattening ask nothing of this.
 """
 
 from __future__ import annotations
@@ -62,6 +62,8 @@ class Hours:
     """Strategy -> its window, for those that are enabled."""
     last_seconds: float
     """Nothing opens in so many last seconds of the session."""
+    restart: tuple[int, int] | None = None
+    """Around the gateway's own restart, where it falls on this day."""
 
 
 def untimely(strategy: str, ts_ns: int, hours: Hours | None) -> str | None:
@@ -71,6 +73,8 @@ def untimely(strategy: str, ts_ns: int, hours: Hours | None) -> str | None:
     left = (hours.closes_ns - ts_ns) / 1e9
     if left <= hours.last_seconds:
         return f"the session closes in {left:.0f} s, nothing opens in its last {hours.last_seconds:g} s"
+    if hours.restart is not None and hours.restart[0] <= ts_ns < hours.restart[1]:
+        return "the gateway restarts itself about now"
     window = hours.windows.get(strategy)
     if window is None:
         return f"{strategy or 'its strategy'} is not enabled"

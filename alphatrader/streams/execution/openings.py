@@ -22,12 +22,14 @@ from alphatrader.core.orders import intents, permission
 from alphatrader.core.orders.pricing import EntryTerms, Prices, Refused, check_collar, check_limits, entry_terms
 from alphatrader.core.strategies.windows import RULES
 from alphatrader.runtime.calendar import Calendar
-from alphatrader.runtime.clock import SECOND
+from alphatrader.runtime.clock import SECOND, exchange_instant
 from alphatrader.runtime.cursor import Cursor
 from alphatrader.streams.execution.desk import Desk
 from alphatrader.streams.execution.exits import Exits
 
 MINUTE_NS: Final = 60 * SECOND
+RESTART_NS: Final = 60 * SECOND
+"""Nothing opens so long before and after the gateway's own restart (faults.md I7)."""
 LEGS: Final = 3
 """Messages of one bracket."""
 
@@ -149,7 +151,11 @@ class Openings:
         if session is not None:
             enabled = {rule.name: window for rule in RULES if (window := rule.window(self._settings.strategies)).enabled}
             windows = {str(name): session.window(window.opens, window.closes) for name, window in enabled.items()}
-            hours = permission.Hours(session.close_ns, windows, self._settings.orders.no_entry_last_seconds)
+            restarts_at, restart = self._settings.broker.restarts_at, None
+            if restarts_at:
+                moment = exchange_instant(session.day, restarts_at)
+                restart = moment - RESTART_NS, moment + RESTART_NS
+            hours = permission.Hours(session.close_ns, windows, self._settings.orders.no_entry_last_seconds, restart)
         return permission.untimely(strategy, market_ns, hours)
 
     def _at_market(self, approval: Approval) -> bool:
