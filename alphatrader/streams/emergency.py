@@ -269,11 +269,13 @@ class EmergencyManager(StreamModule):
         elif key is None and mine is not None:
             self._record(halted=True, flatten=mine.flatten, reason="Redis lost global:halt", by="emergency")
         elif key is not None and (mine is None or key.epoch > mine.epoch):
-            halted = key.halted or (mine is not None and mine.halted)
-            self.halt = replace(key, halted=halted, flatten=False)
-            self._record(
-                halted=halted, flatten=False, reason="halt.json was behind Redis" if mine else key.reason, by="emergency"
-            )
+            if key.flatten:
+                self._flatten_wanted.set()
+            flatten = self._flatten_wanted.is_set()
+            halted = flatten or key.halted or (mine is not None and mine.halted)
+            self.halt = replace(key, halted=halted, flatten=flatten)
+            reason = "halt.json was behind Redis" if mine else key.reason
+            self._record(halted=halted, flatten=flatten, reason=reason, by="emergency")
         elif key == mine and mine is not None:
             self._told_epoch = mine.epoch
         await self._tell()

@@ -191,11 +191,21 @@ def test_flatten_works_with_redis_down_and_follows_a_falling_market(servers: Ser
     play(servers, tmp_path, story)
 
 
-def test_a_flatten_that_was_killed_goes_on_at_the_next_start(servers: Servers, tmp_path: Path) -> None:
+@pytest.mark.parametrize("known_to", ["the disk", "Redis", "Redis, and the disk is older"])
+def test_a_flatten_that_was_killed_goes_on_at_the_next_start(servers: Servers, tmp_path: Path, known_to: str) -> None:
     async def story(on: Stage) -> None:
         async with on.execution():
             await with_position(on)
-        halt_file.write(on.folder, Halt(True, True, 9, "flatten", "operator", 1, 1))
+        flattening = Halt(True, True, 9, "flatten", "operator", 1, 1)
+        if known_to == "the disk":
+            halt_file.write(on.folder, flattening)
+        else:
+            store = on.store(Module.EMERGENCY)
+            batch = store.batch()
+            batch.put(k.HALT.at(), flattening)
+            store.commit(batch)
+        if known_to == "Redis, and the disk is older":
+            halt_file.write(on.folder, Halt(False, False, 3, "resumed", "operator", 1, 1))
         async with emergency(on):
             await until(lambda: on.held() == 0, limit=20.0, what="flat")
             await until(lambda: (h := halt(on)) and h.halted and not h.flatten and h.epoch > 9, what="recorded")
