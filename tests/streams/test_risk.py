@@ -274,13 +274,3 @@ def test_a_signal_of_an_instance_that_lost_its_lock_is_passed_over(servers: Serv
             assert risk.health._counts["signals of an old instance"] == 1
 
     play(servers, story)
-
-
-def test_what_is_not_computed_says_so(servers: Servers) -> None:
-    async def story(on: Floor) -> None:
-        async with on.running(RiskManager):
-            for key in (k.RISK_CORRELATION, k.RISK_VAR):
-                measure = on.see.get(key.at())
-                assert measure.value is None and "not computed yet" in measure.reason
-
-    play(servers, story)

@@ -132,7 +132,7 @@ class Floor:
             (k.PNL_UNREALIZED.at(), Pnl(unrealized, self.session, now_ns)),
         )
 
-    def quote(self, contract: OptionRef, bid: float, ask: float) -> None:
+    def quote(self, contract: OptionRef, bid: float, ask: float, **greeks: float) -> None:
         con_id = contract.con_id or 0
         quote = ContractQuote(
             con_id=con_id,
@@ -144,6 +144,7 @@ class Floor:
             min_tick=0.01,
             bid=bid,
             ask=ask,
+            **greeks,  # type: ignore[arg-type]
         )
         self.say(Module.IBKR, (k.QUOTES.at(con_id=con_id), quote))
 

@@ -36,9 +36,11 @@ LEASE = declare(
     ttl=3.0,
 )
 RISK_CORRELATION = declare(
-    "global:risk:correlation", VALUE, r.RiskMeasure, M.RISK, (M.WATCHDOG,), "Book correlation", server=STATE, plan=True
+    "global:risk:correlation", VALUE, r.RiskMeasure, M.RISK, (M.WATCHDOG,), "How alike the positions are", server=STATE, plan=True
 )
-RISK_VAR = declare("global:risk:var", VALUE, r.RiskMeasure, M.RISK, (M.WATCHDOG,), "Value at risk", server=STATE, plan=True)
+RISK_VAR = declare(
+    "global:risk:var", VALUE, r.RiskMeasure, M.RISK, (M.WATCHDOG,), "Loss of one day at 95 %, USD", server=STATE, plan=True
+)
 RISK_STATE = declare(
     "ledger:risk", VALUE, r.RiskState, M.RISK, (M.WATCHDOG, M.ROUTINES), "What the limits are measured against", server=STATE
 )

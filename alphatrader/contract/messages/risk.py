@@ -83,7 +83,9 @@ class ControlRequest(Event, frozen=True):
 
 
 class RiskMeasure(Message, frozen=True):
-    """`global:risk:*`: None with its reason while it is not computed."""
+    """`global:risk:var` (USD, the loss of one day at 95 %) and `:correlation` (-1 to 1: how alike the positions are).
+
+    None with its reason where it cannot be computed."""
 
     value: float | None
     reason: str | None

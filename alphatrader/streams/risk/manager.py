@@ -2,12 +2,14 @@
 
 Reads `events:signals`, `events:orders`, `events:fills`, `events:account`, `events:positions`, `events:halt`, `control:*`, and at
 each turn `global:halt`, `global:buying_power`, `positions:summary`, `global:pnl:*`. Writes `events:approvals` and
-`ledger:approvals`, `ledger:risk` (its books, with the place in the streams, in one MULTI), `lease`, `global:risk:*`, and
-`control:risk` when a limit latches. Started by the Procfile line `risk`; one process, so that places are granted one by one.
+`ledger:approvals`, `ledger:risk` (its books, with the place in the streams, in one MULTI), `lease`, and `control:risk` when a
+limit latches; `global:risk:*` through measures.py.
+Started by the Procfile line `risk`; one process, so that places are granted one by one.
 """
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace as with_fields
 from decimal import Decimal
 from typing import Any, Final
@@ -18,7 +20,7 @@ from alphatrader.contract import keys as k
 from alphatrader.contract.key import BoundKey, Server
 from alphatrader.contract.messages.orders import OPEN_STATES, Account, Fill, OrderEvent, OrderRecord
 from alphatrader.contract.messages.positions import ClosedTrade, Position, PositionEvent
-from alphatrader.contract.messages.risk import ControlRequest, HaltEvent, Lease, RiskMeasure
+from alphatrader.contract.messages.risk import ControlRequest, HaltEvent, Lease
 from alphatrader.contract.messages.signals import Signal, SignalEvent
 from alphatrader.contract.modules import Module
 from alphatrader.core.orders.refs import intent_of, role_of
@@ -28,7 +30,9 @@ from alphatrader.runtime.batch import Batch
 from alphatrader.runtime.context import Context
 from alphatrader.runtime.cursor import Cursor, Entry
 from alphatrader.runtime.journal import Journal, Line
-from alphatrader.runtime.module import StreamModule
+from alphatrader.runtime.module import StreamModule, end_tasks
+from alphatrader.runtime.store import StoreLost
+from alphatrader.streams.risk.measures import EVERY_SECONDS, Measures
 
 REQUESTERS: Final = (Module.DASHBOARD, Module.TELEGRAM, Module.CLI, Module.WATCHDOG)
 STREAMS: Final[tuple[BoundKey[Any], ...]] = (
@@ -96,11 +100,6 @@ class RiskManager(StreamModule):
         self._halted = halt is None or halt.halted
         latest = await self.store.latest(k.EVENTS_ACCOUNT.at())
         self._account = latest[0] if latest else None
-        batch = self.store.batch()
-        for key, needs in ((k.RISK_CORRELATION, "the discovered correlation matrix"), (k.RISK_VAR, "return histories")):
-            reason = f"not computed yet: comes with {needs} applied to what is held"
-            batch.put(key.at(), RiskMeasure(value=None, reason=reason, ts_ns=now_ns))
-        await self.store.commit(batch)
         self.log.info("recovered", session=self._state.session, reservations=len(self._state.reservations))
 
     async def _read_positions(self) -> None:
@@ -110,6 +109,27 @@ class RiskManager(StreamModule):
     # -- the loop
 
     async def run(self) -> None:
+        measuring = asyncio.create_task(self._measure(), name="measures")
+        try:
+            await self._judge()
+        finally:
+            await end_tasks((measuring,), self.log)
+
+    async def _measure(self) -> None:
+        """Whatever goes wrong with a measure, permission to trade does not hang on it."""
+        rate = self.settings.options.risk_free_rate
+        measures = Measures(self.store, self.clock, self.calendar, rate, lambda: self._positions.values())
+        while not self.stopping.is_set():
+            try:
+                await measures.tell()
+            except StoreLost as error:
+                self.log.warning("measures_not_written", error=str(error))
+            except Exception:
+                self.health.count("measures_failed")
+                self.log.exception("measures_failed")
+            await self.pause(EVERY_SECONDS)
+
+    async def _judge(self) -> None:
         await self._turn(await self._hear(self._backlog))
         due = self.clock.monotonic() + self._limits.lease_renew_seconds
         while not self.stopping.is_set():
