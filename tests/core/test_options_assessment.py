@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from alphatrader.contract.messages.options import Chain, OptionRow
+from alphatrader.contract.messages.options import Chain, OptionRow, Traded
 from alphatrader.contract.messages.signals import Gate
 from alphatrader.contract.settings.market import Options
 from alphatrader.core.options import greeks as bs
@@ -213,7 +213,10 @@ def test_flow_adds_up_volume_and_premium() -> None:
     assert flow.call_premium_usd == pytest.approx(10 * 2.1 * 100 + 4 * 5.0 * 100)
     assert flow.put_premium_usd == pytest.approx(30 * 1.1 * 100)
     assert flow.put_call_ratio == pytest.approx(30 / 14)
-    assert flow.by_expiry == {near: (10, 30), far: (4, 0)}
+    assert flow.by_expiry == {
+        near: Traded(10, 30, pytest.approx(10 * 2.1 * 100), pytest.approx(30 * 1.1 * 100), 3.0),
+        far: Traded(4, 0, pytest.approx(4 * 5.0 * 100), 0.0, 0.0),
+    }
 
 
 def test_no_call_volume_leaves_the_ratio_unknown() -> None:

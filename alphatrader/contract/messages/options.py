@@ -52,16 +52,23 @@ class Greeks(Message, frozen=True):
     greeks: dict[str, tuple[float, float, float, float, float]]
 
 
-class Flow(Message, frozen=True):
-    symbol: str
-    ts_ns: int
+class Traded(Message, frozen=True):
+    """What traded so far today."""
+
     call_volume: int
     put_volume: int
     call_premium_usd: float
+    """Mid (else the vendor's mark) times volume times 100; contracts without a price add volume alone."""
     put_premium_usd: float
     put_call_ratio: float | None
-    by_expiry: dict[str, tuple[int, int]]
-    """Expiry -> (call volume, put volume)."""
+    """Of volume; None while no call has traded."""
+
+
+class Flow(Traded, frozen=True, kw_only=True):
+    symbol: str
+    ts_ns: int
+    by_expiry: dict[str, Traded]
+    """YYYYMMDD -> the same of one expiry, nearest first."""
 
 
 class UnusualItem(Event, frozen=True, tag=False):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
-from alphatrader.contract.messages.options import Flow, UnusualItem
+from alphatrader.contract.messages.options import Flow, Traded, UnusualItem
 from alphatrader.core.options.columns import Columns, Floats
 
 MULTIPLIER: Final = 100.0
@@ -21,23 +22,29 @@ MOST_ITEMS: Final = 50
 def flow(symbol: str, ts_ns: int, columns: Columns) -> Flow:
     """The day's volume and premium so far. A contract without a price adds volume and no premium."""
     premium = np.nan_to_num(premium_usd(columns))
-    by_expiry: dict[str, tuple[int, int]] = {}
-    for expiry in np.unique(columns.expiry):
-        here = columns.expiry == expiry
-        calls, puts = columns.volume[here & columns.call], columns.volume[here & ~columns.call]
-        by_expiry[str(expiry)] = (int(calls.sum()), int(puts.sum()))
-    call_volume = sum(calls for calls, _ in by_expiry.values())
-    put_volume = sum(puts for _, puts in by_expiry.values())
+    expiries, at = np.unique(columns.expiry, return_inverse=True)
+    group = 2 * at + columns.call  # puts and calls of each expiry, side by side
+    volumes = np.bincount(group, columns.volume, 2 * len(expiries)).reshape(-1, 2)
+    premiums = np.bincount(group, premium, 2 * len(expiries)).reshape(-1, 2)
+    by_expiry = {
+        str(expiry): Traded(**_traded(volume, paid))
+        for expiry, volume, paid in zip(expiries.tolist(), volumes.tolist(), premiums.tolist(), strict=True)
+    }
     return Flow(
-        symbol=symbol,
-        ts_ns=ts_ns,
-        call_volume=call_volume,
-        put_volume=put_volume,
-        call_premium_usd=round(float(premium[columns.call].sum()), 2),
-        put_premium_usd=round(float(premium[~columns.call].sum()), 2),
-        put_call_ratio=put_volume / call_volume if call_volume else None,
-        by_expiry=by_expiry,
+        symbol=symbol, ts_ns=ts_ns, by_expiry=by_expiry, **_traded(volumes.sum(axis=0).tolist(), premiums.sum(axis=0).tolist())
     )
+
+
+def _traded(volume: Sequence[float], paid_usd: Sequence[float]) -> dict[str, Any]:
+    """Both are of (puts, calls)."""
+    puts, calls = (int(side) for side in volume)
+    return {
+        "call_volume": calls,
+        "put_volume": puts,
+        "call_premium_usd": round(float(paid_usd[1]), 2),
+        "put_premium_usd": round(float(paid_usd[0]), 2),
+        "put_call_ratio": puts / calls if calls else None,
+    }
 
 
 def premium_usd(columns: Columns) -> Floats:
