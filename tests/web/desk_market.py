@@ -174,6 +174,19 @@ class MarketDesk:
                 k.METRICS_REGIME,
                 metric("regime", 0.34, "trend strength, -1 to 1", 95, **{"class": "trend_up", "drift_t": 1.02, "atr_1m": 0.18}),
             ),
+            (
+                k.METRICS_MAKERS,
+                metric(
+                    "makers",
+                    0.12,
+                    "share",
+                    4,
+                    makers={},
+                    moves=[{"maker": "GSCO", "what": "leans", "side": "bid", "from_ms": 1, "last_ms": 2}],
+                    attributed_share=0.22,
+                    moves_since_start=3,
+                ),
+            ),
         )
 
         def put(batch: Batch) -> None:

@@ -30,6 +30,7 @@ METRICS: Final[dict[str, Key[Metric]]] = {
     "sweep": k.METRICS_SWEEP,
     "hidden": k.METRICS_HIDDEN,
     "regime": k.METRICS_REGIME,
+    "makers": k.METRICS_MAKERS,
 }
 _OPEN_MINUTES: Final = 2
 

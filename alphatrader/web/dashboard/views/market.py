@@ -73,11 +73,16 @@ def warning(status: Status | None) -> dict[str, str | None]:
 
 
 def metric(message: Metric | None) -> dict[str, Any]:
-    """`known` False: the key is absent, so analytics says nothing of it now. Lists are not sent, but for the tape of sweeps."""
+    """`known` False: the key is absent, so analytics says nothing of it now.
+
+    Lists are not sent, but for the tape of sweeps and the newest of the market makers' moves, in words."""
     if message is None:
         return {"known": False}
     parts = {name: part for name, part in message.components.items() if isinstance(part, int | float | str) or part is None}
     tape = {"tape": message.components.get("tape") or []} if message.metric == "sweep" else {}
+    if message.metric == "makers":
+        moves = message.components.get("moves") or []
+        parts["last_move"] = "{maker} {what} {side}".format_map(moves[-1]).strip() if moves else "none"
     return {
         "known": True,
         "ready": message.ready,

@@ -97,6 +97,7 @@ const METRICS = {
   sweep: ["Sweep", "sweeps across venues"],
   hidden: ["Hidden", "hidden and iceberg"],
   regime: ["Regime", "market regime"],
+  makers: ["Makers", "displayed interest of named market makers"],
 };
 
 // The parts worth a look, where they are known; else the first four numbers.
@@ -104,6 +105,7 @@ const PARTS = {
   vpin: ["percentile", "bucket_size", "vpin_adj"],
   gex: ["flip", "call_wall", "put_wall", "zero_dte_1pct"],
   regime: ["drift_t", "vol_percentile", "atr_1m"],
+  makers: ["attributed_share", "moves_since_start", "last_move"],
 };
 
 function shown(name, parts) {
