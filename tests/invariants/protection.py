@@ -21,7 +21,7 @@ def protected(evidence: Evidence, verdict: Verdict) -> None:
     for line, book in moments(evidence):
         for con_id in book.contracts():
             held = book.ours(con_id)
-            covered = max(book.stopped(con_id), book.leaving(con_id))
+            covered = book.covered(con_id)
             if held:
                 verdict.judged["covered"] += 1
             if held > covered:
@@ -96,7 +96,7 @@ def no_gap(evidence: Evidence, verdict: Verdict) -> None:
             key, con_id = (stop["owner"], stop["order_id"]), stop["con_id"]
             if perm_id in now:
                 continue
-            bare = book.ours(con_id) > max(book.stopped(con_id), book.leaving(con_id))
+            bare = book.ours(con_id) > book.covered(con_id)
             asked = key in cancelled and cancelled[key] <= line["machine_ns"]
             verdict.holds("in place", not (bare and asked), f"{stop['order_ref']} was cancelled, {con_id} lay bare", line)
         before = now

@@ -65,13 +65,11 @@ class Book:
         bought = sum(net for intent, net in self.nets.get(con_id, {}).items() if intent)
         return max(0, min(self.positions.get(con_id, 0), bought))
 
-    def stopped(self, con_id: int) -> int:
-        """Contracts that working stops would sell; of one OCA group the largest counts."""
-        return self._sold(o for o in self._sells(con_id) if o["type"] in ("STP", "TRAIL"))
+    def covered(self, con_id: int) -> int:
+        """Contracts that working stops would sell or that are on their way out: by a closing order, which no target is.
 
-    def leaving(self, con_id: int) -> int:
-        """Contracts that are on their way out: a closing order, which no target is."""
-        return self._sold(o for o in self._sells(con_id) if o["type"] in ("MKT", "LMT") and "/target" not in o["order_ref"])
+        Of one OCA group the largest counts."""
+        return self._sold(o for o in self._sells(con_id) if "/target" not in o["order_ref"])
 
     def sellable(self, con_id: int) -> int:
         """The most that all selling orders together may sell."""

@@ -28,6 +28,12 @@ def test_a_good_story_violates_nothing_and_every_judge_of_trading_judged_somethi
     assert violations(clean(), need=TRADED) == []
 
 
+def test_a_part_for_sale_beside_a_stop_for_the_rest_is_covered() -> None:
+    evidence = clean()
+    _part_for_sale("")(evidence)
+    assert not [found for found in violations(evidence) if found.startswith("I13")]
+
+
 def test_a_judge_without_evidence_says_so() -> None:
     nothing = Evidence(wire=[], vendors=[])
     assert {verdict.outcome for verdict in check(nothing).values()} == {"nothing to judge"}
@@ -159,6 +165,12 @@ def _naked_from(seconds: float, until: float) -> Wrong:
 
 def _half_covered(e: Evidence) -> None:
     _insert(order(20, 2, STOP, action="SELL", kind="STP", active=1, status="PreSubmitted", group="oca"))(e)
+
+
+def _part_for_sale(group: str) -> Wrong:
+    """One contract under a stop and one for sale, of the two that are held."""
+    of_exit = {"action": "SELL", "kind": "LMT", "active": 1, "status": "Submitted", "group": group}
+    return lambda e: (_half_covered(e), _insert(order(20, 4, f"{REF}/exit-1", **of_exit))(e))
 
 
 def _ungrouped_target(e: Evidence) -> None:
@@ -331,6 +343,7 @@ CASES: list[tuple[str, str, Wrong]] = [
     ("I12 lifetimes", "memory", _facts("data", memory_share=0.8)),
     ("I13 protected", "covered", _naked_from(20, 23)),
     ("I13 protected", "covered", _half_covered),
+    ("I13 protected", "covered", _part_for_sale("oca")),
     ("I13 protected", "bracket", _entry(transmit=True)),
     ("I13 protected", "stop price", _approval(stop_price=Decimal("0.5"))),
     ("I14 never reversed", "sellable", _ungrouped_target),

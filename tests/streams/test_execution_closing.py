@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from msgspec.structs import replace
 
+from alphatrader.streams.execution import exits
 from tests.support.proxy import proxy
 from tests.support.servers import Servers
 from tests.support.trading import Stage, filled, play, refs_of, until
@@ -78,7 +80,11 @@ def test_somebody_elses_short_blocks_alarms_and_is_closed_only_as_asked(servers:
     play(servers, tmp_path, story)
 
 
-def test_the_stop_is_raised_in_place_while_a_part_is_being_sold(servers: Servers, tmp_path: Path) -> None:
+def test_the_stop_is_raised_in_place_while_a_part_is_being_sold(
+    servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exits, "REPRICE_SECONDS", 60.0)
+
     async def story(on: Stage) -> None:
         async with on.execution():
             # given two of three for sale at a price that nobody pays yet

@@ -35,7 +35,8 @@ from alphatrader.core.orders.states import is_open
 from alphatrader.runtime.calendar import Calendar
 from alphatrader.streams.execution.desk import Desk
 
-REPRICE_SECONDS: Final = {"now": 1.5, "patient": 5.0}
+REPRICE_SECONDS: Final = 1.5
+"""A patient exit asks for the mid no longer than that: a part of a position that is for sale has no stop (faults.md I13: 2 s)."""
 PENNY: Final = Decimal("0.01")
 
 
@@ -138,7 +139,7 @@ class Exits:
             await self._act(intent_id, action, holding, wanted, prices)
         for record in records:
             if record.role == "exit" and record.state == "WORKING":
-                self._reprice(record, wanted, prices)
+                self._reprice(record, prices)
 
     def _contract(self, intent_id: str) -> OptionRef | None:
         holding = self._held().get(intent_id)
@@ -289,17 +290,16 @@ class Exits:
         live = [record.oca_group for record in self._desk.book.of_intent(intent_id) if is_open(record.state) and record.oca_group]
         return live[0] if live else intents.group(intent_id)
 
-    def _reprice(self, record: OrderRecord, wanted: WantedExit | None, prices: Prices | None) -> None:
+    def _reprice(self, record: OrderRecord, prices: Prices | None) -> None:
         """An exit that does not fill follows the market, a tick further each time."""
         desk = self._desk
         attempt, since = self._attempts.setdefault(record.id, (0, desk.clock.monotonic()))
-        urgency = wanted.urgency if wanted else "now"
-        if record.order_type != "LMT" or prices is None or desk.clock.monotonic() - since < REPRICE_SECONDS[urgency]:
+        if record.order_type != "LMT" or prices is None or desk.clock.monotonic() - since < REPRICE_SECONDS:
             return
         self._attempts[record.id] = (attempt + 1, desk.clock.monotonic())
         if record.side == "BUY":
             price = cover_price(prices, attempt + 1, self._collar)
         else:
-            price = exit_price(prices, urgency == "now" or attempt > 1, attempt + 1, self._collar)
+            price = exit_price(prices, True, attempt + 1, self._collar)
         if price != record.limit_price:
             desk.modify(record, quantity=record.quantity, limit=price)
