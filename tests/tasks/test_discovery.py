@@ -83,7 +83,7 @@ def test_as_soon_as_bars_are_there_values_are_computed_and_kept_in_the_modes_own
     assert bucket["SPY"].fallback is None and bucket["SPY"].n == 1200 and 5_000 <= bucket["SPY"].value <= 50_000
     assert lookback["ES"].n == 779 and 5 <= lookback["ES"].value <= 120
     assert regimes["QQQ"].value in (1, 2, 3) and regimes["QQQ"].n == 155
-    assert makers["SPY"].value is None and "minutes of recorded depth" in makers["SPY"].fallback
+    assert makers["SPY"].value is None and "min of recorded depth" in makers["SPY"].fallback
     assert bucket["TSLA"].value == 1_800_000 and bucket["TSLA"].fallback.startswith("seed;")
     matrix = seen(servers, k.DISCOVERED_CORRELATION_MATRIX)
     assert matrix.symbols == ("SPY", "QQQ", "ES") and "TSLA (0 returns)" in matrix.fallback

@@ -182,7 +182,7 @@ def _jump(old: Parameter, found: Parameter, share: float) -> str | None:
     then, now = old.detail.get("states"), found.detail.get("states")
     if then and now:
         if len(then) != len(now):
-            return f"{len(then)} states became {len(now)}"
+            return f"{len(then)} state{'s' if len(then) > 1 else ''} became {len(now)}"
         pairs = [(a["vol"], b["vol"]) for a, b in zip(then, now, strict=True)]
     ratios = [b / a for a, b in pairs if a and b and a > 0 and b > 0]
     if not ratios:

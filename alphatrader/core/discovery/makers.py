@@ -77,7 +77,7 @@ class MakerTally:
         if not self._tick and self._first:
             self._begin()
         if self._seconds < MIN_SECONDS:
-            why = f"{self._seconds / 60:.0f} minutes of recorded depth, {MIN_SECONDS / 60:.0f} are needed"
+            why = f"{self._seconds / 60:.0f} min of recorded depth, {MIN_SECONDS / 60:.0f} are needed"
             return Parameter(value=None, n=self._books, confidence=None, fallback=why)
         return Parameter(
             value=float(len(self._seen)),
