@@ -150,6 +150,22 @@ def test_the_stop_triggers_and_the_target_goes_with_it(servers: Servers, tmp_pat
     play(servers, tmp_path, story)
 
 
+def test_views_that_lapsed_while_execution_was_away_are_back_with_it(servers: Servers, tmp_path: Path) -> None:
+    async def story(on: Stage) -> None:
+        async with on.execution():
+            await filled(on)
+            await until(lambda: on.state("i-1/stop") == "WORKING", what="stop")
+        # given a stop that works on at the broker while its view has lapsed
+        view, store = k.ORDERS_WORKING.at(id="i-1/stop"), on.store(Module.EXECUTION)
+        batch = store.batch()
+        batch.drop(view)
+        store.commit(batch)
+        async with on.execution():
+            await until(lambda: store.get(view) is not None, what="the view of a working order")
+
+    play(servers, tmp_path, story)
+
+
 def test_a_wanted_stop_is_moved_in_place(servers: Servers, tmp_path: Path) -> None:
     async def story(on: Stage) -> None:
         async with on.execution():

@@ -257,7 +257,7 @@ class ExecutionManager(StreamModule):
             await self._desk().flush()
 
     async def _turns(self) -> None:
-        renewed = reread = self.clock.monotonic()
+        renewed, reread = float("-inf"), self.clock.monotonic()  # views may have lapsed while nobody was here
         while not self.stopping.is_set():
             desk = self._desk()
             now = self.clock.monotonic()
