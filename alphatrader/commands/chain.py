@@ -85,8 +85,8 @@ def _show(
     today: str,
     rate: float,
 ) -> int:
-    columns, refused = admit(rows, at_ns, _close_of)
-    closes = {row.expiry: close for row in columns.rows if (close := _close_of(row.expiry)) is not None}
+    columns, refused = admit(rows, at_ns, nyse().close_of)
+    closes = {row.expiry: close for row in columns.rows if (close := nyse().close_of(row.expiry)) is not None}
     prepared = prepare(columns.rows, closes, at_ns)
     dropped += refused + Counter(prepared.dropped)
     found = measure(prepared, args.spot, at_ns, rate, today)
@@ -162,14 +162,6 @@ def _symbol(body: bytes) -> str:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ""
     return named.most_common(1)[0][0] if named else ""
-
-
-def _close_of(expiry: str) -> int | None:
-    try:
-        session = nyse().on(date.fromisoformat(expiry))
-    except (ValueError, CalendarError):
-        return None
-    return session.close_ns if session else None
 
 
 def _said(at_ns: int) -> str:

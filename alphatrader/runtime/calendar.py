@@ -68,6 +68,14 @@ class Calendar:
         index = bisect_left(self._days, day)
         return self.sessions[index] if index < len(self._days) and self._days[index] == day else None
 
+    def close_of(self, expiry: str) -> int | None:
+        """When the session of an expiry (YYYYMMDD) closes; None for a day without one or out of the table, and for no date."""
+        try:
+            session = self.on(date.fromisoformat(expiry))
+        except (ValueError, CalendarError):
+            return None
+        return session.close_ns if session else None
+
     def at(self, ts_ns: int) -> Session | None:
         """The session that is open at this instant."""
         session = self.on(exchange_datetime(ts_ns).date())

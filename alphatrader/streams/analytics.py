@@ -11,7 +11,6 @@ stream since; a first start warms up from the broker's bars.
 from __future__ import annotations
 
 import contextlib
-from datetime import date
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -30,7 +29,7 @@ from alphatrader.core.analytics.symbol import VERSION, checkpoint, restored
 from alphatrader.core.analytics.vpin import fallback_size
 from alphatrader.core.analytics.vpin_history import VpinRanks
 from alphatrader.core.market.checksum import intact
-from alphatrader.runtime.calendar import CalendarError, Session
+from alphatrader.runtime.calendar import Session
 from alphatrader.runtime.context import Context
 from alphatrader.runtime.cursor import Cursor, Entry
 from alphatrader.runtime.module import StreamModule
@@ -173,15 +172,8 @@ class AnalyticsEngine(StreamModule):
         chain = await self.store.get(k.OPTIONS_CHAIN.at(symbol=symbol))
         if chain is None:
             return
-        closes = {expiry: close for expiry in {row.expiry for row in chain.rows} if (close := self._close_of(expiry))}
+        closes = {expiry: close for expiry in {row.expiry for row in chain.rows} if (close := self.calendar.close_of(expiry))}
         view.take(chain, closes, self.clock.market_ns())
-
-    def _close_of(self, expiry: str) -> int | None:
-        try:
-            session = self.calendar.on(date.fromisoformat(expiry))
-        except (ValueError, CalendarError):
-            return None
-        return session.close_ns if session else None
 
     async def _look(self) -> None:
         """Bucket sizes, volatility states, and history for whoever has not been warmed up."""

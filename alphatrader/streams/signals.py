@@ -9,7 +9,6 @@ and `wanted:signals`. Started by the Procfile line `signals`. It proposes; risk 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import date
 from typing import Final
 
 from alphatrader.contract import keys as k
@@ -29,7 +28,7 @@ from alphatrader.core.signals.score import Calibration, Direction, calibrate
 from alphatrader.core.signals.selection import Candidate
 from alphatrader.core.strategies.inputs import Inputs
 from alphatrader.core.strategies.windows import RULES, StrategyRule, trades
-from alphatrader.runtime.calendar import CalendarError, Session
+from alphatrader.runtime.calendar import Session
 from alphatrader.runtime.clock import exchange_datetime
 from alphatrader.runtime.context import Context
 from alphatrader.runtime.cursor import Cursor
@@ -198,7 +197,7 @@ class SignalGenerator(StreamModule):
             mine, spots[symbol] = self._symbols[symbol], _spot(last)
             for rule in mine.rules:
                 expiry = mine.candidates.expiry(rule, session.day, self.calendar.next(session).day)
-                mine.chosen[rule.name] = mine.candidates.choose(rule.name, expiry, spots[symbol], now_ns, self._close_of)
+                mine.chosen[rule.name] = mine.candidates.choose(rule.name, expiry, spots[symbol], now_ns, self.calendar.close_of)
         quotes = await self._quotes(due)
         for i, (symbol, status) in enumerate(zip(due, statuses, strict=True)):
             mine = self._symbols[symbol]
@@ -345,13 +344,6 @@ class SignalGenerator(StreamModule):
         batch.put(k.WANTED.at(module=Module.SIGNALS), Wanted(contracts, self.clock.machine_ns(), near))
         await self.store.commit(batch)
         self.health.fact("wanted", len(contracts))
-
-    def _close_of(self, expiry: str) -> int | None:
-        try:
-            session = self.calendar.on(date.fromisoformat(expiry))
-        except (ValueError, CalendarError):
-            return None
-        return session.close_ns if session else None
 
     def _age_seconds(self, machine_ns: int) -> float:
         return (self.clock.machine_ns() - machine_ns) / 1e9

@@ -135,7 +135,7 @@ class Drive:
                 )
             )  # fmt: skip
         chain = Chain(symbol, now, now, 1.0, False, None, 0, tuple(rows))
-        watched.view.take(chain, {row.expiry: close for row in rows if (close := close_of(row.expiry))}, now)
+        watched.view.take(chain, {row.expiry: close for row in rows if (close := nyse().close_of(row.expiry))}, now)
         watched.candidates.take(chain)
 
     def _look(self, symbol: str, watched: Watched, now: int) -> None:
@@ -157,7 +157,7 @@ class Drive:
             spot=spot,
             chain=watched.candidates.chain,
             expiry=expiry,
-            candidates=watched.candidates.choose(RULE.name, expiry, spot, now, close_of),
+            candidates=watched.candidates.choose(RULE.name, expiry, spot, now, nyse().close_of),
             con_id=self._con_id,
             quote=lambda con_id: self._option_quote(symbol, con_id, now),
             last_signal_ns=watched.last_signal_ns,
@@ -180,11 +180,6 @@ class Drive:
     def _option_quote(self, symbol: str, con_id: int, now: int) -> ContractQuote | None:
         q = self.market.quote(con_id)
         return q and ContractQuote(con_id, symbol, "", "OPT", now, now, 0.01, q.bid, q.bid_size, q.ask, q.ask_size)
-
-
-def close_of(expiry: str) -> int | None:
-    found = nyse().on(date.fromisoformat(expiry))
-    return found.close_ns if found else None
 
 
 def main() -> None:

@@ -98,6 +98,21 @@ def test_known_sessions_of_the_exchange() -> None:
         calendar.on(date(2035, 1, 2))
 
 
+@pytest.mark.parametrize(
+    ("expiry", "closes"),
+    [
+        ("20261118", exchange_instant(date(2026, 11, 18), "16:00")),
+        ("20261127", exchange_instant(date(2026, 11, 27), "13:00")),
+        ("20261126", None),
+        ("20991116", None),
+        ("20261332", None),
+        ("", None),
+    ],
+)
+def test_an_expiry_closes_with_its_session_and_without_one_never(expiry: str, closes: int | None) -> None:
+    assert nyse().close_of(expiry) == closes
+
+
 def test_windows_move_with_an_early_close() -> None:
     calendar = nyse()
     normal, early = calendar.from_day(date(2026, 11, 18)), calendar.from_day(date(2026, 11, 27))

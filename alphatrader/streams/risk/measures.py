@@ -7,7 +7,6 @@ of its own beside risk's loop: verdicts and lease never wait for that server, an
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import date
 from typing import Final
 
 from alphatrader.contract import keys as k
@@ -15,7 +14,7 @@ from alphatrader.contract.messages.contracts import ContractQuote
 from alphatrader.contract.messages.positions import Position
 from alphatrader.contract.messages.risk import RiskMeasure
 from alphatrader.core.risk.portfolio import Held, Matrix, NotKnown, book_correlation, daily_vol, value_at_risk
-from alphatrader.runtime.calendar import Calendar, CalendarError
+from alphatrader.runtime.calendar import Calendar
 from alphatrader.runtime.clock import Clock
 from alphatrader.runtime.store import AsyncStore, StoreLost
 
@@ -55,7 +54,7 @@ class Measures:
         quote: ContractQuote | None = None
         if contract.con_id is not None:
             quote = await self._store.get(k.QUOTES.at(con_id=contract.con_id))
-        closes_ns = self._close_of(contract.expiry)
+        closes_ns = self._calendar.close_of(contract.expiry)
         if quote is None or closes_ns is None:
             raise NotKnown(f"{contract.occ} has {'no quote' if quote is None else 'an expiry that is no session'}")
         mark, spot, vol, delta = _mid(quote), quote.under_price, quote.implied_vol, quote.delta
@@ -92,13 +91,6 @@ class Measures:
             for a, row in zip(found.symbols, found.matrix, strict=True)
             for b, rho in zip(found.symbols, row, strict=True)
         }
-
-    def _close_of(self, expiry: str) -> int | None:
-        try:
-            session = self._calendar.on(date.fromisoformat(expiry))
-        except (ValueError, CalendarError):
-            return None
-        return session.close_ns if session else None
 
 
 def _mid(quote: ContractQuote) -> float | None:
