@@ -79,6 +79,7 @@ def test_without_a_position_nothing_is_at_risk_and_nothing_is_alike(servers: Ser
         ("delta", "the quote of SPY261118C00660000 has no implied volatility, delta"),
         ("days", "SPY: 0 daily returns"),
         ("matrix", "no correlation of"),
+        ("a row of the matrix", "not one row and column a symbol"),
     ],
 )
 def test_what_is_missing_is_named_and_the_lease_lives(servers: Servers, lacks: str, says: str) -> None:
@@ -91,6 +92,9 @@ def test_what_is_missing_is_named_and_the_lease_lives(servers: Servers, lacks: s
             on.store(Module.IBKR).commit(batch)
         elif lacks == "delta":
             on.quote(SPY, 3.9, 4.1, under_price=660.0)
+        elif lacks == "a row of the matrix":
+            ragged = Correlation(1, 1, ("SPY", "QQQ"), ((1.0, 0.9),), 100, None)
+            on.say(Module.DISCOVERY, (k.DISCOVERED_CORRELATION_MATRIX.at(), ragged))
         else:
             batch = on.store(Module.DISCOVERY).batch()
             batch.drop(k.DISCOVERED_CORRELATION_MATRIX.at())

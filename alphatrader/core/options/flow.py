@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
+from msgspec.structs import asdict
 
 from alphatrader.contract.messages.options import Flow, Traded, UnusualItem
 from alphatrader.core.options.columns import Columns, Floats
@@ -27,24 +28,17 @@ def flow(symbol: str, ts_ns: int, columns: Columns) -> Flow:
     volumes = np.bincount(group, columns.volume, 2 * len(expiries)).reshape(-1, 2)
     premiums = np.bincount(group, premium, 2 * len(expiries)).reshape(-1, 2)
     by_expiry = {
-        str(expiry): Traded(**_traded(volume, paid))
+        str(expiry): _traded(volume, paid)
         for expiry, volume, paid in zip(expiries.tolist(), volumes.tolist(), premiums.tolist(), strict=True)
     }
-    return Flow(
-        symbol=symbol, ts_ns=ts_ns, by_expiry=by_expiry, **_traded(volumes.sum(axis=0).tolist(), premiums.sum(axis=0).tolist())
-    )
+    whole = _traded(volumes.sum(axis=0).tolist(), premiums.sum(axis=0).tolist())
+    return Flow(symbol=symbol, ts_ns=ts_ns, by_expiry=by_expiry, **asdict(whole))
 
 
-def _traded(volume: Sequence[float], paid_usd: Sequence[float]) -> dict[str, Any]:
+def _traded(volume: Sequence[float], paid_usd: Sequence[float]) -> Traded:
     """Both are of (puts, calls)."""
     puts, calls = (int(side) for side in volume)
-    return {
-        "call_volume": calls,
-        "put_volume": puts,
-        "call_premium_usd": round(float(paid_usd[1]), 2),
-        "put_premium_usd": round(float(paid_usd[0]), 2),
-        "put_call_ratio": puts / calls if calls else None,
-    }
+    return Traded(calls, puts, round(paid_usd[1], 2), round(paid_usd[0], 2), puts / calls if calls else None)
 
 
 def premium_usd(columns: Columns) -> Floats:

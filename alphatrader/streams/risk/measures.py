@@ -86,6 +86,8 @@ class Measures:
         found = await self._store.get(k.DISCOVERED_CORRELATION_MATRIX.at())
         if found is None:
             return {}
+        if any(len(row) != len(found.symbols) for row in (found.matrix, *found.matrix)):
+            raise NotKnown("discovered:correlation_matrix has not one row and column a symbol")
         return {
             (a, b): rho
             for a, row in zip(found.symbols, found.matrix, strict=True)
@@ -100,5 +102,5 @@ def _mid(quote: ContractQuote) -> float | None:
 def _measure(compute: Callable[[], float], now_ns: int) -> RiskMeasure:
     try:
         return RiskMeasure(round(compute(), 4), None, now_ns)
-    except NotKnown as error:
+    except ValueError as error:  # NotKnown, or numpy's of a matrix without eigenvalues
         return RiskMeasure(None, str(error), now_ns)
