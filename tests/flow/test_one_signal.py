@@ -95,7 +95,9 @@ def test_all_instruments_are_quoted(system: System) -> None:
     assert spy.bid < spy.ask
 
 
-def test_a_signal_is_made_from_depth_on_the_gateways_socket(signal: Signal) -> None:
+def test_a_signal_is_made_from_depth_on_the_gateways_socket(system: System, signal: Signal) -> None:
+    came_ns = first_depth_ns(system, signal.symbol)
+    assert came_ns is not None and came_ns < signal.ts_ns
     assert signal.features["book"] is not None, "it says what it was made of"
 
 
