@@ -66,6 +66,8 @@ class _Symbol:
     unusual: Unusual | None = None
     sentiment: Sentiment | None = None
     chosen: dict[str, dict[Direction, Candidate]] = field(default_factory=dict)
+    chose: float = float("-inf")
+    """When contracts were last chosen, s of the monotonic clock; minus infinity once the chain is another."""
     leans: dict[str, float] = field(default_factory=dict)
     confidences: dict[str, float] = field(default_factory=dict)
     looked: float = float("-inf")
@@ -144,7 +146,9 @@ class SignalGenerator(StreamModule):
 
     async def _take_chain(self, symbol: str) -> None:
         chain = await self.store.get(k.OPTIONS_CHAIN.at(symbol=symbol))
-        self._symbols[symbol].candidates.take(chain)
+        mine = self._symbols[symbol]
+        mine.candidates.take(chain)
+        mine.chose = float("-inf")
 
     def _due(self, mine: _Symbol, now: float) -> bool:
         waited = now - mine.looked
@@ -194,10 +198,9 @@ class SignalGenerator(StreamModule):
         statuses: list[Status | None] = await self.store.get_many([k.MARKET_STATUS.at(symbol=symbol) for symbol in due])
         spots: dict[str, float | None] = {}
         for symbol, last in zip(due, lasts, strict=True):
-            mine, spots[symbol] = self._symbols[symbol], _spot(last)
-            for rule in mine.rules:
-                expiry = mine.candidates.expiry(rule, session.day, self.calendar.next(session).day)
-                mine.chosen[rule.name] = mine.candidates.choose(rule.name, expiry, spots[symbol], now_ns, self.calendar.close_of)
+            spots[symbol] = _spot(last)
+            if now - self._symbols[symbol].chose >= _EVERY_SECONDS:
+                await self._choose(symbol, session, spots[symbol], now_ns, now)
         quotes = await self._quotes(due)
         for i, (symbol, status) in enumerate(zip(due, statuses, strict=True)):
             mine = self._symbols[symbol]
@@ -213,14 +216,25 @@ class SignalGenerator(StreamModule):
         oldest = now_ns - int(self.settings.signals.max_metric_age_seconds * 1e9 * self.clock.speed)
         return {m.metric: m for m in metrics if m is not None and m.ready and m.ts_ns >= oldest}
 
-    async def _quotes(self, due: list[str]) -> dict[int, ContractQuote]:
-        """The broker's quotes of the candidates of these symbols, by con_id; asks for the ids that are not known yet."""
-        contracts = [c.contract for symbol in due for chosen in self._symbols[symbol].chosen.values() for c in chosen.values()]
-        for contract in contracts:
+    async def _choose(self, symbol: str, session: Session, spot: float | None, now_ns: int, now: float) -> None:
+        """Each strategy's call and put at this spot, and the broker's ids of those it has not told yet.
+
+        Once a second, not once a turn: a choice stands until another strike is clearly nearer the target, and each costs a delta
+        of every row of its side."""
+        mine = self._symbols[symbol]
+        mine.chose = now
+        for rule in mine.rules:
+            expiry = mine.candidates.expiry(rule, session.day, self.calendar.next(session).day)
+            mine.chosen[rule.name] = mine.candidates.choose(rule.name, expiry, spot, now_ns, self.calendar.close_of)
+        for contract in (candidate.contract for chosen in mine.chosen.values() for candidate in chosen.values()):
             if contract.occ not in self._con_ids:
                 named = await self.store.field(k.CONTRACTS.at(), contract.occ)
                 if named is not None and named.con_id is not None:
                     self._con_ids[contract.occ] = named.con_id
+
+    async def _quotes(self, due: list[str]) -> dict[int, ContractQuote]:
+        """The broker's quotes of the candidates of these symbols, by con_id."""
+        contracts = [c.contract for symbol in due for chosen in self._symbols[symbol].chosen.values() for c in chosen.values()]
         ids = sorted({self._con_ids[contract.occ] for contract in contracts if contract.occ in self._con_ids})
         found = await self.store.get_many([k.QUOTES.at(con_id=con_id) for con_id in ids])
         return {con_id: quote for con_id, quote in zip(ids, found, strict=True) if quote is not None}

@@ -53,8 +53,9 @@ def greeks(spot: Input, strike: Input, years: Input, vol: Input, call: Input, ra
     sign = np.where(np.asarray(call, dtype=bool), 1.0, -1.0)
     with np.errstate(all="ignore"):
         root = np.sqrt(t)
-        d1 = (np.log(s / k) + (r - q + 0.5 * v * v) * t) / (v * root)
-        d2 = d1 - v * root
+        scale = v * root
+        d1 = _d1(s, k, t, v, r, q, scale)
+        d2 = d1 - scale
         carried, discounted = s * np.exp(-q * t), k * np.exp(-r * t)
         density = np.exp(-0.5 * d1 * d1) / _ROOT_TWO_PI
         n1, n2 = ndtr(sign * d1), ndtr(sign * d2)
@@ -63,7 +64,7 @@ def greeks(spot: Input, strike: Input, years: Input, vol: Input, call: Input, ra
         return Greeks(
             price=price,
             delta=sign * np.exp(-q * t) * n1,
-            gamma=np.exp(-q * t) * density / (s * v * root),
+            gamma=np.exp(-q * t) * density / (s * scale),
             theta_day=theta / DAYS_A_YEAR,
             vega_point=carried * density * root * 0.01,
             rho_point=sign * discounted * t * n2 * 0.01,
@@ -75,7 +76,10 @@ def price(spot: Input, strike: Input, years: Input, vol: Input, call: Input, rat
 
 
 def delta(spot: Input, strike: Input, years: Input, vol: Input, call: Input, rate: Input = 0.0, dividend: Input = 0.0) -> Floats:
-    return greeks(spot, strike, years, vol, call, rate, dividend).delta
+    s, k, t, v, r, q = _checked(spot, strike, years, vol, rate, dividend)
+    sign = np.where(np.asarray(call, dtype=bool), 1.0, -1.0)
+    with np.errstate(all="ignore"):
+        return np.asarray(sign * np.exp(-q * t) * ndtr(sign * _d1(s, k, t, v, r, q, v * np.sqrt(t))))
 
 
 def gamma(spot: Input, strike: Input, years: Input, vol: Input, rate: Input = 0.0, dividend: Input = 0.0) -> Floats:
@@ -83,7 +87,7 @@ def gamma(spot: Input, strike: Input, years: Input, vol: Input, rate: Input = 0.
     s, k, t, v, r, q = _checked(spot, strike, years, vol, rate, dividend)
     with np.errstate(all="ignore"):
         scale = v * np.sqrt(t)
-        d1 = (np.log(s / k) + (r - q + 0.5 * v * v) * t) / scale
+        d1 = _d1(s, k, t, v, r, q, scale)
         return np.asarray(np.exp(-q * t - 0.5 * d1 * d1) / (_ROOT_TWO_PI * s * scale))
 
 
@@ -100,6 +104,11 @@ def vega(spot: Input, strike: Input, years: Input, vol: Input, rate: Input = 0.0
 def rho(spot: Input, strike: Input, years: Input, vol: Input, call: Input, rate: Input = 0.0, dividend: Input = 0.0) -> Floats:
     """Per point of the interest rate (0.01)."""
     return greeks(spot, strike, years, vol, call, rate, dividend).rho_point
+
+
+def _d1(s: Floats, k: Floats, t: Floats, v: Floats, r: Floats, q: Floats, scale: Floats) -> Floats:
+    """`scale` is the volatility over the whole time to expiry, vol * sqrt(years)."""
+    return np.asarray((np.log(s / k) + (r - q + 0.5 * v * v) * t) / scale)
 
 
 def _checked(
