@@ -17,6 +17,14 @@ os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 settings.register_profile("no speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("no speed")
 
+BEGINS = "tests/flow/test_one_signal.py"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest file begins first (`make test` keeps this order), so that no worker is left alone with it at the end; the other
+    one that starts a whole system has its turn when this one is through."""
+    items.sort(key=lambda item: not item.nodeid.startswith(BEGINS))
+
 
 @pytest.fixture(scope="session")
 def server_pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:

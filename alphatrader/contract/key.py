@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, Final, Generic, TypeVar
 
 from alphatrader.contract.modules import Module, instance_globs, parse_instance
@@ -96,11 +96,7 @@ class Key(Generic[T]):
 
     def parse(self, name: str) -> dict[str, str] | None:
         """The parts of a Redis name of this key, or None where the name is not of this key."""
-        regex = "".join(
-            f"(?P<{piece[1:-1]}>[^:]+)" if piece.startswith("{") else re.escape(piece)
-            for piece in re.split(r"(\{\w+\})", self.pattern)
-        )
-        match = re.fullmatch(regex, name)
+        match = _regex(self.pattern).fullmatch(name)
         return match.groupdict() if match else None
 
     def may_write(self, module: Module, name: str) -> bool:
@@ -118,6 +114,12 @@ class Key(Generic[T]):
 class BoundKey(Generic[T]):
     key: Key[T]
     name: str
+
+
+@cache
+def _regex(pattern: str) -> re.Pattern[str]:
+    pieces = re.split(r"(\{\w+\})", pattern)
+    return re.compile("".join(f"(?P<{p[1:-1]}>[^:]+)" if p.startswith("{") else re.escape(p) for p in pieces))
 
 
 @lru_cache(maxsize=4096)

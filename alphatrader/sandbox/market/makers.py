@@ -9,7 +9,8 @@ do plays no part. Used by `depth.py`; `announcing.py` tells the truth of it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from functools import lru_cache
+from typing import Literal, NamedTuple
 
 from .hashing import mix, unit
 from .venues import MARKET_MAKERS
@@ -29,6 +30,34 @@ class Move:
     strength: float  # 0 to 1
 
 
+class _Style(NamedTuple):
+    """How a maker quotes all session, by its session's key."""
+
+    maker: str
+    base: int
+    pace: float  # s between two refreshings
+    there: float  # share of the time
+    away: float  # ticks
+    size: float  # of what the venue displays
+
+
+@lru_cache(maxsize=64)
+def _styles(key: int) -> tuple[_Style, ...]:
+    bases = [mix(key ^ 0x57E1, number) for number in range(len(MARKET_MAKERS))]
+    return tuple(
+        _Style(
+            maker,
+            base,
+            1.5 + 4 * unit(base, 2),
+            0.8 + 0.18 * unit(base, 3),
+            2.5 * unit(base, 1),
+            0.03 + 0.07 * unit(base, 4),
+        )
+        for maker, base in zip(MARKET_MAKERS, bases, strict=True)
+    )
+
+
+@lru_cache(maxsize=4096)
 def move_in(key: int, number: int, block: int) -> Move | None:
     """What a maker does in a block of the session beside its usual quoting."""
     drawn = mix(key ^ 0xA11CE, number * 100_003 + block)
@@ -52,18 +81,17 @@ def quotes(key: int, side: int, second: float, lot: int, display: int) -> list[t
     """(ticks from the best, size, MPID) of one side at `second` of the session."""
     block = int(second // BLOCK_SECONDS)
     found = []
-    for number, maker in enumerate(MARKET_MAKERS):
-        style = mix(key ^ 0x57E1, number)
-        now = mix(style + side, int(second / (1.5 + 4 * unit(style, 2))))
-        if unit(now, 1) >= 0.8 + 0.18 * unit(style, 3):
+    for number, style in enumerate(_styles(key)):
+        now = mix(style.base + side, int(second / style.pace))
+        if unit(now, 1) >= style.there:
             continue
-        away = int(2.5 * unit(style, 1)) + int(2 * unit(now, 2))
-        size = display * (0.03 + 0.07 * unit(style, 4)) * (0.7 + 0.6 * unit(now, 3))
+        away = int(style.away) + int(2 * unit(now, 2))
+        size = display * style.size * (0.7 + 0.6 * unit(now, 3))
         move = move_in(key, number, block)
         if move is not None and move.start <= second < move.end:
             if not move.side:
                 continue
             away = int(2 * unit(now, 2)) if move.side == side else away + 1 + int(5.9 * move.strength)
             size *= 1.5 + 2.5 * move.strength if move.side == side else 1
-        found.append((away, max(lot, round(size / lot) * lot), maker))
+        found.append((away, max(lot, round(size / lot) * lot), style.maker))
     return found

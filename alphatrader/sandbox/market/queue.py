@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from random import Random
 
-from .venues import LIT
+from .venues import BY_WEIGHT, Weighted
 
 Parts = tuple[tuple[str, int], ...]
 """(venue, displayed size), each venue once."""
@@ -20,7 +20,7 @@ class Queue:
     def __init__(self, draw: Random, venue: str, lot: int, target: float) -> None:
         """`venue`: the only one there is, empty for a stock, which trades on all; `target`: usual displayed size."""
         self._draw, self._lot, self._target = draw, lot, target
-        self._weights = {venue: 1.0} if venue else {name: weight for name, (_, weight) in LIT.items()}
+        self._venues = Weighted({venue: 1.0}) if venue else BY_WEIGHT
         self._price: int | None = None
         self._shown: dict[str, int] = {}
         self.reserved = ""
@@ -68,7 +68,7 @@ class Queue:
         enough = [
             venue for venue, shown in self._shown.items() if shown >= size and not (self._reserve and venue == self.reserved)
         ]
-        return self._draw.choices(enough, [self._weights[venue] for venue in enough])[0] if enough else None
+        return self._draw.choices(enough, [self._venues.weights[venue] for venue in enough])[0] if enough else None
 
     def take(self, venue: str, size: int) -> None:
         """A print of `size` at `venue`."""
@@ -85,8 +85,8 @@ class Queue:
 
     def reserve(self, peak: int) -> None:
         """A reserve order comes to a venue that shows nothing at the price, where there is one: it stands behind nobody."""
-        free = [venue for venue in self._weights if venue not in self._shown] or list(self._weights)
-        self.reserved = self._draw.choices(free, [self._weights[venue] for venue in free])[0]
+        free = [venue for venue in self._venues.weights if venue not in self._shown] or list(self._venues.weights)
+        self.reserved = self._draw.choices(free, [self._venues.weights[venue] for venue in free])[0]
         self._peak = self._reserve = peak
         self.refills = self.executed = 0
         self._shown.pop(self.reserved, None)
@@ -108,7 +108,7 @@ class Queue:
             self._shown.pop(venue, None)
 
     def _venue(self) -> str:
-        return self._draw.choices(tuple(self._weights), tuple(self._weights.values()))[0]
+        return self._venues.draw(self._draw)
 
     def _lots(self, size: float) -> int:
         return max(self._lot, round(size / self._lot) * self._lot)

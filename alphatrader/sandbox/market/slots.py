@@ -19,7 +19,7 @@ from .hashing import mix
 from .paths import SLOT_NS
 from .queue import Parts, Queue
 from .tables import MIN_PRINTS, SlotTable
-from .venues import CLOSING, LIT, ODD_LOT, OFF_EXCHANGE, OFF_EXCHANGE_SPECIAL, OPENING, REGULAR, SWEEP
+from .venues import BY_WEIGHT, CLOSING, LIT, ODD_LOT, OFF_EXCHANGE, OFF_EXCHANGE_SPECIAL, OPENING, REGULAR, SWEEP
 
 QUOTE, PRINT, TRUTH, INDEX = 0, 1, 2, 3
 _FIRST_KNOT_NS, _LAST_KNOT_NS, _JITTER_NS = 40_000_000, 4_850_000_000, 100_000_000
@@ -269,7 +269,7 @@ def _print(table: SlotTable, tape: Tape, order: _Order, ts: int, bid: int, ask: 
     ticks: float = ask if order.side > 0 else bid
     exchange, conditions, sets_last, hidden = tape.venue, REGULAR if tape.is_stock else "", True, False
     if tape.is_stock and order.what != "cross":
-        exchange = order.venue or draw.choices(_LIT_NAMES, _LIT_WEIGHTS)[0]
+        exchange = order.venue or BY_WEIGHT.draw(draw)
     if order.what == "iceberg":
         exchange = queue.reserved
     if order.what == "cross":

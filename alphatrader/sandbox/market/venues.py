@@ -5,6 +5,11 @@ Letters are the SIP's, names are the broker's. Weights are rough shares of displ
 
 from __future__ import annotations
 
+from bisect import bisect
+from collections.abc import Mapping
+from itertools import accumulate
+from random import Random
+
 # IB name: (SIP letter, weight). Off-exchange reports are FINRA (letter D) and show no displayed size.
 LIT: dict[str, tuple[str, float]] = {
     "ISLAND": ("Q", 0.24),
@@ -22,6 +27,20 @@ LIT: dict[str, tuple[str, float]] = {
     "PSX": ("X", 0.01),
 }
 OFF_EXCHANGE = "FINRA"
+
+
+class Weighted:
+    """Venues drawn by weight, with the sums made once: `Random.choices` makes them at each draw, to the same effect."""
+
+    def __init__(self, weights: Mapping[str, float]) -> None:
+        self.weights = dict(weights)
+        self._names, self._sums = tuple(weights), tuple(accumulate(weights.values()))
+
+    def draw(self, draw: Random) -> str:
+        return self._names[bisect(self._sums, draw.random() * self._sums[-1], 0, len(self._names) - 1)]
+
+
+BY_WEIGHT = Weighted({name: weight for name, (_, weight) in LIT.items()})
 LETTERS = {name: letter for name, (letter, _) in LIT.items()} | {OFF_EXCHANGE: "D"}
 PRIMARY_VENUE = {"NASDAQ": "ISLAND", "ARCA": "ARCA", "BATS": "BATS"}  # where the crosses of a listing are printed
 
