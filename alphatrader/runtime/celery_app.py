@@ -23,14 +23,13 @@ from alphatrader.runtime.health import Heartbeat
 from alphatrader.runtime.secrets import Secrets
 from alphatrader.runtime.store import Store
 
-TASK_MODULES: Final = (
-    "alphatrader.tasks.alphavantage",
-    "alphatrader.tasks.discovery",
-    "alphatrader.tasks.delivery",
-    "alphatrader.tasks.twitter",
-    "alphatrader.tasks.analysis",
-    "alphatrader.tasks.routines",
-)
+TASKS: Final[dict[str, tuple[str, ...]]] = {
+    Module.PULLS: ("alphatrader.tasks.alphavantage",),
+    Module.DISCOVERY: ("alphatrader.tasks.discovery",),
+    Module.DELIVERY: ("alphatrader.tasks.delivery", "alphatrader.tasks.twitter"),
+    Module.ROUTINES: ("alphatrader.tasks.analysis", "alphatrader.tasks.routines"),
+}
+"""What each worker loads: the tasks of its own queue. Beat, Flower and who enqueues know them by name, and load none."""
 
 
 @cache
@@ -89,7 +88,7 @@ class AlphaTask(Task):  # type: ignore[misc]
         self.log.warning("task_retries", task=self.name, id=task_id, attempt=self.request.retries + 1, error=repr(exc))
 
 
-app = Celery("alphatrader", task_cls=AlphaTask, include=TASK_MODULES)
+app = Celery("alphatrader", task_cls=AlphaTask, include=TASKS.get(os.environ.get("ALPHATRADER_MODULE", ""), ()))
 app.config_from_object("celeryconfig")
 
 

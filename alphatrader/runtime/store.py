@@ -282,9 +282,15 @@ class AsyncStore(_Base):
     async def field(self, bound: BoundKey[T], name: str) -> T | None:
         return self._value(bound, await self._call(bound.key.server, "HGET", bound.name, name), name)
 
-    async def fields(self, bound: BoundKey[T]) -> dict[str, T]:
-        reply = await self._call(bound.key.server, "HGETALL", bound.name)
-        values = {name.decode(): self._value(bound, content, name.decode()) for name, content in reply.items()}
+    async def fields(self, bound: BoundKey[T], names: Sequence[str] | None = None) -> dict[str, T]:
+        """The fields of a hash; with `names` those of them that it has."""
+        if names is None:
+            reply = await self._call(bound.key.server, "HGETALL", bound.name)
+            found = {name.decode(): content for name, content in reply.items()}
+        else:
+            reply = await self._call(bound.key.server, "HMGET", bound.name, *names) if names else ()
+            found = dict(zip(names, reply, strict=True))
+        values = {name: self._value(bound, content, name) for name, content in found.items()}
         return {name: value for name, value in values.items() if value is not None}
 
     async def latest(self, bound: BoundKey[T], count: int = 1) -> list[T]:

@@ -9,11 +9,13 @@ and `wanted:signals`. Started by the Procfile line `signals`. It proposes; risk 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
+from itertools import count
+from typing import Any, Final
 
 from alphatrader.contract import keys as k
+from alphatrader.contract.key import Key
 from alphatrader.contract.messages.contracts import ContractQuote, OptionRef, Wanted
-from alphatrader.contract.messages.market import Last, Status
+from alphatrader.contract.messages.market import Last
 from alphatrader.contract.messages.metrics import Metric
 from alphatrader.contract.messages.options import Sentiment, Unusual
 from alphatrader.contract.messages.orders import Account
@@ -43,6 +45,8 @@ METRICS: Final = {
     "hidden": k.METRICS_HIDDEN,
     "regime": k.METRICS_REGIME,
 }
+_LOOKED_AT: Final[tuple[Key[Any], ...]] = (*METRICS.values(), k.MARKET_LAST, k.MARKET_STATUS)
+"""Of each symbol, at each look."""
 _BLOCK_SECONDS: Final = 0.1
 _GATHER_SECONDS: Final = 0.02
 """What arrives within this wakes one turn."""
@@ -65,6 +69,7 @@ class _Symbol:
     book: SignalBook = field(default_factory=SignalBook)
     unusual: Unusual | None = None
     sentiment: Sentiment | None = None
+    expiries: dict[str, str | None] = field(default_factory=dict)
     chosen: dict[str, dict[Direction, Candidate]] = field(default_factory=dict)
     chose: float = float("-inf")
     """When contracts were last chosen, s of the monotonic clock; minus infinity once the chain is another."""
@@ -193,21 +198,18 @@ class SignalGenerator(StreamModule):
     async def _evaluate(self, due: list[str], now: float) -> None:
         now_ns = self.clock.market_ns()
         session = self.calendar.current(now_ns)
-        read = await self.store.get_many([key.at(symbol=symbol) for symbol in due for key in METRICS.values()])
-        lasts: list[Last | None] = await self.store.get_many([k.MARKET_LAST.at(symbol=symbol) for symbol in due])
-        statuses: list[Status | None] = await self.store.get_many([k.MARKET_STATUS.at(symbol=symbol) for symbol in due])
-        spots: dict[str, float | None] = {}
-        for symbol, last in zip(due, lasts, strict=True):
-            spots[symbol] = _spot(last)
-            if now - self._symbols[symbol].chose >= _EVERY_SECONDS:
-                await self._choose(symbol, session, spots[symbol], now_ns, now)
+        read: list[Any] = await self.store.get_many([key.at(symbol=symbol) for symbol in due for key in _LOOKED_AT])
+        rows = {symbol: read[at : at + len(_LOOKED_AT)] for at, symbol in zip(count(step=len(_LOOKED_AT)), due, strict=False)}
+        spots = {symbol: _spot(last) for symbol, (*_, last, _) in rows.items()}
+        await self._choose([s for s in due if now - self._symbols[s].chose >= _EVERY_SECONDS], session, spots, now_ns, now)
         quotes = await self._quotes(due)
-        for i, (symbol, status) in enumerate(zip(due, statuses, strict=True)):
-            mine = self._symbols[symbol]
-            metrics = self._fresh(read[i * len(METRICS) : (i + 1) * len(METRICS)], now_ns)
-            inputs = Inputs(symbol, now_ns, metrics, status, mine.unusual, mine.sentiment)
+        some = False
+        for symbol, (*metrics, _, status) in rows.items():
+            mine, fresh = self._symbols[symbol], self._fresh(metrics, now_ns)
+            some = some or bool(fresh)
+            inputs = Inputs(symbol, now_ns, fresh, status, mine.unusual, mine.sentiment)
             await self._decide(symbol, inputs, session, spots[symbol], quotes, now)
-        if self._fresh(read, now_ns):
+        if some:
             self.health.ready()
         else:
             self.health.waiting("no metrics yet")
@@ -216,21 +218,26 @@ class SignalGenerator(StreamModule):
         oldest = now_ns - int(self.settings.signals.max_metric_age_seconds * 1e9 * self.clock.speed)
         return {m.metric: m for m in metrics if m is not None and m.ready and m.ts_ns >= oldest}
 
-    async def _choose(self, symbol: str, session: Session, spot: float | None, now_ns: int, now: float) -> None:
-        """Each strategy's call and put at this spot, and the broker's ids of those it has not told yet.
+    async def _choose(
+        self, symbols: list[str], session: Session, spots: dict[str, float | None], now_ns: int, now: float
+    ) -> None:
+        """Each strategy's call and put at this spot, and the broker's ids of those it had not told yet.
 
         Once a second, not once a turn: a choice stands until another strike is clearly nearer the target, and each costs a delta
         of every row of its side."""
-        mine = self._symbols[symbol]
-        mine.chose = now
-        for rule in mine.rules:
-            expiry = mine.candidates.expiry(rule, session.day, self.calendar.next(session).day)
-            mine.chosen[rule.name] = mine.candidates.choose(rule.name, expiry, spot, now_ns, self.calendar.close_of)
-        for contract in (candidate.contract for chosen in mine.chosen.values() for candidate in chosen.values()):
-            if contract.occ not in self._con_ids:
-                named = await self.store.field(k.CONTRACTS.at(), contract.occ)
-                if named is not None and named.con_id is not None:
-                    self._con_ids[contract.occ] = named.con_id
+        following = self.calendar.next(session).day
+        unnamed: set[str] = set()
+        for symbol in symbols:
+            mine = self._symbols[symbol]
+            mine.chose = now
+            for rule in mine.rules:
+                expiry = mine.expiries[rule.name] = mine.candidates.expiry(rule, session.day, following)
+                mine.chosen[rule.name] = chosen = mine.candidates.choose(
+                    rule.name, expiry, spots[symbol], now_ns, self.calendar.close_of
+                )
+                unnamed |= {candidate.contract.occ for candidate in chosen.values()} - self._con_ids.keys()
+        named = await self.store.fields(k.CONTRACTS.at(), sorted(unnamed))
+        self._con_ids |= {occ: contract.con_id for occ, contract in named.items() if contract.con_id is not None}
 
     async def _quotes(self, due: list[str]) -> dict[int, ContractQuote]:
         """The broker's quotes of the candidates of these symbols, by con_id."""
@@ -265,7 +272,7 @@ class SignalGenerator(StreamModule):
                 session_open=session.contains(inputs.now_ns),
                 spot=spot,
                 chain=mine.candidates.chain,
-                expiry=mine.candidates.expiry(rule, session.day, self.calendar.next(session).day),
+                expiry=mine.expiries.get(rule.name),
                 candidates=mine.chosen.get(rule.name, {}),
                 con_id=lambda contract: self._con_ids.get(contract.occ),
                 quote=quotes.get,

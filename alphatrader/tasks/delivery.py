@@ -23,7 +23,6 @@ from alphatrader.clients.telegram import TelegramSender
 from alphatrader.contract import keys as k
 from alphatrader.contract.key import BoundKey, Kind
 from alphatrader.contract.messages.distribution import Delivery, DeliveryRecord, Tier
-from alphatrader.contract.modules import Module
 from alphatrader.contract.settings import Settings
 from alphatrader.core.distribution import ledger, wording
 from alphatrader.core.distribution.ledger import Outcome
@@ -320,5 +319,4 @@ def sweep(self: AlphaTask) -> None:
 @worker_ready.connect
 def _at_once(**_: Any) -> None:
     """What a worker that died left behind does not wait for beat."""
-    if context().module == Module.DELIVERY:
-        sweep.delay()
+    sweep.delay()

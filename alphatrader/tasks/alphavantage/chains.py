@@ -23,7 +23,6 @@ from celery.signals import worker_ready
 from alphatrader.clients.alphavantage import AlphaVantage, AlphaVantageError, BadAnswerError, ChainAnswer, LimitedError
 from alphatrader.contract import keys as k
 from alphatrader.contract.messages.options import OptionsEvent
-from alphatrader.contract.modules import Module
 from alphatrader.contract.settings import Settings
 from alphatrader.core.options.assessment import Assessed, assess
 from alphatrader.runtime.calendar import NORMAL_CLOSE, Calendar, CalendarError
@@ -301,5 +300,4 @@ def pull_all() -> None:
 @worker_ready.connect
 def _at_once(**_: Any) -> None:
     """A worker that starts does not wait for beat's next tick."""
-    if context().module == Module.PULLS:
-        pull_all.delay()
+    pull_all.delay()

@@ -13,7 +13,6 @@ from celery.signals import worker_ready
 
 from alphatrader.clients.alphavantage import AlphaVantage, AlphaVantageError, LimitedError
 from alphatrader.contract import keys as k
-from alphatrader.contract.modules import Module
 from alphatrader.contract.settings import Settings
 from alphatrader.core.sentiment import HALF_LIFE_NS, sentiment
 from alphatrader.runtime.celery_app import app, context, store
@@ -75,5 +74,4 @@ def pull_all() -> None:
 
 @worker_ready.connect
 def _at_once(**_: Any) -> None:
-    if context().module == Module.PULLS:
-        pull_all.delay()
+    pull_all.delay()

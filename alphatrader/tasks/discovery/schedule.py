@@ -70,9 +70,8 @@ def ensure(self: Any) -> None:
 @worker_ready.connect
 def _at_once(**_: Any) -> None:
     """The five keys exist as soon as the worker does, and requests are followed."""
-    if context().module == Module.DISCOVERY:
-        ensure.delay()
-        threading.Thread(target=_follow_requests, name="requests", daemon=True).start()
+    ensure.delay()
+    threading.Thread(target=_follow_requests, name="requests", daemon=True).start()
 
 
 def _follow_requests() -> None:
