@@ -2,47 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
 
 import pytest
 
 from tests.support.servers import Servers
+from tests.support.typed import Answer, typed
 from tests.web.desk import Desk
 from tests.web.desk_market import epoch
-
-
-@dataclass(frozen=True)
-class Answer:
-    code: int
-    out: str
-    err: str
-
-    def json(self) -> Any:
-        return json.loads(self.out)
-
 
 Command = Callable[..., Answer]
 
 
 @pytest.fixture
 def run(servers: Servers) -> Command:
-    def command(*arguments: str, typed: str = "", **environment: str) -> Answer:
+    def command(*arguments: str, answer: str = "", **environment: str) -> Answer:
         extra = {f"ALPHATRADER_{name.upper()}": value for name, value in environment.items()}
-        done = subprocess.run(
-            [sys.executable, "-c", "from alphatrader.cli import main; main()", *arguments],
-            env=dict(os.environ) | servers.environment | extra,
-            input=typed,
-            capture_output=True,
-            text=True,
-            timeout=40,
-        )
-        return Answer(done.returncode, done.stdout, done.stderr)
+        return typed(arguments, dict(os.environ) | servers.environment | extra, answer=answer)
 
     return command
 

@@ -104,9 +104,9 @@ def test_a_halt_nobody_records_is_not_called_done(desk: Desk, run: Command) -> N
 def test_resume_asks_first(desk: Desk, run: Command) -> None:
     desk.halt(halted=True, number=4)
     with emergency(desk) as heard:
-        assert run("resume", typed="no\n").code == 2
+        assert run("resume", answer="no\n").code == 2
         assert heard == []
-        assert run("resume", typed="resume\n").code == 0
+        assert run("resume", answer="resume\n").code == 0
         assert run("resume", "--yes", "--json").json()["confirmed"]
     assert [one.kind for one in heard] == ["resume", "resume"]
 
