@@ -52,7 +52,7 @@ class Story:
     servers: Servers
     reader: AsyncStore
 
-    async def seen(self, condition: Callable[[], Awaitable[Any]], limit: float = 20.0) -> Any:
+    async def seen(self, condition: Callable[[], Awaitable[Any]], limit: float = 60.0) -> Any:
         """The condition's value once it is true, within the limit."""
         deadline = time.monotonic() + limit
         while not (value := await condition()):
