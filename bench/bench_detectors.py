@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from alphatrader.contract.messages.market import BookEvent, MakerRow, MakersEvent, QuoteEvent, Trade
+from alphatrader.contract.messages.options import Chain, OptionRow
 from alphatrader.contract.settings.market import Analytics
 from alphatrader.core.analytics import sweep_score
 from alphatrader.core.analytics.sweep import Sweep
@@ -26,6 +27,7 @@ from alphatrader.core.analytics.symbol import SymbolState, fresh
 from alphatrader.core.market.book import Row, consolidate
 from alphatrader.core.market.checksum import checksum
 from alphatrader.core.market.conditions import counts
+from alphatrader.core.market.hedging import Reading
 from alphatrader.core.market.hidden_prints import HiddenDetector, HiddenExecution
 from alphatrader.core.market.icebergs import Iceberg
 from alphatrader.core.market.makers import FAST_SECONDS, WARM_SECONDS, Move
@@ -39,6 +41,7 @@ from alphatrader.sandbox.market.types import Print
 TURN_NS = 50_000_000
 CONFLATE_TURNS = 2
 MAKER_TURNS = 5
+CHAIN_TURNS = 100
 SLACK_NS = 250_000_000
 LOBSTER = Path(__file__).parents[2] / "shared" / "data" / "lobster"
 HOURS = (0, 2**62)
@@ -60,6 +63,9 @@ class Folded:
     sweeps: dict[tuple[str, int], Sweep] = field(default_factory=dict)
     strengths: dict[tuple[str, int], float] = field(default_factory=dict)
     moves: dict[tuple[str, str, int], Move] = field(default_factory=dict)
+    chain: Chain | None = None
+    looks: list[tuple[int, Reading]] = field(default_factory=list)
+    """(when, what the hedging signal said), of each refresh of the chain that could say something."""
 
     def next(self) -> int:
         self.seq += 1
@@ -115,6 +121,9 @@ def simulate(minutes: float, seed: int, symbols: Iterable[str], *, depth_first: 
                 stirred = set()
             if depth_first:
                 take(step.prints, folded, now + 2)
+            if turn % CHAIN_TURNS == 0:
+                for one in folded.values():
+                    refresh(market, one, now)
             for one in folded.values():
                 one.keep()
         truth: Truth = defaultdict(list)
@@ -150,6 +159,25 @@ def show_makers(market: SimulatedMarket, con_id: int, folded: Folded, now: int) 
             tuple(MakerRow(r.price, r.size, r.market_maker) for r in side if r.market_maker) for side in (depth.bids, depth.asks)
         )
         folded.state.apply(MakersEvent(folded.next(), now, now, True, bids, asks, checksum(bids, asks), 0), HOURS)
+
+
+def refresh(market: SimulatedMarket, folded: Folded, now: int) -> None:
+    """The chain as the vendor tells it, every five seconds."""
+    rows = []
+    for quote in market.chain(folded.state.symbol):
+        if contract := market.contract(quote.con_id):
+            rows.append(
+                OptionRow(
+                    contract.expiry, contract.strike, "C" if contract.right == "C" else "P", quote.bid, quote.ask, quote.last,
+                    None, quote.volume, quote.open_interest or 0, quote.implied_vol, quote.delta, quote.gamma, quote.theta,
+                    quote.vega,
+                )
+            )  # fmt: skip
+    chain = Chain(folded.state.symbol, now, 0, 1.0, False, None, 0, tuple(rows))
+    folded.state.hedging.options(folded.chain, chain)
+    folded.chain = chain
+    if folded.state.hedging.reading.p is not None:
+        folded.looks.append((now, folded.state.hedging.reading))
 
 
 def grade(name: str, found: list[Any], true: list[dict[str, Any]], same: Callable[[Any, dict[str, Any]], bool]) -> None:
@@ -234,6 +262,41 @@ def makers(folded: dict[int, Folded], truth: Truth, start_ns: int) -> None:
             )  # fmt: skip
 
 
+def hedging(folded: dict[int, Folded], truth: Truth) -> None:
+    """A look is right where its window holds half a minute of a hedge, in the hedges' direction (the stock with the options);
+    how many would be right by saying so always stands beside it. A hedge is found by a signal until a minute after it."""
+    looks = [(con_id, at, reading) for con_id, one in folded.items() for at, reading in one.looks]
+
+    def holds(con_id: int, at: int, reading: Reading) -> bool:
+        first = at - int(reading.seconds * 1e9)
+        return any(
+            min(at, t["end_ns"] + lag_ns(t)) - max(first, t["ts_ns"]) >= 30e9 for t in truth["hedge"] if t["con_id"] == con_id
+        )
+
+    def lag_ns(t: dict[str, Any]) -> int:
+        return int(t["lag_seconds"] * 1e9)
+
+    always = sum(holds(*look) for look in looks)
+    for most_p in (0.05, 0.01, 0.001):
+        signals = [look for look in looks if look[2].sign and look[2].p is not None and look[2].p <= most_p]
+        right = sum(look[2].sign > 0 and holds(*look) for look in signals)
+        lasts = {id(t): t["end_ns"] + lag_ns(t) + 60e9 for t in truth["hedge"]}
+        ended = [t for t in truth["hedge"] if lasts[id(t)] <= max(at for _, at, _ in looks)]
+        seen = sum(
+            any(
+                c == t["con_id"] and r.sign > 0 and t["ts_ns"] + 30e9 <= at <= t["end_ns"] + lag_ns(t) + 60e9
+                for c, at, r in signals
+            )
+            for t in ended
+        )
+        precision = f"{right / len(signals):.3f}" if signals else "none found"
+        recall = f"{seen / len(ended):.3f}" if ended else "none true"
+        print(
+            f"{f'hedging, p <= {most_p:g}':<34} precision {precision:>10} ({right}/{len(signals)}; always: {always}/{len(looks)})"
+            f"   recall {recall:>9} ({seen}/{len(ended)})"
+        )
+
+
 def lobster() -> None:
     """Hidden executions (type 5) among the executions of a real tape, by the quote before each; one order's counted once."""
     if not LOBSTER.is_dir():
@@ -271,6 +334,7 @@ def main() -> None:
     folded, truth = simulate(asked.minutes, asked.seed, asked.symbols.split(","), depth_first=asked.depth_first)
     detectors(folded, truth)
     makers(folded, truth, START_NS)
+    hedging(folded, truth)
     lobster()
 
 

@@ -166,14 +166,13 @@ class AnalyticsEngine(StreamModule):
         return self._session.open_ns, self._session.close_ns
 
     async def _take_chain(self, symbol: str) -> None:
-        view = self._meters[symbol].view
-        if view is None:
+        if self._meters[symbol].view is None:
             return
         chain = await self.store.get(k.OPTIONS_CHAIN.at(symbol=symbol))
         if chain is None:
             return
         closes = {expiry: close for expiry in {row.expiry for row in chain.rows} if (close := self.calendar.close_of(expiry))}
-        view.take(chain, closes, self.clock.market_ns())
+        self._meters[symbol].take_chain(chain, closes, self.clock.market_ns())
 
     async def _look(self) -> None:
         """Bucket sizes, volatility states, and history for whoever has not been warmed up."""

@@ -16,6 +16,7 @@ from alphatrader.sandbox.gateway.wirelog import WireLog
 from alphatrader.sandbox.market import SimulatedMarket, TruthLog
 from alphatrader.sandbox.market.instruments import SPECS
 from alphatrader.sandbox.market.paths import Paths
+from alphatrader.sandbox.market.types import Quote
 from tests.support.gateway import MONDAY_TEN, client, running_gateway, sessions_around, until
 
 MINUTES = 4
@@ -96,6 +97,44 @@ def test_a_maker_does_what_the_log_says_and_its_rows_add_up_to_the_venues(tmp_pa
             assert near[move["side"]] > 1.2 * near[-move["side"]]
     usual = {(s[1], s[2]) for s in shown if s[3] < 0.035 and s[1] != "NSDQ"}
     assert len(usual) >= 16  # of ten makers, two sides
+
+
+def test_a_hedge_is_what_customers_did_in_options_before_the_stock(tmp_path: Path) -> None:
+    market, seconds = simulated(tmp_path), 1_200
+    aapl = next(c.con_id for c in market.contracts(sec_type="STK", symbol="AAPL"))
+    nearest = market.expiries("AAPL")[0]
+    contracts = {c.con_id: c for c in market.contracts(sec_type="OPT", symbol="AAPL", expiry=nearest)}
+    before: dict[int, Quote] = {}
+    steps: list[tuple[int, int, int, int]] = []  # (when, contracts traded, trades that took delta, that gave it)
+    for second in range(5, seconds + 1, 5):
+        now = MONDAY_TEN + second * 10**9
+        market.step(now)
+        quotes = {con_id: quote for con_id in contracts if (quote := market.quote(con_id))}
+        taken = given = 0
+        for con_id, quote in quotes.items():
+            old = before.get(con_id)
+            if old is None or quote.last is None or quote.last == old.last or None in (quote.bid, quote.ask, old.bid, old.ask):
+                continue
+            bought = quote.last > max(quote.bid + quote.ask, old.bid + old.ask) / 2
+            sold = quote.last < min(quote.bid + quote.ask, old.bid + old.ask) / 2
+            call = contracts[con_id].right == "C"
+            taken, given = taken + (bought if call else sold), given + (sold if call else bought)
+        steps.append((now, sum(q.volume for q in quotes.values()) - sum(q.volume for q in before.values()), taken, given))
+        before = quotes
+    market._truth.flush()
+    truth = told(tmp_path / "truth.jsonl")
+    hedges = [h for h in truth["hedge"] if h["con_id"] == aapl and h["end_ns"] < MONDAY_TEN + seconds * 10**9]
+    episodes = {(e["ts_ns"], e["direction"]) for e in truth["episode"] if e["con_id"] == aapl}
+    assert hedges
+    idle = [s for s in steps[1:] if not any(h["ts_ns"] - 5e9 <= s[0] <= h["end_ns"] + 10e9 for h in hedges)]
+    for hedge in hedges:
+        assert hedge["lag_seconds"] in (10, 15, 20, 25, 30)
+        assert (hedge["ts_ns"] + hedge["lag_seconds"] * 10**9, hedge["direction"]) in episodes
+        during = [s for s in steps if hedge["ts_ns"] + 10e9 <= s[0] <= hedge["end_ns"]]
+        taken, given = (sum(s[at] for s in during) for at in (2, 3))
+        with_it, against_it = (taken, given) if hedge["direction"] > 0 else (given, taken)
+        assert with_it > 3 * against_it
+        assert sum(s[1] for s in during) / len(during) > 2 * sum(s[1] for s in idle) / len(idle)
 
 
 def test_a_session_tells_the_correlation_its_paths_have(tmp_path: Path) -> None:

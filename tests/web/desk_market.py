@@ -184,6 +184,7 @@ class MarketDesk:
                     makers={},
                     moves=[{"maker": "GSCO", "what": "leans", "side": "bid", "from_ms": 1, "last_ms": 2}],
                     attributed_share=0.22,
+                    hedging={"sign": 1, "lag_seconds": 15, "p": 0.002, "reason": None},
                     moves_since_start=3,
                 ),
             ),

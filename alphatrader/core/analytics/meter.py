@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from alphatrader.contract.messages.market import Bar, BarEvent, BookEvent, MarketEvent, QuoteEvent, Trade
 from alphatrader.contract.messages.metrics import Metric, Parameter
+from alphatrader.contract.messages.options import Chain
 from alphatrader.contract.settings.market import Analytics
 from alphatrader.core.analytics import measures
 from alphatrader.core.analytics.makers import makers
@@ -68,6 +69,12 @@ class Meter:
         found, self._no_vol_filter = filter_of(parameter)
         if found != self._vol_filter:
             self._vol_filter, self._reading = found, None
+
+    def take_chain(self, chain: Chain, closes_ns: Mapping[str, int], now_ns: int) -> None:
+        """A chain was refreshed: exposure is prepared from it, and what traded since the one before says whether it is hedged."""
+        if self.view is not None:
+            self.state.hedging.options(self.view.chain, chain)
+            self.view.take(chain, closes_ns, now_ns)
 
     def due(self, made_ns: int) -> bool:
         """Whether there is something to write: a change, or the rewriting. Instants are of machine time."""

@@ -33,12 +33,13 @@ from alphatrader.core.analytics.regime import Regime
 from alphatrader.core.analytics.sweep import SweepDetector
 from alphatrader.core.analytics.vol_state import VolState
 from alphatrader.core.analytics.vpin import Vpin
+from alphatrader.core.market.hedging import Hedging
 from alphatrader.core.market.hidden_prints import HiddenDetector
 from alphatrader.core.market.icebergs import IcebergDetector
 from alphatrader.core.market.makers import MakerInterest
 from alphatrader.core.market.venues import OFF_EXCHANGE
 
-VERSION: Final = 10
+VERSION: Final = 11
 """Of the checkpoint: another one is not read."""
 FLOW_SECONDS: Final = 180
 SMOOTHING_NS: Final = 20_000_000_000
@@ -73,6 +74,7 @@ class SymbolState(msgspec.Struct):
     makers: MakerInterest
     names: dict[str, str]
     """MPIDs that count as market makers, and their firms."""
+    hedging: Hedging
     book: BookNow | None = None
     bid: float | None = None
     ask: float | None = None
@@ -160,6 +162,7 @@ class SymbolState(msgspec.Struct):
         self.hidden.break_quotes()
         self.icebergs.reset()
         self.makers.reset(reason)
+        self.hedging.reset(reason)
         self.book = None
         self.bid = self.ask = self.bid_size = self.ask_size = self.quote_ns = None
 
@@ -193,6 +196,7 @@ class SymbolState(msgspec.Struct):
             return
         self.vpin.add(trade.ts_ns, round(trade.size), trade.side)
         self.flow.add(trade.received_ns, trade.size, trade.side)
+        self.hedging.trade(trade.received_ns, trade.size, trade.side)
         if self.sweeps.add(trade.received_ns, trade.price, trade.size, trade.venue, trade.side, trade.conditions) is not None:
             self.note("sweeps")
         bid, ask = (trade.bid, trade.ask) if trade.bid is not None and trade.ask is not None else (self.bid, self.ask)
@@ -270,6 +274,7 @@ def fresh(symbol: str, settings: Analytics) -> SymbolState:
         vol_state=VolState(),
         makers=MakerInterest(),
         names=dict(settings.market_makers),
+        hedging=Hedging(),
     )
 
 

@@ -1,4 +1,4 @@
-"""What begins with a slot of an equity: informed flow and makers' moves (for the truth log only), and closing imbalances.
+"""What begins with a slot of an equity: informed flow, hedges and makers' moves (for the truth log only), and closing imbalances.
 
 Used by `simulation.py`, once a slot and for what is running at a start in mid-session.
 """
@@ -10,6 +10,7 @@ from .business_days import Session
 from .instrument import Instrument
 from .instruments import SPECS
 from .makers import moves
+from .option_flow import hedges
 from .paths import SLOT_SECONDS, Paths
 from .truth import TruthLog
 from .types import Auction
@@ -24,6 +25,7 @@ class Announcer:
         if self._truth.enabled:
             self._tell_episode(instrument, session, second, running=True)
             self._tell_makers(instrument, session, second, running=True)
+            self._tell_hedges(instrument, session, second, running=True)
 
     def begins(self, instrument: Instrument, session: Session, slot: int, start_ns: int) -> Auction | None:
         """Tells what begins within the slot; the imbalance its exchange publishes then, if any."""
@@ -31,6 +33,7 @@ class Announcer:
         if self._truth.enabled:
             self._tell_episode(instrument, session, second, running=False)
             self._tell_makers(instrument, session, second, running=False)
+            self._tell_hedges(instrument, session, second, running=False)
         contract, left_ns = instrument.contract, session.close_ns - start_ns
         if left_ns > STARTS_BEFORE_CLOSE.get(contract.primary_exchange, 0) or instrument.halted:
             return None
@@ -62,3 +65,11 @@ class Announcer:
             fields = {"maker": move.maker, "what": move.what, "side": move.side, "strength": round(move.strength, 4),
                       "end_ns": session.open_ns + int(move.end * 1e9)}  # fmt: skip
             self._truth.write("maker", session.open_ns + int(move.start * 1e9), instrument.contract.con_id, fields)
+
+    def _tell_hedges(self, instrument: Instrument, session: Session, second: int, *, running: bool) -> None:
+        contract = instrument.contract
+        for hedge in hedges(self._seed, contract.symbol, session.day, self._paths.session(contract.symbol, session).episodes):
+            if (hedge.start < second < hedge.end) if running else (second <= hedge.start < second + SLOT_SECONDS):
+                fields = {"symbol": contract.symbol, "direction": hedge.direction, "lag_seconds": hedge.lag,
+                          "end_ns": session.open_ns + int(hedge.end * 1e9)}  # fmt: skip
+                self._truth.write("hedge", session.open_ns + int(hedge.start * 1e9), contract.con_id, fields)

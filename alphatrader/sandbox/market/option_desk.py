@@ -12,6 +12,7 @@ from .business_days import Session, Sessions
 from .hashing import mix, unit
 from .instrument import Instrument
 from .instruments import SPECS, EquityListing
+from .option_flow import OptionFlow
 from .options import Interest, bid_ask, greeks, implied_vol, interest, price, years_to
 from .paths import SLOT_NS, Paths
 from .types import Bar, Quote
@@ -29,12 +30,22 @@ class OptionDesk:
         self._session: Session | None = None
         self._levels: dict[tuple[str, date], tuple[float, float]] = {}
         self._closes: dict[date, int] = {}
+        self._flows: dict[tuple[str, date], OptionFlow] = {}
 
     def start_session(self, session: Session) -> None:
         self._session = session
         self._interest.clear()
         self._last.clear()
         self._levels.clear()
+        self._flows.clear()
+
+    def _flow(self, symbol: str, session: Session) -> OptionFlow:
+        flow = self._flows.get((symbol, session.day))
+        if flow is None:
+            episodes = self._paths.session(symbol, session).episodes
+            slots = (session.close_ns - session.open_ns) // SLOT_NS
+            flow = self._flows[symbol, session.day] = OptionFlow(self._seed, symbol, session.day, slots, episodes)
+        return flow
 
     def _atm(self, listing: EquityListing, session: Session, spot: float) -> float:
         levels = self._levels.get((listing.symbol, session.day))
@@ -74,7 +85,7 @@ class OptionDesk:
         held = self._interest_of(con_id, terms, session)
         tight = listing.symbol in _TIGHT
         slot = min((at_ns - session.open_ns) // SLOT_NS, table.slots)
-        volume = self._volume(held, table.slots, slot)
+        volume = int(held.day_volume * self._flow(listing.symbol, session).pace[slot])
         last, last_ns = self._last_trade(con_id, terms, underlying, held, slot)
         expired = expiry_ns <= now_ns
         if expired:
@@ -111,12 +122,6 @@ class OptionDesk:
             open_interest=held.open_interest, under_price=spot,
         )  # fmt: skip
 
-    @staticmethod
-    def _volume(held: Interest, slots: int, slot: int) -> int:
-        """Contracts traded by the start of `slot`: growing through the day, faster at both ends."""
-        x = slot / slots
-        return int(held.day_volume * (0.25 * (1 - (1 - x) ** 3) + 0.5 * x + 0.25 * x**3))
-
     def _last_trade(
         self, con_id: int, terms: Terms, underlying: Instrument, held: Interest, slot: int
     ) -> tuple[float | None, int]:
@@ -133,7 +138,9 @@ class OptionDesk:
         spot = (int(table.bid[at]) + int(table.spread[at]) / 2) / table.per_unit
         theoretical = self._value(terms, table.session, spot, ts_ns)
         bid, ask = bid_ask(theoretical, tight=terms[0].symbol in _TIGHT)
-        traded = ask if bid is None or mix(held.key, at) & 1 else bid
+        demand = self._flow(terms[0].symbol, table.session).demand[at - 1]  # of the slot that `at` ends
+        bought = unit(held.key, at) < 0.5 + 0.5 * (demand if terms[3] == "C" else -demand)
+        traded = ask if bid is None or bought else bid
         self._last[con_id] = (at, traded)
         return traded, ts_ns
 
@@ -148,6 +155,7 @@ class OptionDesk:
             return []
         slots = (session.close_ns - session.open_ns) // SLOT_NS
         held = self._interest_of(con_id, terms, session) if session == self._session else None
+        pace = self._flow(terms[0].symbol, session).pace
         made = []
         for bar in underlying:
             first = (bar.ts_ns - session.open_ns) // SLOT_NS
@@ -155,7 +163,7 @@ class OptionDesk:
             ends = session.open_ns + past * SLOT_NS - 1
             points = ((bar.open, bar.ts_ns), (bar.high, bar.ts_ns), (bar.low, bar.ts_ns), (bar.close, ends))
             values = [round(self._value(terms, session, spot, at), 2) for spot, at in points]
-            volume = 0 if held is None else self._volume(held, slots, past) - self._volume(held, slots, first)
+            volume = 0 if held is None else int(held.day_volume * pace[past]) - int(held.day_volume * pace[first])
             wap = round(sum(values) / 4, 4)
             made.append(Bar(bar.ts_ns, values[0], max(values), min(values), values[3], volume, wap, volume // 6))
         return made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from alphatrader.contract.messages.market import Bar, Bars, Book, Last, Level, Status, Timestamps
@@ -72,10 +73,17 @@ def warning(status: Status | None) -> dict[str, str | None]:
     return {"flag": flag, "warning": "; ".join(words for _, words in found) or None}
 
 
+def _hedging(told: Mapping[str, Any]) -> str:
+    if not told.get("sign"):
+        return f"none: {told.get('reason') or 'not looked at'}"
+    way = "with" if told["sign"] > 0 else "against"
+    return f"stock {way} options, {told['lag_seconds']} s later, p {told['p']:.2g}"
+
+
 def metric(message: Metric | None) -> dict[str, Any]:
     """`known` False: the key is absent, so analytics says nothing of it now.
 
-    Lists are not sent, but for the tape of sweeps and the newest of the market makers' moves, in words."""
+    Lists are not sent, but for the tape of sweeps; the newest move of the market makers and the hedging signal are words."""
     if message is None:
         return {"known": False}
     parts = {name: part for name, part in message.components.items() if isinstance(part, int | float | str) or part is None}
@@ -83,6 +91,7 @@ def metric(message: Metric | None) -> dict[str, Any]:
     if message.metric == "makers":
         moves = message.components.get("moves") or []
         parts["last_move"] = "{maker} {what} {side}".format_map(moves[-1]).strip() if moves else "none"
+        parts["hedging"] = _hedging(message.components.get("hedging") or {})
     return {
         "known": True,
         "ready": message.ready,

@@ -105,13 +105,16 @@ const PARTS = {
   vpin: ["percentile", "bucket_size", "vpin_adj"],
   gex: ["flip", "call_wall", "put_wall", "zero_dte_1pct"],
   regime: ["drift_t", "vol_percentile", "atr_1m"],
-  makers: ["attributed_share", "moves_since_start", "last_move"],
+  makers: ["attributed_share", "moves_since_start", "last_move", "hedging"],
 };
 
-function shown(name, parts) {
+// These need no feed that names makers.
+const ALWAYS = new Set(["hedging"]);
+
+function shown(name, parts, ready) {
   const wanted = (PARTS[name] || []).filter((key) => parts[key] !== undefined && parts[key] !== null);
   const numbers = Object.keys(parts).filter((key) => typeof parts[key] === "number");
-  return (wanted.length ? wanted : numbers.slice(0, 4)).map((key) => [key, parts[key]]);
+  return (wanted.length ? wanted : numbers.slice(0, 4)).filter((key) => ready || ALWAYS.has(key)).map((key) => [key, parts[key]]);
 }
 
 const UNSIGNED = new Set(["vpin", "hidden"]);
@@ -130,7 +133,7 @@ function metrics(board) {
       el("h3", {}, title, el("small", { class: "muted", "data-at": metric.at_ms, text: "" })),
       metric.ready ? el("b", { class: "value", text: value }) : el("span", { class: "reason", text: metric.known ? metric.reason || "not ready" : "no word from analytics" }),
       metric.ready ? el("small", { class: "muted", text: `${metric.units}${metric.n ? ` · n ${number(metric.n, 0)}` : ""}` }) : null,
-      metric.ready && parts.length ? el("dl", { class: "parts" }, ...shown(name, metric.parts).flatMap(([key, v]) => [el("dt", { text: key.replaceAll("_", " ") }), el("dd", { text: part(v) })])) : null,
+      parts.length ? el("dl", { class: "parts" }, ...shown(name, metric.parts, metric.ready).flatMap(([key, v]) => [el("dt", { text: key.replaceAll("_", " ") }), el("dd", { text: part(v) })])) : null,
     );
   });
   get("metrics").replaceChildren(...nodes);

@@ -1,0 +1,141 @@
+"""The hedging signal: known answers, an independent calculation, and flows that lead, follow by chance, or not at all."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from alphatrader.contract.messages.options import Chain, OptionRow
+from alphatrader.core.market.hedging import LAGS, LEAST_SECONDS, SECOND_NS, WINDOW_SECONDS, Hedging, correlated, delta_flow
+
+START = 1_800_000_000 * SECOND_NS
+STEP = 5
+
+
+def row(
+    strike: float, right: str, last: float | None, volume: int, delta: float | None, bid: float = 1.0, ask: float = 1.1
+) -> OptionRow:
+    return OptionRow("20261118", strike, right, bid, ask, last, None, volume, 0, None, delta, None, None, None)  # type: ignore[arg-type]
+
+
+def chain(second: int, *rows: OptionRow, stale: bool = False) -> Chain:
+    return Chain("SPY", START + second * SECOND_NS, 0, 1.0, stale, None, 0, rows)
+
+
+# -- what traded between two chains --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "shares"),
+    [
+        (row(600, "C", 1.0, 10, 0.5), row(600, "C", 1.1, 14, 0.5), 4 * 0.5 * 100),  # calls bought
+        (row(600, "C", 1.1, 10, 0.5), row(600, "C", 1.0, 14, 0.5), -4 * 0.5 * 100),  # calls sold
+        (row(600, "P", 1.0, 10, -0.4), row(600, "P", 1.1, 13, -0.4), -3 * 0.4 * 100),  # puts bought: delta is sold
+        (row(600, "C", 1.0, 10, 0.5), row(600, "C", 1.05, 14, 0.5), 0),  # at the middle: nobody's
+        (row(600, "C", 1.1, 10, 0.5), row(600, "C", 1.1, 14, 0.5), 0),  # an old price tells no side
+        (row(600, "C", 1.0, 10, 0.5), row(600, "C", 1.1, 10, 0.5), 0),  # nothing traded
+        (row(600, "C", 1.0, 90, 0.5), row(600, "C", 1.1, 10, 0.5), 0),  # another day
+        (row(600, "C", 1.0, 10, None), row(600, "C", 1.1, 14, None), 0),  # no delta
+        (row(600, "C", 1.0, 10, 0.5), row(600, "C", None, 14, 0.5), 0),  # no last
+        (row(605, "C", 1.0, 10, 0.5), row(600, "C", 1.1, 14, 0.5), 0),  # a contract that was not there
+    ],
+)
+def test_what_traded_is_signed_by_its_last_price_at_the_quotes(before: OptionRow, after: OptionRow, shares: float) -> None:
+    assert delta_flow((before,), (after,)) == pytest.approx(shares)
+
+
+def test_a_trade_is_not_signed_by_where_the_quotes_went_after_it() -> None:
+    # bought at 1.10 of 1.00 to 1.10; then the stock rose, and its quotes stand above the trade
+    before, after = row(600, "C", 1.0, 10, 0.5), row(600, "C", 1.1, 14, 0.5, bid=1.2, ask=1.3)
+    assert delta_flow((before,), (after,)) == 0
+
+
+# -- correlation and its p-value -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_of_series_without_memory_it_is_pearsons(seed: int) -> None:
+    draw = random.Random(seed)
+    x = [draw.gauss(0, 1) * (-1) ** i for i in range(40)]  # remembers nothing, or the opposite
+    y = [0.4 * a + draw.gauss(0, 1) for a in x]
+    r, p = correlated(np.array(x), np.array(y))
+    expected = stats.pearsonr(x, y)
+    assert r == pytest.approx(expected.statistic) and p is not None
+    assert p >= expected.pvalue * 0.999
+
+
+def test_what_remembers_itself_says_less() -> None:
+    slow = np.repeat([1.0, -1.0, 1.0, -1.0], 10)
+    r, p = correlated(slow, slow + np.tile([0.5, -0.5], 20))
+    assert r is not None and p is not None
+    assert p > 10 * stats.pearsonr(slow, slow + np.tile([0.5, -0.5], 20)).pvalue
+
+
+# -- the signal ----------------------------------------------------------------------------------------------------------
+
+
+def run(lag: int, sign: int, seed: int, *, seconds: int = WINDOW_SECONDS, linked: bool = True) -> Hedging:
+    """Chains every five seconds; each step's flow is followed by the stock's, `lag` later, where they are linked."""
+    draw, hedging = random.Random(seed), Hedging()
+    flows = {at: draw.choice((-40, -20, 20, 40)) for at in range(0, seconds + STEP, STEP)}
+    stock: dict[int, float] = {}
+    for at, contracts in flows.items():
+        for second in range(at + lag, at + lag + STEP):
+            stock[second] = (
+                stock.get(second, 0.0) + (sign * contracts if linked else draw.choice((-30, 30))) * 10 + draw.gauss(0, 60)
+            )
+    before, volume, last = None, 0, 1.0
+    for now in range(seconds + STEP):
+        if now in stock:
+            hedging.trade(START + now * SECOND_NS, abs(stock[now]), "buy" if stock[now] > 0 else "sell")
+        if now % STEP == 0:
+            traded = flows[now - STEP] if now else 0
+            volume += abs(traded)
+            last = 1.1 + 1e-6 * now if traded > 0 else 1.0 - 1e-6 * now
+            after = chain(now, row(600, "C", last, volume, 0.5))
+            hedging.options(before, after)
+            before = after
+    return hedging
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("lag", [0, 10, 25])
+def test_a_stock_that_follows_its_options_is_found_with_its_lag(lag: int, sign: int) -> None:
+    reading = run(lag, sign, seed=3).reading
+    assert reading.reason is None and reading.sign == sign
+    assert reading.lag_seconds == lag and reading.p is not None and reading.p < 0.001
+
+
+def test_a_stock_that_does_not_is_a_signal_in_one_of_twenty() -> None:
+    readings = [run(10, 1, seed, linked=False).reading for seed in range(60)]
+    assert all(reading.p is not None for reading in readings)
+    signals = [reading for reading in readings if reading.sign]
+    assert len(signals) <= 6, "3 of 60 are chance; 7 or more would be one of thirty"
+    assert all(reading.reason and "needs 0.05" in reading.reason for reading in readings if not reading.sign)
+
+
+def test_nothing_is_said_before_a_minute_of_both() -> None:
+    reading = run(10, 1, seed=3, seconds=LEAST_SECONDS - STEP).reading
+    assert reading.sign == 0 and reading.p is None and reading.reason and f"needs {LEAST_SECONDS}" in reading.reason
+
+
+def test_a_stale_chain_and_a_hole_begin_anew() -> None:
+    hedging = run(10, 1, seed=3)
+    at = WINDOW_SECONDS + 10
+    hedging.options(chain(at, row(600, "C", 1.0, 1, 0.5)), chain(at + STEP, row(600, "C", 1.1, 2, 0.5), stale=True))
+    assert hedging.steps == [] and hedging.reading.reason == "the chain is stale" and hedging.reading.sign == 0
+    hedging = run(10, 1, seed=3)
+    hedging.options(chain(at, row(600, "C", 1.0, 1, 0.5)), chain(at + 60, row(600, "C", 1.1, 2, 0.5)))
+    assert hedging.steps == [] and hedging.reading.reason == "chains too far apart"
+    hedging = run(10, 1, seed=3)
+    hedging.reset("gaps announced")
+    assert (hedging.steps, hedging.stock, hedging.reading.reason) == ([], [], "gaps announced")
+
+
+def test_it_holds_no_more_than_its_window() -> None:
+    hedging = run(10, 1, seed=3, seconds=3 * WINDOW_SECONDS)
+    assert len(hedging.steps) == WINDOW_SECONDS // STEP
+    assert len(hedging.stock) <= WINDOW_SECONDS + LAGS[-1] + 31
