@@ -8,11 +8,17 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from alphatrader.contract.messages.market import Trade
 from alphatrader.contract.messages.options import Chain, OptionRow
+from alphatrader.contract.settings.market import Analytics
+from alphatrader.core.analytics.meter import Meter
+from alphatrader.core.analytics.options_view import OptionsView
+from alphatrader.core.analytics.symbol import VERSION, checkpoint, restored
 from alphatrader.core.market.hedging import LAGS, LEAST_SECONDS, SECOND_NS, WINDOW_SECONDS, Hedging, correlated, delta_flow
 
 START = 1_800_000_000 * SECOND_NS
 STEP = 5
+HOURS = START - 3600 * SECOND_NS, START + 3600 * SECOND_NS
 
 
 def row(
@@ -139,3 +145,23 @@ def test_it_holds_no_more_than_its_window() -> None:
     hedging = run(10, 1, seed=3, seconds=3 * WINDOW_SECONDS)
     assert len(hedging.steps) == WINDOW_SECONDS // STEP
     assert len(hedging.stock) <= WINDOW_SECONDS + LAGS[-1] + 31
+
+
+def test_analytics_tells_it_with_the_makers_also_where_no_feed_names_them_and_after_a_restart() -> None:
+    settings = Analytics()
+    meter = Meter("SPY", settings, OptionsView(0.04, 0.1), 5.0, 14)
+    for second in range(0, LEAST_SECONDS + STEP + 1):
+        now = START + second * SECOND_NS
+        shares = 100.0 * (1 + second // STEP % 3)
+        meter.fold(Trade(second, now, now, 600.0, shares, "ARCA", "", "buy" if second % 2 else "sell", True, True, True), HOURS)
+        if second % STEP == 0:
+            last = 1.1 + 1e-6 * second if second % 10 else 1.0 - 1e-6 * second
+            meter.take_chain(chain(second, row(600, "C", last, second * 7, 0.5)), {"20261118": START + 3600 * SECOND_NS}, now)
+    told = {metric.metric: metric for metric in meter.metrics(now, now, lambda instant: None, "20261118")}["makers"]
+    assert not told.ready and told.components["makers"] == {}
+    hedging = told.components["hedging"]
+    reading = meter.state.hedging.reading
+    assert len(meter.state.hedging.steps) == LEAST_SECONDS // STEP + 1
+    assert hedging["p"] == reading.p is not None and (hedging["steps"], hedging["reason"]) == (reading.steps, reading.reason)
+    again = restored(checkpoint(meter.state), VERSION, settings)
+    assert again is not None and again.hedging == meter.state.hedging

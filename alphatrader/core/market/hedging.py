@@ -43,8 +43,9 @@ class Reading(msgspec.Struct, frozen=True):
     p: float | None = None
     """Two-sided, of the strongest of all lags by chance."""
     steps: int = 0
+    """Whose following `lag_seconds` later is known by now; before there is a reading, all."""
     seconds: float = 0.0
-    """Market time the steps cover."""
+    """Market time that all steps cover."""
     reason: str | None = "no two chains yet"
     """Why there is no signal; None where there is one."""
 
