@@ -128,15 +128,22 @@ def test_nothing_is_said_before_a_minute_of_both() -> None:
     assert reading.sign == 0 and reading.p is None and reading.reason and f"needs {LEAST_SECONDS}" in reading.reason
 
 
-def test_a_stale_chain_and_a_hole_begin_anew() -> None:
-    hedging = run(10, 1, seed=3)
-    at = WINDOW_SECONDS + 10
-    hedging.options(chain(at, row(600, "C", 1.0, 1, 0.5)), chain(at + STEP, row(600, "C", 1.1, 2, 0.5), stale=True))
-    assert hedging.steps == [] and hedging.reading.reason == "the chain is stale" and hedging.reading.sign == 0
-    hedging = run(10, 1, seed=3)
+def test_while_the_chain_is_stale_there_is_no_signal_and_what_was_known_before_stands() -> None:
+    hedging, at = run(10, 1, seed=3), WINDOW_SECONDS
+    good = chain(at, row(600, "C", 1.0, 1, 0.5))
+    stale = chain(at, row(600, "C", 1.0, 1, 0.5), stale=True)  # the last good rows, of their time
+    hedging.options(good, stale)
+    assert (hedging.reading.sign, hedging.reading.reason) == (0, "the chain is stale")
+    hedging.options(stale, chain(at + 12, row(600, "C", 1.1, 3, 0.5)))
+    assert hedging.steps[-1] == (START + at * SECOND_NS, START + (at + 12) * SECOND_NS, 2 * 0.5 * 100)
+    assert hedging.reading.sign == 1
+
+
+def test_chains_too_far_apart_are_no_step_and_a_hole_in_the_prints_begins_anew() -> None:
+    hedging, at = run(10, 1, seed=3), WINDOW_SECONDS
+    known = list(hedging.steps)
     hedging.options(chain(at, row(600, "C", 1.0, 1, 0.5)), chain(at + 60, row(600, "C", 1.1, 2, 0.5)))
-    assert hedging.steps == [] and hedging.reading.reason == "chains too far apart"
-    hedging = run(10, 1, seed=3)
+    assert hedging.steps == [step for step in known if step[0] >= START + 60 * SECOND_NS]
     hedging.reset("gaps announced")
     assert (hedging.steps, hedging.stock, hedging.reading.reason) == ([], [], "gaps announced")
 

@@ -80,14 +80,14 @@ class Hedging(msgspec.Struct):
             self.stock.pop(0)
 
     def options(self, before: Chain | None, after: Chain) -> None:
-        """The chain was refreshed."""
+        """The chain was refreshed. A stale one holds the rows and the time of the last good one: the step ends with the next."""
+        if after.stale:
+            self.reading = Reading(reason="the chain is stale")
+            return
         if before is None or after.ts_ns <= before.ts_ns:
             return
-        if before.stale or after.stale or after.ts_ns - before.ts_ns > LONGEST_STEP_SECONDS * SECOND_NS:
-            self.steps = []
-            self.reading = Reading(reason="the chain is stale" if before.stale or after.stale else "chains too far apart")
-            return
-        self.steps.append((before.ts_ns, after.ts_ns, delta_flow(before.rows, after.rows)))
+        if after.ts_ns - before.ts_ns <= LONGEST_STEP_SECONDS * SECOND_NS:
+            self.steps.append((before.ts_ns, after.ts_ns, delta_flow(before.rows, after.rows)))
         oldest = after.ts_ns - WINDOW_SECONDS * SECOND_NS
         self.steps = [step for step in self.steps if step[0] >= oldest]
         self.reading = self._read(after.ts_ns)
