@@ -13,7 +13,6 @@ from typing import Any
 from alphatrader.contract.messages.contracts import ContractQuote, OptionRef
 from alphatrader.contract.messages.market import Bar, BookEvent, Level, QuoteEvent, Status, Trade
 from alphatrader.contract.messages.metrics import Metric
-from alphatrader.contract.messages.options import Chain, OptionRow
 from alphatrader.contract.messages.signals import Gate
 from alphatrader.contract.settings import Settings
 from alphatrader.core.analytics.meter import Meter
@@ -30,6 +29,7 @@ from alphatrader.runtime.clock import exchange_datetime, exchange_instant
 from alphatrader.runtime.settings import load
 from alphatrader.sandbox.market import SimulatedMarket
 from alphatrader.sandbox.market.types import Print
+from tests.support.market_world import chain_of
 
 STEP_NS = 100_000_000
 SECOND_NS = 1_000_000_000
@@ -124,18 +124,8 @@ class Drive:
             watched.meter.fold(BookEvent(watched.next(), now, now, True, bids, asks, 0, 0), self.hours)
 
     def _chain(self, symbol: str, watched: Watched, now: int) -> None:
-        rows = []
-        for q in self.market.chain(symbol):
-            c = self.market.contract(q.con_id)
-            assert c is not None and c.right
-            rows.append(
-                OptionRow(
-                    c.expiry, c.strike, c.right, q.bid, q.ask, q.last, None, q.volume, q.open_interest or 0, q.implied_vol,
-                    q.delta, q.gamma, q.theta, q.vega,
-                )
-            )  # fmt: skip
-        chain = Chain(symbol, now, now, 1.0, False, None, 0, tuple(rows))
-        watched.view.take(chain, {row.expiry: close for row in rows if (close := nyse().close_of(row.expiry))}, now)
+        chain = chain_of(self.market, symbol, now)
+        watched.view.take(chain, {row.expiry: close for row in chain.rows if (close := nyse().close_of(row.expiry))}, now)
         watched.candidates.take(chain)
 
     def _look(self, symbol: str, watched: Watched, now: int) -> None:
