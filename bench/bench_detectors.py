@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from alphatrader.contract.messages.market import BookEvent, MakerRow, MakersEvent, QuoteEvent, Trade
-from alphatrader.contract.messages.options import Chain, OptionRow
+from alphatrader.contract.messages.options import Chain
 from alphatrader.contract.settings.market import Analytics
 from alphatrader.core.analytics import sweep_score
 from alphatrader.core.analytics.sweep import Sweep
@@ -37,6 +37,7 @@ from alphatrader.runtime.calendar import nyse
 from alphatrader.runtime.clock import exchange_instant
 from alphatrader.sandbox.market import SimulatedMarket, TruthLog
 from alphatrader.sandbox.market.types import Print
+from tests.support.market_world import chain_of
 
 TURN_NS = 50_000_000
 CONFLATE_TURNS = 2
@@ -163,21 +164,11 @@ def show_makers(market: SimulatedMarket, con_id: int, folded: Folded, now: int) 
 
 def refresh(market: SimulatedMarket, folded: Folded, now: int) -> None:
     """The chain as the vendor tells it, every five seconds."""
-    rows = []
-    for quote in market.chain(folded.state.symbol):
-        if contract := market.contract(quote.con_id):
-            rows.append(
-                OptionRow(
-                    contract.expiry, contract.strike, "C" if contract.right == "C" else "P", quote.bid, quote.ask, quote.last,
-                    None, quote.volume, quote.open_interest or 0, quote.implied_vol, quote.delta, quote.gamma, quote.theta,
-                    quote.vega,
-                )
-            )  # fmt: skip
-    chain = Chain(folded.state.symbol, now, 0, 1.0, False, None, 0, tuple(rows))
-    folded.state.hedging.options(folded.chain, chain)
+    state, chain = folded.state, chain_of(market, folded.state.symbol, now)
+    state.hedging.options(folded.chain, chain, state.flow.slots, state.flow.since_ns)
     folded.chain = chain
-    if folded.state.hedging.reading.p is not None:
-        folded.looks.append((now, folded.state.hedging.reading))
+    if state.hedging.reading.p is not None:
+        folded.looks.append((now, state.hedging.reading))
 
 
 def grade(name: str, found: list[Any], true: list[dict[str, Any]], same: Callable[[Any, dict[str, Any]], bool]) -> None:
@@ -266,29 +257,26 @@ def hedging(folded: dict[int, Folded], truth: Truth) -> None:
     """A look is right where its window holds half a minute of a hedge, in the hedges' direction (the stock with the options);
     how many would be right by saying so always stands beside it. A hedge is found by a signal until a minute after it."""
     looks = [(con_id, at, reading) for con_id, one in folded.items() for at, reading in one.looks]
+    newest = max((at for _, at, _ in looks), default=0)
+
+    def followed(t: dict[str, Any]) -> int:
+        return int(t["end_ns"] + t["lag_seconds"] * 1e9)
 
     def holds(con_id: int, at: int, reading: Reading) -> bool:
         first = at - int(reading.seconds * 1e9)
-        return any(
-            min(at, t["end_ns"] + lag_ns(t)) - max(first, t["ts_ns"]) >= 30e9 for t in truth["hedge"] if t["con_id"] == con_id
-        )
+        hedges = (t for t in truth["hedge"] if t["con_id"] == con_id)
+        return any(min(at, followed(t)) - max(first, t["ts_ns"]) >= 30e9 for t in hedges)
 
-    def lag_ns(t: dict[str, Any]) -> int:
-        return int(t["lag_seconds"] * 1e9)
+    def found(t: dict[str, Any], signals: list[tuple[int, int, Reading]]) -> bool:
+        during = (r for c, at, r in signals if c == t["con_id"] and t["ts_ns"] + 30e9 <= at <= followed(t) + 60e9)
+        return any(r.sign > 0 for r in during)
 
     always = sum(holds(*look) for look in looks)
+    ended = [t for t in truth["hedge"] if followed(t) + 60e9 <= newest]
     for most_p in (0.05, 0.01, 0.001):
-        signals = [look for look in looks if look[2].sign and look[2].p is not None and look[2].p <= most_p]
+        signals = [look for look in looks if look[2].sign and (look[2].p or 0.0) <= most_p]
         right = sum(look[2].sign > 0 and holds(*look) for look in signals)
-        lasts = {id(t): t["end_ns"] + lag_ns(t) + 60e9 for t in truth["hedge"]}
-        ended = [t for t in truth["hedge"] if lasts[id(t)] <= max(at for _, at, _ in looks)]
-        seen = sum(
-            any(
-                c == t["con_id"] and r.sign > 0 and t["ts_ns"] + 30e9 <= at <= t["end_ns"] + lag_ns(t) + 60e9
-                for c, at, r in signals
-            )
-            for t in ended
-        )
+        seen = sum(found(t, signals) for t in ended)
         precision = f"{right / len(signals):.3f}" if signals else "none found"
         recall = f"{seen / len(ended):.3f}" if ended else "none true"
         print(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
@@ -11,10 +12,20 @@ from scipy import stats
 from alphatrader.contract.messages.market import Trade
 from alphatrader.contract.messages.options import Chain, OptionRow
 from alphatrader.contract.settings.market import Analytics
+from alphatrader.core.analytics.flow import FlowWindow
 from alphatrader.core.analytics.meter import Meter
 from alphatrader.core.analytics.options_view import OptionsView
 from alphatrader.core.analytics.symbol import VERSION, checkpoint, restored
-from alphatrader.core.market.hedging import LAGS, LEAST_SECONDS, SECOND_NS, WINDOW_SECONDS, Hedging, correlated, delta_flow
+from alphatrader.core.market.hedging import (
+    LEAST_SECONDS,
+    REACH_SECONDS,
+    SECOND_NS,
+    WINDOW_SECONDS,
+    Hedging,
+    Reading,
+    correlated,
+    delta_flow,
+)
 
 START = 1_800_000_000 * SECOND_NS
 STEP = 5
@@ -63,14 +74,25 @@ def test_a_trade_is_not_signed_by_where_the_quotes_went_after_it() -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_of_series_without_memory_it_is_pearsons(seed: int) -> None:
-    draw = random.Random(seed)
-    x = [draw.gauss(0, 1) * (-1) ** i for i in range(40)]  # remembers nothing, or the opposite
-    y = [0.4 * a + draw.gauss(0, 1) for a in x]
-    r, p = correlated(np.array(x), np.array(y))
-    expected = stats.pearsonr(x, y)
-    assert r == pytest.approx(expected.statistic) and p is not None
-    assert p >= expected.pvalue * 0.999
+def test_where_one_of_them_does_not_remember_itself_it_is_pearsons(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    forgets, drifts = draw.normal(size=40) * np.tile([1.0, -1.0], 20), np.linspace(0.0, 3.0, 40) + draw.normal(size=40)
+    forgets += 0.8 * drifts * np.tile([1.0, -1.0], 20)  # remembers the opposite
+    assert np.corrcoef(forgets[1:], forgets[:-1])[0, 1] < 0 < np.corrcoef(drifts[1:], drifts[:-1])[0, 1]
+    expected = stats.pearsonr(forgets, drifts)
+    assert correlated(forgets, drifts) == (pytest.approx(expected.statistic), pytest.approx(expected.pvalue))
+
+
+def test_two_that_remember_themselves_are_as_short_as_bartlett_says() -> None:
+    x = np.repeat([1.0, -1.0] * 5, 4)
+    y = 0.3 * x + np.repeat([1.0, -1.0, -1.0, 1.0, -1.0], 8)
+    memory = [float((s - s.mean())[1:] @ (s - s.mean())[:-1] / ((s - s.mean()) @ (s - s.mean()))) for s in (x, y)]
+    product = memory[0] * memory[1]
+    assert product > 0.2
+    length = 40 * (1 - product) / (1 + product)
+    r = stats.pearsonr(x, y).statistic
+    t = r * ((length - 2) / (1 - r * r)) ** 0.5
+    assert correlated(x, y)[1] == pytest.approx(2 * stats.t.sf(t, length - 2))
 
 
 def test_what_remembers_itself_says_less() -> None:
@@ -83,9 +105,21 @@ def test_what_remembers_itself_says_less() -> None:
 # -- the signal ----------------------------------------------------------------------------------------------------------
 
 
-def run(lag: int, sign: int, seed: int, *, seconds: int = WINDOW_SECONDS, linked: bool = True) -> Hedging:
+@dataclass
+class Watched:
+    """The signal and the flow window it reads, as analytics' state holds them."""
+
+    hedging: Hedging = field(default_factory=Hedging)
+    stock: FlowWindow = field(default_factory=lambda: FlowWindow(REACH_SECONDS))
+
+    def chains(self, before: Chain | None, after: Chain) -> Reading:
+        self.hedging.options(before, after, self.stock.slots, self.stock.since_ns)
+        return self.hedging.reading
+
+
+def run(lag: int, sign: int, seed: int, *, seconds: int = WINDOW_SECONDS, linked: bool = True) -> Watched:
     """Chains every five seconds; each step's flow is followed by the stock's, `lag` later, where they are linked."""
-    draw, hedging = random.Random(seed), Hedging()
+    draw, watched = random.Random(seed), Watched()
     flows = {at: draw.choice((-40, -20, 20, 40)) for at in range(0, seconds + STEP, STEP)}
     stock: dict[int, float] = {}
     for at, contracts in flows.items():
@@ -96,27 +130,27 @@ def run(lag: int, sign: int, seed: int, *, seconds: int = WINDOW_SECONDS, linked
     before, volume, last = None, 0, 1.0
     for now in range(seconds + STEP):
         if now in stock:
-            hedging.trade(START + now * SECOND_NS, abs(stock[now]), "buy" if stock[now] > 0 else "sell")
+            watched.stock.add(START + now * SECOND_NS, abs(stock[now]), "buy" if stock[now] > 0 else "sell")
         if now % STEP == 0:
             traded = flows[now - STEP] if now else 0
             volume += abs(traded)
             last = 1.1 + 1e-6 * now if traded > 0 else 1.0 - 1e-6 * now
             after = chain(now, row(600, "C", last, volume, 0.5))
-            hedging.options(before, after)
+            watched.chains(before, after)
             before = after
-    return hedging
+    return watched
 
 
 @pytest.mark.parametrize("sign", [1, -1])
 @pytest.mark.parametrize("lag", [0, 10, 25])
 def test_a_stock_that_follows_its_options_is_found_with_its_lag(lag: int, sign: int) -> None:
-    reading = run(lag, sign, seed=3).reading
+    reading = run(lag, sign, seed=3).hedging.reading
     assert reading.reason is None and reading.sign == sign
     assert reading.lag_seconds == lag and reading.p is not None and reading.p < 0.001
 
 
 def test_a_stock_that_does_not_is_a_signal_in_one_of_twenty() -> None:
-    readings = [run(10, 1, seed, linked=False).reading for seed in range(60)]
+    readings = [run(10, 1, seed, linked=False).hedging.reading for seed in range(60)]
     assert all(reading.p is not None for reading in readings)
     signals = [reading for reading in readings if reading.sign]
     assert len(signals) <= 6, "3 of 60 are chance; 7 or more would be one of thirty"
@@ -124,34 +158,34 @@ def test_a_stock_that_does_not_is_a_signal_in_one_of_twenty() -> None:
 
 
 def test_nothing_is_said_before_a_minute_of_both() -> None:
-    reading = run(10, 1, seed=3, seconds=LEAST_SECONDS - STEP).reading
+    reading = run(10, 1, seed=3, seconds=LEAST_SECONDS - STEP).hedging.reading
     assert reading.sign == 0 and reading.p is None and reading.reason and f"needs {LEAST_SECONDS}" in reading.reason
 
 
 def test_while_the_chain_is_stale_there_is_no_signal_and_what_was_known_before_stands() -> None:
-    hedging, at = run(10, 1, seed=3), WINDOW_SECONDS
+    watched, at = run(10, 1, seed=3), WINDOW_SECONDS
     good = chain(at, row(600, "C", 1.0, 1, 0.5))
     stale = chain(at, row(600, "C", 1.0, 1, 0.5), stale=True)  # the last good rows, of their time
-    hedging.options(good, stale)
-    assert (hedging.reading.sign, hedging.reading.reason) == (0, "the chain is stale")
-    hedging.options(stale, chain(at + 12, row(600, "C", 1.1, 3, 0.5)))
-    assert hedging.steps[-1] == (START + at * SECOND_NS, START + (at + 12) * SECOND_NS, 2 * 0.5 * 100)
-    assert hedging.reading.sign == 1
+    reading = watched.chains(good, stale)
+    assert (reading.sign, reading.reason) == (0, "the chain is stale")
+    reading = watched.chains(stale, chain(at + 12, row(600, "C", 1.1, 3, 0.5)))
+    assert watched.hedging.steps[-1] == (START + at * SECOND_NS, START + (at + 12) * SECOND_NS, 2 * 0.5 * 100)
+    assert reading.sign == 1
 
 
 def test_chains_too_far_apart_are_no_step_and_a_hole_in_the_prints_begins_anew() -> None:
-    hedging, at = run(10, 1, seed=3), WINDOW_SECONDS
-    known = list(hedging.steps)
-    hedging.options(chain(at, row(600, "C", 1.0, 1, 0.5)), chain(at + 60, row(600, "C", 1.1, 2, 0.5)))
-    assert hedging.steps == [step for step in known if step[0] >= START + 60 * SECOND_NS]
-    hedging.reset("gaps announced")
-    assert (hedging.steps, hedging.stock, hedging.reading.reason) == ([], [], "gaps announced")
+    watched, at = run(10, 1, seed=3), WINDOW_SECONDS
+    known = list(watched.hedging.steps)
+    watched.chains(chain(at, row(600, "C", 1.0, 1, 0.5)), chain(at + 60, row(600, "C", 1.1, 2, 0.5)))
+    assert watched.hedging.steps == [step for step in known if step[0] >= START + 60 * SECOND_NS]
+    watched.hedging.reset("gaps announced")
+    assert (watched.hedging.steps, watched.hedging.reading.reason) == ([], "gaps announced")
 
 
 def test_it_holds_no_more_than_its_window() -> None:
-    hedging = run(10, 1, seed=3, seconds=3 * WINDOW_SECONDS)
-    assert len(hedging.steps) == WINDOW_SECONDS // STEP
-    assert len(hedging.stock) <= WINDOW_SECONDS + LAGS[-1] + 31
+    watched = run(10, 1, seed=3, seconds=3 * WINDOW_SECONDS)
+    assert len(watched.hedging.steps) == WINDOW_SECONDS // STEP
+    assert len(watched.stock.slots) <= REACH_SECONDS
 
 
 def test_analytics_tells_it_with_the_makers_also_where_no_feed_names_them_and_after_a_restart() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 import msgspec
+from msgspec.structs import asdict
 
 from alphatrader.contract.messages.metrics import Metric, Parameter
 from alphatrader.core.analytics.measures import AgeOf, make
@@ -47,24 +48,11 @@ def makers(state: SymbolState, now_ns: int, age_of: AgeOf, feed: str | None, fir
             ],
             "moves_since_start": interest.count,
             "watched_seconds": round(interest.watched_seconds, 1),
-            "hedging": _hedging(state),
+            "hedging": {"sign": state.hedging.reading.sign, **asdict(state.hedging.reading)},
             "usual_from": "discovered" if interest.usual else f"the last ten minutes, once {WARM_SECONDS:g} s were seen",
         },
         ages={"book": age},
     )
-
-
-def _hedging(state: SymbolState) -> dict[str, Any]:
-    reading = state.hedging.reading
-    return {
-        "sign": reading.sign,
-        "correlation": reading.correlation,
-        "lag_seconds": reading.lag_seconds,
-        "p": reading.p,
-        "steps": reading.steps,
-        "seconds": round(reading.seconds, 1),
-        "reason": reading.reason,
-    }
 
 
 class _Profile(msgspec.Struct):

@@ -73,7 +73,8 @@ class Meter:
     def take_chain(self, chain: Chain, closes_ns: Mapping[str, int], now_ns: int) -> None:
         """A chain was refreshed: exposure is prepared from it, and what traded since the one before says whether it is hedged."""
         if self.view is not None:
-            self.state.hedging.options(self.view.chain, chain)
+            flow = self.state.flow
+            self.state.hedging.options(self.view.chain, chain, flow.slots, flow.since_ns)
             self.view.take(chain, closes_ns, now_ns)
 
     def due(self, made_ns: int) -> bool:

@@ -33,15 +33,14 @@ from alphatrader.core.analytics.regime import Regime
 from alphatrader.core.analytics.sweep import SweepDetector
 from alphatrader.core.analytics.vol_state import VolState
 from alphatrader.core.analytics.vpin import Vpin
-from alphatrader.core.market.hedging import Hedging
+from alphatrader.core.market.hedging import REACH_SECONDS, Hedging
 from alphatrader.core.market.hidden_prints import HiddenDetector
 from alphatrader.core.market.icebergs import IcebergDetector
 from alphatrader.core.market.makers import MakerInterest
 from alphatrader.core.market.venues import OFF_EXCHANGE
 
-VERSION: Final = 11
+VERSION: Final = 12
 """Of the checkpoint: another one is not read."""
-FLOW_SECONDS: Final = 180
 SMOOTHING_NS: Final = 20_000_000_000
 MAX_CLOCK_DIFFERENCE_NS: Final = 3_600_000_000_000
 """A print stamped farther than this from its reception carries no time at all."""
@@ -196,7 +195,6 @@ class SymbolState(msgspec.Struct):
             return
         self.vpin.add(trade.ts_ns, round(trade.size), trade.side)
         self.flow.add(trade.received_ns, trade.size, trade.side)
-        self.hedging.trade(trade.received_ns, trade.size, trade.side)
         if self.sweeps.add(trade.received_ns, trade.price, trade.size, trade.venue, trade.side, trade.conditions) is not None:
             self.note("sweeps")
         bid, ask = (trade.bid, trade.ask) if trade.bid is not None and trade.ask is not None else (self.bid, self.ask)
@@ -262,7 +260,7 @@ def fresh(symbol: str, settings: Analytics) -> SymbolState:
     return SymbolState(
         symbol=symbol,
         vpin=Vpin(settings.vpin_buckets),
-        flow=FlowWindow(FLOW_SECONDS),
+        flow=FlowWindow(REACH_SECONDS),
         ofi=Ofi(int(settings.ofi_window_seconds * 1e9)),
         obi=Smoothed(SMOOTHING_NS),
         sweeps=SweepDetector(settings.sweep_window_ms * 1_000_000, settings.sweep_percentile),

@@ -13,6 +13,7 @@ Statistical Society 98 (two series that each remember their last value say less 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -30,9 +31,13 @@ LONGEST_STEP_SECONDS: Final = 30
 """Two chains further apart say nothing of when what lies between them traded."""
 LAGS: Final = (0, 5, 10, 15, 20, 25, 30)
 """Seconds by which the stock may follow; 0 is the step itself, in which dealers may hedge at once."""
+REACH_SECONDS: Final = WINDOW_SECONDS + LONGEST_STEP_SECONDS + LAGS[-1]
+"""How far back the stock's flow is looked at."""
 MOST_P: Final = 0.05
 
 Floats = npt.NDArray[np.float64]
+Stock = Sequence[tuple[int, float, float]]
+"""(second, signed shares, shares) of the stock's prints, oldest first: what analytics' flow window holds."""
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -58,29 +63,12 @@ class Reading(msgspec.Struct, frozen=True):
 class Hedging(msgspec.Struct):
     steps: list[tuple[int, int, float]] = msgspec.field(default_factory=list)
     """(from, to, signed shares of delta) of option flow, oldest first; ns of market time."""
-    stock: list[tuple[int, float]] = msgspec.field(default_factory=list)
-    """(second, signed shares) of the stock, oldest first."""
-    since_ns: int | None = None
-    """The stock's prints are known without a gap since then."""
     reading: Reading = Reading()
 
-    def trade(self, ts_ns: int, shares: float, side: str) -> None:
-        """A print of the stock, at its reception."""
-        if self.since_ns is None:
-            self.since_ns = ts_ns
-        signed = shares if side == "buy" else -shares if side == "sell" else 0.0
-        second = ts_ns // SECOND_NS
-        if self.stock and second <= self.stock[-1][0]:
-            last, had = self.stock[-1]
-            self.stock[-1] = (last, had + signed)
-            return
-        self.stock.append((second, signed))
-        first = second - WINDOW_SECONDS - LONGEST_STEP_SECONDS - LAGS[-1]
-        while self.stock[0][0] < first:
-            self.stock.pop(0)
+    def options(self, before: Chain | None, after: Chain, stock: Stock, since_ns: int | None) -> None:
+        """The chain was refreshed. A stale one holds the rows and the time of the last good one: the step ends with the next.
 
-    def options(self, before: Chain | None, after: Chain) -> None:
-        """The chain was refreshed. A stale one holds the rows and the time of the last good one: the step ends with the next."""
+        `since_ns`: the stock's flow is known without a gap since then; None: not at all."""
         if after.stale:
             self.reading = Reading(reason="the chain is stale")
             return
@@ -90,22 +78,29 @@ class Hedging(msgspec.Struct):
             self.steps.append((before.ts_ns, after.ts_ns, delta_flow(before.rows, after.rows)))
         oldest = after.ts_ns - WINDOW_SECONDS * SECOND_NS
         self.steps = [step for step in self.steps if step[0] >= oldest]
-        self.reading = self._read(after.ts_ns)
+        self.reading = self._read(after.ts_ns, stock, since_ns)
 
     def reset(self, reason: str) -> None:
         """The stock's prints have a hole."""
-        self.stock, self.steps, self.since_ns, self.reading = [], [], None, Reading(reason=reason)
+        self.steps, self.reading = [], Reading(reason=reason)
 
-    def _read(self, now_ns: int) -> Reading:
-        known = [step for step in self.steps if self.since_ns is not None and step[0] >= self.since_ns]
-        seconds = sum(to - start for start, to, _ in known) / SECOND_NS
+    def _read(self, now_ns: int, stock: Stock, since_ns: int | None) -> Reading:
+        known = [step for step in self.steps if since_ns is not None and step[0] >= since_ns]
+        seconds = round(sum(to - start for start, to, _ in known) / SECOND_NS, 1)
         if len(known) < LEAST_STEPS or seconds < LEAST_SECONDS:
             return Reading(steps=len(known), seconds=seconds, reason=f"{seconds:.0f} s of both known, needs {LEAST_SECONDS}")
         starts, ends, flow = (np.array(column, dtype=np.float64) for column in zip(*known, strict=True))
+        seen = np.array([second for second, _, _ in stock], dtype=np.float64)
+        sums = np.concatenate(([0.0], np.cumsum([signed for _, signed, _ in stock])))
+
+        def until(instants: Floats) -> Floats:
+            """Signed shares of the stock before each instant, to the second."""
+            return np.asarray(sums[np.searchsorted(seen, instants // SECOND_NS)])
+
         best: tuple[float, int, float, int] | None = None
         for lag in LAGS:
             over = ends + lag * SECOND_NS <= now_ns
-            followed = self._traded(starts[over] + lag * SECOND_NS, ends[over] + lag * SECOND_NS)
+            followed = until(ends[over] + lag * SECOND_NS) - until(starts[over] + lag * SECOND_NS)
             r, p = correlated(flow[over], followed)
             if p is not None and r is not None and (best is None or abs(r) > abs(best[0])):
                 best = (r, lag, p, int(over.sum()))
@@ -115,13 +110,6 @@ class Hedging(msgspec.Struct):
         searched = min(1.0, p * len(LAGS))
         reason = None if searched <= MOST_P else f"p {searched:.2f}, needs {MOST_P:g}"
         return Reading(round(r, 4), lag, float(f"{searched:.3g}"), steps, seconds, reason)
-
-    def _traded(self, starts: Floats, ends: Floats) -> Floats:
-        """Signed shares of the stock in each (start, end], to the second."""
-        seconds = np.array([second for second, _ in self.stock], dtype=np.float64)
-        sums = np.concatenate(([0.0], np.cumsum([signed for _, signed in self.stock])))
-        at = [np.searchsorted(seconds, edges // SECOND_NS, side="left") for edges in (starts, ends)]
-        return np.asarray(sums[at[1]] - sums[at[0]])
 
 
 def delta_flow(before: tuple[OptionRow, ...], after: tuple[OptionRow, ...]) -> float:
