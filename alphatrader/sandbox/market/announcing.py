@@ -10,7 +10,7 @@ from .business_days import Session
 from .instrument import Instrument
 from .instruments import SPECS
 from .makers import moves
-from .option_flow import hedges
+from .option_flow import hedge_in
 from .paths import SLOT_SECONDS, Paths
 from .truth import TruthLog
 from .types import Auction
@@ -67,9 +67,14 @@ class Announcer:
             self._truth.write("maker", session.open_ns + int(move.start * 1e9), instrument.contract.con_id, fields)
 
     def _tell_hedges(self, instrument: Instrument, session: Session, second: int, *, running: bool) -> None:
+        """A hedge begins before its episode, so it may belong to the next block's."""
         contract = instrument.contract
-        for hedge in hedges(self._seed, contract.symbol, session.day, self._paths.session(contract.symbol, session).episodes):
-            if (hedge.start < second < hedge.end) if running else (second <= hedge.start < second + SLOT_SECONDS):
+        episodes = self._paths.session(contract.symbol, session).episodes
+        if episodes is None:
+            return
+        block = second // SPECS[contract.symbol].episode_block_seconds
+        for hedge in (hedge_in(self._seed, contract.symbol, session.day, episodes, at) for at in (block, block + 1)):
+            if hedge and ((hedge.start < second < hedge.end) if running else (second <= hedge.start < second + SLOT_SECONDS)):
                 fields = {"symbol": contract.symbol, "direction": hedge.direction, "lag_seconds": hedge.lag,
                           "end_ns": session.open_ns + int(hedge.end * 1e9)}  # fmt: skip
                 self._truth.write("hedge", session.open_ns + int(hedge.start * 1e9), contract.con_id, fields)

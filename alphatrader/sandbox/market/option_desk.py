@@ -155,7 +155,7 @@ class OptionDesk:
             return []
         slots = (session.close_ns - session.open_ns) // SLOT_NS
         held = self._interest_of(con_id, terms, session) if session == self._session else None
-        pace = self._flow(terms[0].symbol, session).pace
+        traded = None if held is None else (held.day_volume * self._flow(terms[0].symbol, session).pace).astype(int)
         made = []
         for bar in underlying:
             first = (bar.ts_ns - session.open_ns) // SLOT_NS
@@ -163,7 +163,7 @@ class OptionDesk:
             ends = session.open_ns + past * SLOT_NS - 1
             points = ((bar.open, bar.ts_ns), (bar.high, bar.ts_ns), (bar.low, bar.ts_ns), (bar.close, ends))
             values = [round(self._value(terms, session, spot, at), 2) for spot, at in points]
-            volume = 0 if held is None else int(held.day_volume * pace[past]) - int(held.day_volume * pace[first])
+            volume = 0 if traded is None else int(traded[past] - traded[first])
             wap = round(sum(values) / 4, 4)
             made.append(Bar(bar.ts_ns, values[0], max(values), min(values), values[3], volume, wap, volume // 6))
         return made

@@ -31,18 +31,22 @@ class Hedge(NamedTuple):
     direction: int
 
 
+def hedge_in(seed: int, symbol: str, day: date, episodes: Episodes, block: int) -> Hedge | None:
+    """The one that belongs to the episode of a block of the session; None where that is no hedge, or past the session's last."""
+    if block >= len(episodes.start):
+        return None
+    drawn = mix(key64(seed, "hedges", symbol, day), block)
+    lag = SLOT_SECONDS * (2 + int(5 * unit(drawn, 2)))
+    start, end = float(episodes.start[block]) - lag, float(episodes.end[block]) - lag
+    return Hedge(start, end, lag, int(episodes.direction[block])) if unit(drawn, 1) < 0.5 and start >= 0 else None
+
+
 def hedges(seed: int, symbol: str, day: date, episodes: Episodes | None) -> list[Hedge]:
     """Those of a session, in order; none of a symbol without informed flow."""
     if episodes is None:
         return []
-    key, found = key64(seed, "hedges", symbol, day), []
-    for block in range(len(episodes.start)):
-        drawn = mix(key, block)
-        lag = SLOT_SECONDS * (2 + int(5 * unit(drawn, 2)))
-        start, end = float(episodes.start[block]) - lag, float(episodes.end[block]) - lag
-        if unit(drawn, 1) < 0.5 and start >= 0:
-            found.append(Hedge(start, end, lag, int(episodes.direction[block])))
-    return found
+    found = (hedge_in(seed, symbol, day, episodes, block) for block in range(len(episodes.start)))
+    return [hedge for hedge in found if hedge is not None]
 
 
 class OptionFlow:
