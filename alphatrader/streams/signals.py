@@ -9,7 +9,6 @@ and `wanted:signals`. Started by the Procfile line `signals`. It proposes; risk 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import count
 from typing import Any, Final
 
 from alphatrader.contract import keys as k
@@ -199,17 +198,16 @@ class SignalGenerator(StreamModule):
         now_ns = self.clock.market_ns()
         session = self.calendar.current(now_ns)
         read: list[Any] = await self.store.get_many([key.at(symbol=symbol) for symbol in due for key in _LOOKED_AT])
-        rows = {symbol: read[at : at + len(_LOOKED_AT)] for at, symbol in zip(count(step=len(_LOOKED_AT)), due, strict=False)}
+        rows = dict(zip(due, zip(*[iter(read)] * len(_LOOKED_AT), strict=True), strict=True))
         spots = {symbol: _spot(last) for symbol, (*_, last, _) in rows.items()}
         await self._choose([s for s in due if now - self._symbols[s].chose >= _EVERY_SECONDS], session, spots, now_ns, now)
         quotes = await self._quotes(due)
-        some = False
-        for symbol, (*metrics, _, status) in rows.items():
-            mine, fresh = self._symbols[symbol], self._fresh(metrics, now_ns)
-            some = some or bool(fresh)
-            inputs = Inputs(symbol, now_ns, fresh, status, mine.unusual, mine.sentiment)
+        fresh = {symbol: self._fresh(metrics, now_ns) for symbol, (*metrics, _, _) in rows.items()}
+        for symbol, (*_, status) in rows.items():
+            mine = self._symbols[symbol]
+            inputs = Inputs(symbol, now_ns, fresh[symbol], status, mine.unusual, mine.sentiment)
             await self._decide(symbol, inputs, session, spots[symbol], quotes, now)
-        if some:
+        if any(fresh.values()):
             self.health.ready()
         else:
             self.health.waiting("no metrics yet")
