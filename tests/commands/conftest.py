@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.support.servers import Servers
-from tests.support.typed import Answer, typed
+from tests.support.typed_commands import Answer, typed
 from tests.web.desk import Desk
 from tests.web.desk_market import epoch
 

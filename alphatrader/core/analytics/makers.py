@@ -1,4 +1,4 @@
-"""`metrics:{symbol}:makers` as a message: what `core/market/makers.py` has folded."""
+"""`metrics:{symbol}:makers` as a message: what `core/market/makers.py` has folded, and what `core/market/hedging.py` reads."""
 
 from __future__ import annotations
 

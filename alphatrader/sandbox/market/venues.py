@@ -1,4 +1,4 @@
-"""Venues, attributed market makers and sale conditions, as data (domain.md §3 and §8).
+"""Venues, attributed market makers and sale conditions, as data (domain.md §3 and §8), and how a venue is drawn by weight.
 
 Letters are the SIP's, names are the broker's. Weights are rough shares of displayed size and of lit volume.
 """
