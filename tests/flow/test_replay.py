@@ -21,12 +21,12 @@ DECIDERS = ("analytics", "signals")
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
-    """Ten seconds at three times the market's speed; analytics is killed once on the way."""
+    """Fifteen seconds at three times the market's speed; analytics is killed once on the way."""
 
     def during(system: System) -> None:
         kill(system, "analytics")
 
-    return record(tmp_path_factory.mktemp("live"), 10.0, speed=3.0, during=during)
+    return record(tmp_path_factory.mktemp("live"), 15.0, speed=3.0, during=during)
 
 
 @pytest.fixture(scope="module")

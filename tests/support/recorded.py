@@ -42,14 +42,14 @@ class Recorded:
         )
 
     def changed(self, into: Path, name: str, change: Callable[[list[Record]], Iterable[Record]]) -> Path:
-        """A folder with this module's log alone, which holds what `change` makes of its records, in whole blocks."""
+        """A folder with this module's log alone, which holds what `change` makes of its records, in many small blocks."""
         into.mkdir()
         for whole in sorted(self.folder.glob(f"{name}-*")):
             path, records = into / whole.name, list(change(list(read(whole))))
             raw = [(list(type(record.kind)).index(record.kind), record.machine_ns, record.data) for record in records]
             content = MAGIC
-            for number, at in enumerate(range(0, len(raw), 100)):
-                piece = raw[at : at + 100]
+            for number, at in enumerate(range(0, len(raw), 20)):
+                piece = raw[at : at + 20]
                 content += block(number, piece, records[at].market_ns, 1.0)
             path.write_bytes(content)
         return into
