@@ -19,6 +19,7 @@ from alphatrader.contract.settings import Settings
 ROOT: Final = Path(__file__).resolve().parents[2]
 PREFIX: Final = "ALPHATRADER_"
 _NOT_SETTINGS: Final = ("ALPHATRADER_CONFIG", "ALPHATRADER_REDIS_PASSWORD", "ALPHATRADER_MODULE")
+_UNKNOWN: Final = re.compile(r"unknown field `(\w+)`")
 _REFERENCE: Final = re.compile(r"\$\{([\w.]+)\}")
 
 
@@ -57,8 +58,30 @@ def _checked(tree: dict[str, Any], environment: Mapping[str, str], file: str) ->
             variable = PREFIX + place.replace(".", "__").upper()
             if message.startswith("Expected `str`") and variable in environment and _put(tree, place, environment[variable]):
                 continue  # text that looks like a number, such as a chat id
-            source = f"environment {variable}" if variable in environment else file
+            if message.startswith("Invalid enum value"):
+                message += f", allowed are {', '.join(_choices(place))}"
+            source = _source(place, message, environment) or file
             raise SettingsError(f"{source}: {place or 'the file'}: {message}; see docs/settings.md") from error
+
+
+def _source(place: str, message: str, environment: Mapping[str, str]) -> str | None:
+    """The variable that gave what is wrong, if one did: the field's own, or that of the section or list that it stands in."""
+    steps = re.sub(r"\[(.+?)\]", r".\1", place).strip(".").split(".")
+    if unknown := _UNKNOWN.search(message):
+        steps.append(unknown[1])
+    variables = ["__".join(filter(None, steps[: i + 1])).upper() for i in range(len(steps))]
+    return next((f"environment {PREFIX}{name}" for name in reversed(variables) if name and PREFIX + name in environment), None)
+
+
+def _choices(place: str) -> list[str]:
+    """The values that a field of few may have."""
+    node: Any = msgspec.inspect.type_info(Settings)
+    for step in place.split("."):
+        field = next((field for field in getattr(node, "fields", ()) if field.name == step), None)
+        if field is None:
+            return []
+        node = field.type.type if isinstance(field.type, msgspec.inspect.Metadata) else field.type
+    return [str(value) for value in getattr(node, "values", ())]
 
 
 def _put(tree: dict[str, Any], place: str, text: str) -> bool:

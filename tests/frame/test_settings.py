@@ -35,12 +35,60 @@ def test_a_profile_refers_to_other_settings() -> None:
         ("ALPHATRADER_RISK__MAX_POSITION", "3", r"risk.*unknown field `max_position`"),
         ("ALPHATRADER_SANDBOX__ACCOUNT", "DU123", r"sandbox.account: .*\^DUSIM"),
         ("ALPHATRADER_ANALYTICS__SHARDS", "90", r"analytics.shards: 90 processes cannot share \d+ symbols"),
-        ("ALPHATRADER_MODE", "demo", r"mode: Invalid enum value 'demo'"),
+        ("ALPHATRADER_MODE", "demo", r"environment ALPHATRADER_MODE: mode: .* 'demo', allowed are live, paper, sandbox"),
+        ("ALPHATRADER_LOG__LEVEL", "loud", r"log.level: .* 'loud', allowed are debug, error, info, warning"),
+        ("ALPHATRADER_FOO", "3", r"^environment ALPHATRADER_FOO: .*unknown field `foo`"),
+        ("ALPHATRADER_RISK__FOO__BAR", "3", r"^config.yaml: risk: .*unknown field `foo`"),
+        ("ALPHATRADER_VENDORS__TELEGRAM_OPERATORS", "[abc]", r"^environment ALPHATRADER_VENDORS__TELEGRAM_OPERATORS: .*`int`"),
     ],
 )
 def test_a_bad_value_is_named_with_its_place_and_what_is_allowed(variable: str, value: str, said: str) -> None:
     with pytest.raises(SettingsError, match=said):
         load({variable: value})
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("RISK__DAILY_LOSS_USD", ".inf", "risk.daily_loss_usd: .*<= 1000000000"),
+        ("RISK__MAX_DRAWDOWN_SHARE", ".nan", "risk.max_drawdown_share"),
+        ("ORDERS__MAX_NOTIONAL_USD", ".inf", "orders.max_notional_usd"),
+        ("POSITIONS__FLAT_BY", "25:99", "positions.flat_by: .*matching regex"),
+        ("POSITIONS__FLAT_BY", "16:30", "positions: flat_by: 16:30 is not between 09:30 and 16:00"),
+        ("STRATEGIES__ZERO_DTE__CLOSES", "09:00", "strategies.zero_dte: closes: 09:00 is not after opens, 09:45"),
+        ("STRATEGIES__ZERO_DTE__SYMBOLS", "[SPYY]", "strategies.zero_dte.symbols: not among market.equities: SPYY"),
+        ("STRATEGIES__ZERO_DTE__WEIGHTS", "{flo: 1}", "weights: no such feature: flo; there are book, flow"),
+        ("STRATEGIES__ZERO_DTE__WEIGHTS", "{flow: .nan}", "weights: flow is nan"),
+        ("STRATEGIES__ZERO_DTE__COOLDOWN_SECONDS", "-5", "cooldown_seconds: .*>= 0"),
+        ("SIGNALS__TARGET_DELTA", "0.9", "target_delta: 0.9, not between min_delta 0.3 and max_delta 0.55"),
+        ("SIGNALS__TARGET_ATR", "[4, 2]", r"target_atr: \[4.0, 2.0\] must rise"),
+        ("SIGNALS__TARGET_ATR", "[.nan]", "target_atr"),
+        ("DISTRIBUTION__BASIC_DELAY_SECONDS", "600", "basic_delay_seconds: 600, but who pays nothing is told after 300"),
+        ("DISTRIBUTION__FREE_DELAY_SECONDS", ".inf", "free_delay_seconds: .*<= 86400"),
+        ("BROKER__EMERGENCY_CLIENT_ID", "12", r"emergency_client_id: \(11, 12, 12\), each must be another"),
+        ("WEB__PAGES_PORT", "8000", "web.pages_port: port 8000 is that of web.dashboard_port"),
+        ("SERVERS__STATE__PORT", "6390", "servers.state: port 6390 is that of servers.data"),
+        ("SANDBOX__HTTP_PORT", "4502", "sandbox.http_port: port 4502 is that of sandbox.gateway_ports.0"),
+        ("MARKET__EQUITIES", "[SPY, QQQ, IWM, VXX, SPY]", "equities: more than once: SPY"),
+        ("MARKET__EQUITIES", "['SPY', 'a:b']", "market.equities.*regex"),
+        ("MARKET__QUIET_SECONDS_BY_SYMBOL", "{SPY: -1}", "quiet_seconds_by_symbol"),
+        ("SANDBOX__START", "tomorrow", "sandbox.start: .*regex"),
+        ("ROUTINES__MORNING", "77:77", "routines.morning: .*regex"),
+        ("VENDORS__STRIPE_URL", "stripe", "vendors.stripe_url: .*regex"),
+        ("WATCHDOG__PING_URL", "notaurl", "watchdog.ping_url: .*regex"),
+    ],
+)
+def test_a_value_that_would_open_a_gate_or_end_a_module_later_is_refused_at_the_start(
+    variable: str, value: str, said: str
+) -> None:
+    """Each of these was once accepted: no limit at all, an hour that is none, two listeners at one port, a delay turned round."""
+    with pytest.raises(SettingsError, match=said):
+        load({f"ALPHATRADER_{variable}": value})
+
+
+def test_servers_of_two_machines_may_have_one_port() -> None:
+    settings = load({"ALPHATRADER_SERVERS__DATA__HOST": "10.0.0.5", "ALPHATRADER_SERVERS__DATA__PORT": "6391"})
+    assert settings.servers.data.port == settings.servers.state.port
 
 
 def test_text_that_looks_like_a_number_stays_text() -> None:

@@ -49,3 +49,29 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         shards, symbols = self.analytics.shards, len(self.market.equities) + len(self.market.futures)
         if shards > symbols:
             raise ValueError(f"analytics.shards: {shards} processes cannot share {symbols} symbols; at most one a symbol")
+        for name in msgspec.structs.asdict(self.strategies):
+            foreign = set(getattr(self.strategies, name).symbols) - set(self.market.equities)
+            if foreign:
+                raise ValueError(f"strategies.{name}.symbols: not among market.equities: {', '.join(sorted(foreign))}")
+        self._check_ports()
+
+    def _check_ports(self) -> None:
+        """Nothing of ours may listen where something else of ours does."""
+        here, servers = "127.0.0.1", self.servers
+        taken = {
+            "servers.data": (servers.data.host, servers.data.port),
+            "servers.state": (servers.state.host, servers.state.port),
+            "web.dashboard_port": (here, self.web.dashboard_port),
+            "web.pages_port": (here, self.web.pages_port),
+            "web.flower_port": (here, self.web.flower_port),
+            "watchdog.prometheus_port": (here, self.watchdog.prometheus_port),
+        }
+        if self.mode == "sandbox":
+            ports = (*self.sandbox.gateway_ports, self.sandbox.http_port)
+            names = ("sandbox.gateway_ports.0", "sandbox.gateway_ports.1", "sandbox.http_port")
+            taken |= {name: (here, port) for name, port in zip(names, ports, strict=True)}
+        first: dict[tuple[str, int], str] = {}
+        for name, (host, port) in taken.items():
+            before = first.setdefault((here if host == "localhost" else host, port), name)
+            if before != name:
+                raise ValueError(f"{name}: port {port} is that of {before}")

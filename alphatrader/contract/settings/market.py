@@ -7,9 +7,10 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from alphatrader.contract.settings.system import Seconds, Section
+from alphatrader.contract.settings.system import Seconds, Section, Url
 
 Share = Annotated[float, Meta(ge=0, le=1)]
+Symbol = Annotated[str, Meta(pattern=r"^[A-Z][A-Z0-9.]{0,11}$")]
 
 
 class Future(Section, frozen=True):
@@ -28,15 +29,15 @@ class Index(Section, frozen=True):
 
 
 class Market(Section, frozen=True):
-    equities: Annotated[tuple[str, ...], Meta(min_length=1, description="The underlyings, most important first.")]
+    equities: Annotated[tuple[Symbol, ...], Meta(min_length=1, description="The underlyings, most important first.")]
     futures: Annotated[tuple[Future, ...], Meta(description="Futures with depth and analytics.")]
     quote_only_futures: Annotated[tuple[Future, ...], Meta(description="Futures of the morning note.")]
     indices: Annotated[tuple[Index, ...], Meta(description="Foreign indices of the morning note, quotes only.")]
     etfs: Annotated[tuple[str, ...], Meta(description="Which of the equities are funds: other thresholds for unusual activity.")]
     ttl_seconds: Annotated[float, Meta(ge=1, le=5, description="Life of a market key without its feed.")] = 1.0
     renew_seconds: Annotated[float, Meta(gt=0, lt=1, description="How often a living feed renews its keys.")] = 0.3
-    quiet_seconds: Annotated[float, Meta(gt=0, description="A feed silent this long is stale.")] = 5.0
-    quiet_seconds_by_symbol: Annotated[dict[str, float], Meta(description="Exceptions for instruments that trade rarely.")] = {}  # noqa: RUF012
+    quiet_seconds: Annotated[Seconds, Meta(description="A feed silent this long is stale.")] = 5.0
+    quiet_seconds_by_symbol: Annotated[dict[str, Seconds], Meta(description="Exceptions for instruments that trade rarely.")] = {}  # noqa: RUF012
     depth_rows: Annotated[
         int, Meta(ge=1, le=20, description="Rows a side asked of the broker; several venues share a price.")
     ] = 20
@@ -58,13 +59,18 @@ class Market(Section, frozen=True):
     def __post_init__(self) -> None:
         if self.maker_slots > self.depth_slots:
             raise ValueError(f"maker_slots: {self.maker_slots} of {self.depth_slots} depth_slots")
+        twice = sorted({symbol for symbol in self.equities if self.equities.count(symbol) > 1})
+        if twice:
+            raise ValueError(f"equities: more than once: {', '.join(twice)}")
+        if foreign := set(self.etfs) - set(self.equities):
+            raise ValueError(f"etfs: not among equities: {', '.join(sorted(foreign))}")
         unknown = set(self.pinned) - set(self.equities) - {future.root for future in self.futures}
         if unknown:
             raise ValueError(f"pinned: neither an equity nor a future with depth: {', '.join(sorted(unknown))}")
 
 
 class Options(Section, frozen=True):
-    base_url: Annotated[str, Meta(min_length=1, description="Alpha Vantage's address.")]
+    base_url: Annotated[Url, Meta(description="Alpha Vantage's address.")]
     calls_per_minute: Annotated[
         int, Meta(ge=1, le=590, description="Calls in any 60 s over all processes; the vendor's limit is 600.")
     ] = 590

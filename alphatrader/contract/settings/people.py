@@ -6,16 +6,15 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from alphatrader.contract.settings.system import Port, Seconds, Section
-from alphatrader.contract.settings.trading import Clock
+from alphatrader.contract.settings.system import Clock, Port, Seconds, Section, Url
 
 
 class Distribution(Section, frozen=True):
     basic_delay_seconds: Annotated[
-        float, Meta(ge=60, description="Basic subscribers are told this much later; never less than 60.")
+        float, Meta(ge=60, le=86_400, description="Basic subscribers are told this much later; never less than 60.")
     ] = 60.0
     free_delay_seconds: Annotated[
-        float, Meta(ge=300, description="Free followers are told this much later; never less than 300.")
+        float, Meta(ge=300, le=86_400, description="Free followers are told this much later; never less than 300.")
     ] = 300.0
     free_per_day: Annotated[int, Meta(ge=0, description="Signals a day in the free tier.")] = 3
     late_after_seconds: Annotated[Seconds, Meta(description="Later than this past due, a signal is sent as a late notice.")] = (
@@ -26,15 +25,20 @@ class Distribution(Section, frozen=True):
         "Not investment advice. Options can lose all of their value. Past results do not foretell future ones."
     )
 
+    def __post_init__(self) -> None:
+        if self.basic_delay_seconds > self.free_delay_seconds:
+            late, free = f"{self.basic_delay_seconds:g}", f"{self.free_delay_seconds:g}"
+            raise ValueError(f"basic_delay_seconds: {late}, but who pays nothing is told after {free}")
+
 
 class Vendors(Section, frozen=True):
-    discord_url: Annotated[str, Meta(min_length=1, description="Base of the webhook URLs whose secrets are `id/token`.")] = (
+    discord_url: Annotated[Url, Meta(description="Base of the webhook URLs whose secrets are `id/token`.")] = (
         "https://discord.com/api/webhooks"
     )
-    telegram_url: Annotated[str, Meta(min_length=1, description="Telegram's Bot API.")] = "https://api.telegram.org"
-    x_url: Annotated[str, Meta(min_length=1, description="X's API.")] = "https://api.twitter.com"
-    stripe_url: Annotated[str, Meta(min_length=1, description="Stripe's API.")] = "https://api.stripe.com"
-    openai_url: Annotated[str, Meta(min_length=1, description="OpenAI's API.")] = "https://api.openai.com/v1"
+    telegram_url: Annotated[Url, Meta(description="Telegram's Bot API.")] = "https://api.telegram.org"
+    x_url: Annotated[Url, Meta(description="X's API.")] = "https://api.twitter.com"
+    stripe_url: Annotated[Url, Meta(description="Stripe's API.")] = "https://api.stripe.com"
+    openai_url: Annotated[Url, Meta(description="OpenAI's API.")] = "https://api.openai.com/v1"
     openai_model: Annotated[str, Meta(min_length=1, description="Model of the morning note.")] = "gpt-4o"
     timeout_seconds: Annotated[Seconds, Meta(description="Longest wait for any vendor.")] = 10.0
     breaker_failures: Annotated[int, Meta(ge=1, description="Failures in a row that open a vendor's circuit breaker.")] = 5
@@ -60,7 +64,7 @@ class Web(Section, frozen=True):
     dashboard_port: Annotated[Port, Meta(description="The operator's dashboard, on 127.0.0.1.")] = 8000
     pages_port: Annotated[Port, Meta(description="The subscribers' pages and Stripe's webhook.")] = 8001
     pages_host: Annotated[str, Meta(description="Where the pages listen; a proxy stands before them.")] = "127.0.0.1"
-    pages_url: Annotated[str, Meta(min_length=1, description="How the world reaches the pages.")] = "http://127.0.0.1:8001"
+    pages_url: Annotated[Url, Meta(description="How the world reaches the pages.")] = "http://127.0.0.1:8001"
     pages_proxies: Annotated[
         int, Meta(ge=0, le=5, description="Proxies before the pages whose X-Forwarded-For is believed; 0: none stands there.")
     ] = 0

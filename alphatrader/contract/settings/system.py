@@ -9,6 +9,9 @@ from msgspec import Meta
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+Clock = Annotated[str, Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
+"""HH:MM, New York."""
+Url = Annotated[str, Meta(pattern=r"^https?://[^\s/]+")]
 DepthStyle = Literal["shift", "restate"]
 
 
@@ -32,7 +35,11 @@ class Servers(Section, frozen=True):
 
 class Sandbox(Section, frozen=True):
     start: Annotated[
-        str, Meta(description="Market time a first start begins at, New York, `YYYY-MM-DD HH:MM`; inside a session.")
+        str,
+        Meta(
+            pattern=r"^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01]) ([01]\d|2[0-3]):[0-5]\d$",
+            description="Market time a first start begins at, New York, `YYYY-MM-DD HH:MM`; inside a session.",
+        ),
     ]
     speed: Annotated[float, Meta(ge=1, le=50, description="Market seconds in a machine second. Promised times hold at 1.")] = 1.0
     seed: Annotated[int, Meta(description="The simulated market is a function of this and of market time.")] = 7
@@ -83,12 +90,10 @@ class Broker(Section, frozen=True):
     link_lost_seconds: Annotated[
         Seconds, Meta(description="A gateway without its link to the broker for so long is given up for the next one.")
     ] = 120.0
-    reset_from: Annotated[
-        str, Meta(pattern=r"^\d\d:\d\d$", description="The broker's nightly reset, New York: a lost link is no alarm from then")
-    ] = "23:45"
-    reset_until: Annotated[
-        str, Meta(pattern=r"^\d\d:\d\d$", description="until then. The same as `reset_from`: no such window.")
-    ] = "00:45"
+    reset_from: Annotated[Clock, Meta(description="The broker's nightly reset, New York: a lost link is no alarm from then")] = (
+        "23:45"
+    )
+    reset_until: Annotated[Clock, Meta(description="until then. The same as `reset_from`: no such window.")] = "00:45"
     restarts_at: Annotated[
         str,
         Meta(
@@ -96,6 +101,13 @@ class Broker(Section, frozen=True):
             description="When the gateway restarts itself, New York: nothing opens within 60 s of it; empty: not in sessions.",
         ),
     ] = ""
+
+    def __post_init__(self) -> None:
+        ids = (self.data_client_id, self.orders_client_id, self.emergency_client_id)
+        if len(set(ids)) != len(ids):
+            raise ValueError(f"data_client_id, orders_client_id, emergency_client_id: {ids}, each must be another")
+        if self.backoff_first_seconds > self.backoff_most_seconds:
+            raise ValueError(f"backoff_first_seconds: {self.backoff_first_seconds:g}, at most backoff_most_seconds")
 
 
 class Watchdog(Section, frozen=True):
@@ -106,7 +118,11 @@ class Watchdog(Section, frozen=True):
     memory_alarm_share: Annotated[float, Meta(gt=0, lt=1, description="Share of a server's memory that alarms.")] = 0.7
     repeat_seconds: Annotated[Seconds, Meta(description="A standing alarm is told again after this long.")] = 1800.0
     ping_url: Annotated[
-        str, Meta(description="Outside URL pinged while all is well, so that its silence is noticed; empty: none.")
+        str,
+        Meta(
+            pattern=r"^(https?://[^\s/]+.*)?$",
+            description="Outside URL pinged while all is well, so that its silence is noticed; empty: none.",
+        ),
     ] = ""
     prometheus_port: Annotated[Port, Meta(description="Prometheus metrics, on 127.0.0.1.")] = 9464
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import math
+from itertools import pairwise
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
 from alphatrader.contract.settings.market import Share
-from alphatrader.contract.settings.system import Seconds, Section
+from alphatrader.contract.settings.system import Clock, Seconds, Section
 
-Clock = Annotated[str, Meta(pattern=r"^\d\d:\d\d$")]
-Usd = Annotated[float, Meta(gt=0)]
+Usd = Annotated[float, Meta(gt=0, le=1e9)]
+Distance = Annotated[float, Meta(gt=0, le=100)]
+"""In ATR."""
+FEATURES: Final = frozenset({"flow", "book", "trend", "gamma", "unusual", "sentiment", "imbalance"})
+"""What the strategies look at (core/strategies)."""
 
 
 class Window(Section, frozen=True):
@@ -23,8 +28,19 @@ class Window(Section, frozen=True):
     min_confidence: Annotated[float, Meta(ge=0, le=100, description="Least score that becomes a signal.")] = 60.0
     weights: Annotated[dict[str, float], Meta(description="Feature -> weight in the score.")] = {}  # noqa: RUF012
     cooldown_seconds: Annotated[
-        float | None, Meta(description="Instead of `signals.cooldown_seconds`, for this strategy; null: that one.")
+        Annotated[float, Meta(ge=0, le=86_400)] | None,
+        Meta(description="Instead of `signals.cooldown_seconds`, for this strategy; null: that one."),
     ] = None
+
+    def __post_init__(self) -> None:
+        if self.opens >= self.closes:
+            raise ValueError(f"closes: {self.closes} is not after opens, {self.opens}")
+        if unknown := self.weights.keys() - FEATURES:
+            allowed = ", ".join(sorted(FEATURES))
+            raise ValueError(f"weights: no such feature: {', '.join(sorted(unknown))}; there are {allowed}")
+        for name, weight in self.weights.items():
+            if not math.isfinite(weight):
+                raise ValueError(f"weights: {name} is {weight}, must be a finite number")
 
 
 class Strategies(Section, frozen=True):
@@ -68,11 +84,22 @@ class Signals(Section, frozen=True):
     premium_cap_share: Annotated[float, Meta(gt=0, le=0.1, description="Largest premium of one trade, share of equity.")] = 0.02
     atr_period: Annotated[int, Meta(ge=2, le=100, description="Bars of Wilder's ATR.")] = 14
     stop_atr: Annotated[
-        float, Meta(gt=0, description="Stop distance in ATR of the underlying, turned to option price by delta.")
+        Distance, Meta(description="Stop distance in ATR of the underlying, turned to option price by delta.")
     ] = 1.5
-    target_atr: Annotated[tuple[float, ...], Meta(min_length=1, description="Target distances in ATR.")] = (1.5, 2.5, 4.0)
+    target_atr: Annotated[tuple[Distance, ...], Meta(min_length=1, description="Target distances in ATR, nearest first.")] = (
+        1.5,
+        2.5,
+        4.0,
+    )
     max_quote_age_seconds: Annotated[Seconds, Meta(description="A quote older than this prices nothing.")] = 3.0
     max_metric_age_seconds: Annotated[Seconds, Meta(description="A metric older than this decides nothing.")] = 5.0
+
+    def __post_init__(self) -> None:
+        if not self.min_delta <= self.target_delta <= self.max_delta:
+            found = f"{self.target_delta:g}, not between min_delta {self.min_delta:g} and max_delta {self.max_delta:g}"
+            raise ValueError(f"target_delta: {found}")
+        if any(nearer >= farther for nearer, farther in pairwise(self.target_atr)):
+            raise ValueError(f"target_atr: {list(self.target_atr)} must rise")
 
 
 class Risk(Section, frozen=True):
@@ -136,3 +163,7 @@ class Positions(Section, frozen=True):
     reconcile_seconds: Annotated[
         Seconds, Meta(description="How long a difference from the broker may stand before it alarms.")
     ] = 10.0
+
+    def __post_init__(self) -> None:
+        if not "09:30" < self.flat_by < "16:00":
+            raise ValueError(f"flat_by: {self.flat_by} is not between 09:30 and 16:00, when an expiring option can be sold")
