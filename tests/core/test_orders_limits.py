@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from alphatrader.contract.messages.contracts import ContractQuote
 from alphatrader.contract.messages.risk import Approval, Halt, Lease
+from alphatrader.contract.price_steps import step
 from alphatrader.contract.settings.trading import Orders
 from alphatrader.core.orders.permission import Hours, refusal, untimely
 from alphatrader.core.orders.pricing import (
@@ -88,6 +89,39 @@ def test_ticks_round_as_asked_and_never_to_nothing() -> None:
         Decimal("4.00"), Decimal("4.05"), Decimal("4.05"),
     ]  # fmt: skip
     assert to_tick(Decimal("0.01"), Decimal("0.05"), "down") == Decimal("0.05")
+
+
+@pytest.mark.parametrize(
+    ("symbol", "finest", "price", "expected"),
+    [
+        # in the penny program: cents under $3, nickels from there on; three classes by the cent throughout
+        ("AAPL", "0.01", "2.99", "0.01"),
+        ("AAPL", "0.01", "3.00", "0.05"),
+        ("SPY", "0.01", "3.00", "0.01"),
+        ("IWM", "0.01", "12.34", "0.01"),
+        # outside of it: nickels, then dimes
+        ("ABCD", "0.05", "2.95", "0.05"),
+        ("ABCD", "0.05", "3.00", "0.10"),
+        # a finest step that no rule has is left as it is
+        ("ABCD", "0.25", "9.00", "0.25"),
+    ],
+)
+def test_the_steps_between_an_options_prices_are_those_of_the_exchanges(
+    symbol: str, finest: str, price: str, expected: str
+) -> None:
+    assert step(symbol, Decimal(finest), Decimal(price)) == Decimal(expected)
+
+
+def test_what_is_priced_of_a_class_by_nickels_stands_on_nickels_from_three_dollars_on() -> None:
+    apple = prices(symbol="AAPL", min_tick=0.01, bid=3.95, ask=4.05)
+    cheap = prices(symbol="AAPL", min_tick=0.01, bid=2.98, ask=3.00)
+    assert entry_price(replace(APPROVAL, limit_price=Decimal("4.02")), apple, SETTINGS) == Decimal("4.00")
+    assert entry_price(replace(APPROVAL, confidence=90.0), apple, SETTINGS) == Decimal("4.10")
+    assert entry_price(replace(APPROVAL, confidence=90.0), cheap, SETTINGS) == Decimal("3.05")
+    assert [exit_price(apple, True, attempt, 0.10) for attempt in (0, 1)] == [Decimal("3.90"), Decimal("3.85")]
+    assert [exit_price(cheap, True, attempt, 0.10) for attempt in (0, 1)] == [Decimal("2.97"), Decimal("2.96")]
+    assert exit_price(cheap, False, 0, 0.10) == Decimal("2.99")
+    assert [cover_price(cheap, attempt, 0.10) for attempt in (0, 1)] == [Decimal("3.05"), Decimal("3.10")]
 
 
 @pytest.mark.parametrize(

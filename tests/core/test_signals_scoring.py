@@ -130,15 +130,18 @@ def test_the_premium_never_exceeds_its_cap(ask: float, equity: float, rate: floa
 
 
 def test_stops_and_targets_are_atrs_of_the_underlying_through_delta_on_ticks() -> None:
-    found = levels(bid=1.20, ask=1.22, tick=0.01, delta=-0.4, atr=0.5, stop_atr=1.5, target_atr=(1.5, 2.5, 4.0))
+    found = levels(bid=1.20, ask=1.22, symbol="SPY", finest=0.01, delta=-0.4, atr=0.5, stop_atr=1.5, target_atr=(1.5, 2.5, 4.0))
     assert found is not None
     assert (found.entry, found.stop) == (1.22, 0.92)
     assert found.targets == (1.52, 1.72, 2.02)
     # a quiet market still leaves room under the bid and steps between targets
-    quiet = levels(bid=1.20, ask=1.25, tick=0.05, delta=0.4, atr=0.001, stop_atr=1.5, target_atr=(1.5, 2.5))
+    quiet = levels(bid=1.20, ask=1.25, symbol="SPY", finest=0.05, delta=0.4, atr=0.001, stop_atr=1.5, target_atr=(1.5, 2.5))
     assert quiet is not None and quiet.stop == 1.10 and quiet.targets == (1.30, 1.35)
+    # from $3 on most classes move by nickels, below it by cents
+    steps = levels(bid=3.05, ask=3.10, symbol="AAPL", finest=0.01, delta=0.4, atr=0.42, stop_atr=1.5, target_atr=(1.5, 2.5))
+    assert steps is not None and steps.stop == 2.85 and steps.targets == (3.35, 3.50)
     # and an option worth a few cents cannot be protected
-    assert levels(bid=0.02, ask=0.03, tick=0.01, delta=0.4, atr=1.0, stop_atr=1.5, target_atr=(1.5,)) is None
+    assert levels(bid=0.02, ask=0.03, symbol="SPY", finest=0.01, delta=0.4, atr=1.0, stop_atr=1.5, target_atr=(1.5,)) is None
 
 
 # -- the contract ------------------------------------------------------------------------------------------------------------
@@ -173,7 +176,7 @@ def test_the_strike_nearest_the_target_delta_is_chosen_by_our_own_greeks() -> No
     # spot moves, the choice follows
     assert (chosen(chain(), spot=663.0) or 0) > best
     # nothing within the bounds: none
-    assert chosen(chain(), settings=Signals(min_delta=0.4000001, max_delta=0.4000002)) is None
+    assert chosen(chain(), settings=Signals(min_delta=0.4000001, target_delta=0.4000001, max_delta=0.4000002)) is None
     assert chosen(chain(), spot=500.0) is None
 
 

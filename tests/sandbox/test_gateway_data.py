@@ -63,6 +63,9 @@ def test_option_parameters_exchanges_rules_and_components(tmp_path):
         (details,) = await ib.reqContractDetailsAsync(Stock("SPY", "SMART", "USD"))
         (rule,) = await ib.reqMarketRuleAsync(int(details.marketRuleIds.split(",")[0]))
         assert rule.increment == 0.01
+        (option,) = await ib.reqContractDetailsAsync(Contract(conId=running.market.option_of("AAPL").con_id))
+        steps = await ib.reqMarketRuleAsync(int(option.marketRuleIds.split(",")[0]))
+        assert [(step.lowEdge, step.increment) for step in steps] == [(0.0, 0.01), (3.0, 0.05)]
         assert [d.contract.symbol for d in await ib.reqMatchingSymbolsAsync("AAP")] == ["AAPL"]
 
     session(tmp_path, steps)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 from pathlib import Path
 
-from alphatrader.clients.ibkr.flatten import Flattening
+from alphatrader.clients.ibkr.flatten import Flattening, flatten_directly
 from alphatrader.contract import keys as k
 from alphatrader.contract.modules import Module
 from alphatrader.runtime import halt_file
@@ -54,6 +54,21 @@ def test_a_contract_the_broker_does_not_list_holds_up_nobody_and_nothing_is_sold
             report = await flattening.run(15.0)
             assert report.flat
             assert (sold(on, other.con_id), sold(on, on.contract.con_id)) == (3, 3)
+
+    play(servers, tmp_path, story)
+
+
+def test_what_moves_by_nickels_is_flattened_on_nickels(servers: Servers, tmp_path: Path) -> None:
+    """The broker refuses what stands between them (110): the closing order would never reach the market."""
+
+    async def story(on: Stage) -> None:
+        # given an option worth more than $3 of a class that moves by cents only under it
+        apple = on.gateway.market.option_of("AAPL")
+        on.gateway.gateway.inject("hand_trade", con_id=apple.con_id, quantity=3, price=4.0)
+        log = on.context(Module.CLI).log
+        report = await flatten_directly(on.settings, 5, monotonic=on.clock.monotonic, log=log, limit_seconds=10.0)
+        assert report.flat and sold(on, apple.con_id) == 3
+        assert [frame["fields"]["lmtPrice"] for frame in on.placed()] == [3.9]
 
     play(servers, tmp_path, story)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from alphatrader.contract.messages.contracts import OptionRef
 from alphatrader.runtime.clock import Clock
 from tests.support.gateway import new_york_ns
 from tests.support.servers import Servers
@@ -52,6 +53,32 @@ def test_nothing_opens_within_a_minute_of_the_gateways_own_restart(servers: Serv
                 await until(lambda number=number: on.state(f"i-{number}") in ("REJECTED", "WORKING", "FILLED"), what="an answer")
                 assert (on.state(f"i-{number}") == "REJECTED") == refused, moment
                 assert not refused or "restarts itself" in (on.orders()[f"i-{number}"].reason or "")
+
+    play(servers, tmp_path, story)
+
+
+def test_an_option_that_moves_by_nickels_is_bought_protected_and_sold_on_nickels(servers: Servers, tmp_path: Path) -> None:
+    """The broker names the finest step, a cent; from $3 on it refuses what is not on five of them (110)."""
+
+    async def story(on: Stage) -> None:
+        made = on.gateway.market.option_of("AAPL")
+        on.contract = OptionRef("AAPL", made.expiry, made.strike, "C", made.con_id)
+        on.renew()
+        async with on.execution():
+            # given terms that stand between the nickels
+            terms = {"limit_price": "4.07", "stop_price": "3.02", "target_price": "6.03"}
+            on.approve("i-1", symbol="AAPL", contract=on.contract, **{name: Decimal(price) for name, price in terms.items()})
+            await until(lambda: on.state("i-1") == "FILLED", what="bought")
+            # when its stop is moved to such a price, and then all of it is sold
+            on.want("i-1", 2, "3.33")
+            await until(lambda: on.broker_orders()["i-1/stop"].aux == 3.35, what="moved")
+            on.want("i-1", 0, "3.33", version=2)
+            await until(lambda: on.held() == 0, what="sold")
+        # then every price was taken
+        asked = {(f["fields"]["orderRef"], f["fields"]["lmtPrice"] or f["fields"]["auxPrice"]) for f in on.placed()}
+        assert {("i-1", 4.05), ("i-1/stop", 3.0), ("i-1/target", 6.05), ("i-1/stop", 3.35), ("i-1/exit-1", 3.9)} <= asked
+        errors = [line["fields"]["code"] for line in on.gateway.wire() if line.get("message") == "error" and line["dir"] == "out"]
+        assert 110 not in errors
 
     play(servers, tmp_path, story)
 

@@ -20,6 +20,7 @@ from ib_insync.wrapper import RequestError
 
 from alphatrader.clients.ibkr.connection import BrokerConnection
 from alphatrader.clients.ibkr.orders import OCA_REDUCE_WITH_BLOCK
+from alphatrader.contract.price_steps import step
 from alphatrader.contract.settings import Settings
 
 ANSWER_SECONDS: Final = 4.0
@@ -48,7 +49,7 @@ class _Closing:
     contract: Contract
     ticker: Any
     tick: Decimal | None
-    """None where the broker did not say: then only a market order is sure to be on its grid."""
+    """The finest; None where the broker did not say: then only a market order is sure to be on its grid."""
     order_id: int
     quantity: int
     """Signed: what was held when the order was first sent."""
@@ -57,6 +58,11 @@ class _Closing:
     attempt: int = 0
     stop_id: int | None = None
     ended_at: float | None = None
+
+    def step(self, price: Decimal) -> Decimal:
+        """Between its prices there."""
+        finest = self.tick or PENNY
+        return step(self.contract.symbol, finest, price) if self.contract.secType == "OPT" else finest
 
 
 class Flattening:
@@ -198,10 +204,11 @@ class Flattening:
         side = closing.ticker.bid if selling else closing.ticker.ask
         if closing.tick is None or side is None or not 0 < side < 1e9:  # NaN compares false
             return None
-        steps = closing.tick * (closing.attempt + 1)
+        steps = closing.step(Decimal(str(side))) * (closing.attempt + 1)
         price = Decimal(str(side)) + (-steps if selling else steps)
-        rounded = (price / closing.tick).quantize(Decimal(1), ROUND_FLOOR if selling else ROUND_CEILING) * closing.tick
-        return max(rounded, closing.tick)
+        tick = closing.step(price)
+        rounded = (price / tick).quantize(Decimal(1), ROUND_FLOOR if selling else ROUND_CEILING) * tick
+        return max(rounded, tick)
 
     def _order(self, closing: _Closing, order_id: int, quantity: int, kind: str, tif: str) -> Order:
         name = f"flatten-{self._epoch}-{closing.contract.conId}"
@@ -241,8 +248,9 @@ class Flattening:
                 "flatten_without_stop", contract=closing.contract.localSymbol, reason="no price is known, or it is short"
             )
             return
-        tick = closing.tick or PENNY
-        price = max((Decimal(str(known)) * STOP_SHARE / tick).quantize(Decimal(1), ROUND_FLOOR) * tick, tick)
+        wanted = Decimal(str(known)) * STOP_SHARE
+        tick = closing.step(wanted)
+        price = max((wanted / tick).quantize(Decimal(1), ROUND_FLOOR) * tick, tick)
         closing.stop_id = self._ib.client.getReqId()
         stop = self._order(closing, closing.stop_id, held, "STP", "GTC")
         stop.auxPrice = float(price)

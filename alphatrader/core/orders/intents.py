@@ -9,7 +9,7 @@ from alphatrader.contract.messages.contracts import OptionRef
 from alphatrader.contract.messages.orders import OrderRecord, OrderState
 from alphatrader.contract.messages.risk import Approval
 from alphatrader.core.orders.book import Now
-from alphatrader.core.orders.pricing import Prices, to_tick
+from alphatrader.core.orders.pricing import Prices
 
 
 def entry(
@@ -110,7 +110,7 @@ def bracket(
         contract=contract,
         quantity=quantity,
         limit=None,
-        stop=to_tick(approval.stop_price, prices.tick, "nearest"),
+        stop=prices.on_grid(approval.stop_price, "nearest"),
         tif=life(contract, session_day),
         oca_group=group(intent_id),
         mid=None,
@@ -124,7 +124,7 @@ def bracket(
         role="target",
         contract=contract,
         quantity=quantity,
-        limit=to_tick(approval.target_price, prices.tick, "up"),
+        limit=prices.on_grid(approval.target_price, "up"),
         stop=None,
         tif=life(contract, session_day),
         oca_group=group(intent_id),

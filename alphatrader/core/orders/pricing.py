@@ -13,16 +13,18 @@ from typing import Final, Literal
 
 from alphatrader.contract.messages.contracts import ContractQuote
 from alphatrader.contract.messages.risk import Approval
+from alphatrader.contract.price_steps import step
 from alphatrader.contract.settings.trading import Orders
 
-_ROUNDING: Final = {"down": ROUND_FLOOR, "up": ROUND_CEILING, "nearest": ROUND_HALF_EVEN}
+Direction = Literal["down", "up", "nearest"]
+_ROUNDING: Final[dict[Direction, str]] = {"down": ROUND_FLOOR, "up": ROUND_CEILING, "nearest": ROUND_HALF_EVEN}
 
 
 class Refused(ValueError):
     """This order must not be sent: the text says why."""
 
 
-def to_tick(price: Decimal, tick: Decimal, direction: Literal["down", "up", "nearest"]) -> Decimal:
+def to_tick(price: Decimal, tick: Decimal, direction: Direction) -> Decimal:
     """The price on the contract's grid, at least one tick."""
     steps = (price / tick).quantize(Decimal(1), _ROUNDING[direction])
     return max(steps, Decimal(1)) * tick
@@ -35,7 +37,7 @@ def _decimal(value: float | None, name: str, con_id: int) -> Decimal:
 
 
 class Prices:
-    """A quote that has passed: bid, ask, mid and tick as Decimals."""
+    """A quote that has passed: bid, ask and mid as Decimals, and the contract's grid of prices, coarser from $3 on."""
 
     def __init__(self, quote: ContractQuote | None, con_id: int, machine_ns: int, max_age_seconds: float) -> None:
         if quote is None:
@@ -45,10 +47,16 @@ class Prices:
             raise Refused(f"quotes:{con_id}: is {age:.1f} s old, at most {max_age_seconds:g} s are allowed")
         self.bid = _decimal(quote.bid, "bid", con_id)
         self.ask = _decimal(quote.ask, "ask", con_id)
-        self.tick = _decimal(quote.min_tick, "min_tick", con_id)
+        self._symbol, self._finest = quote.symbol, _decimal(quote.min_tick, "min_tick", con_id)
         if self.bid > self.ask:
             raise Refused(f"quotes:{con_id}: bid {self.bid} is over ask {self.ask}")
         self.mid = (self.bid + self.ask) / 2
+
+    def step(self, price: Decimal) -> Decimal:
+        return step(self._symbol, self._finest, price)
+
+    def on_grid(self, price: Decimal, direction: Direction) -> Decimal:
+        return to_tick(price, self.step(price), direction)
 
 
 def finite(value: Decimal, name: str) -> Decimal:
@@ -72,8 +80,8 @@ def entry_terms(approval: Approval, prices: Prices, settings: Orders) -> EntryTe
     """
     limit = entry_price(approval, prices, settings)
     as_approved = EntryTerms(approval.quantity, limit)
-    ask = to_tick(prices.ask, prices.tick, "up")
-    moved = limit < ask <= limit + settings.entry_slippage_ticks * prices.tick
+    ask = prices.on_grid(prices.ask, "up")
+    moved = limit < ask <= limit + settings.entry_slippage_ticks * prices.step(limit)
     if approval.confidence > settings.high_confidence or not moved or ask > _collar(prices, settings):
         return as_approved
     quantity = int(approval.limit_price * approval.quantity / ask)
@@ -82,7 +90,7 @@ def entry_terms(approval: Approval, prices: Prices, settings: Orders) -> EntryTe
 
 def _collar(prices: Prices, settings: Orders) -> Decimal:
     """The most that may be bid."""
-    return to_tick(prices.mid * (1 + Decimal(str(settings.collar_share))), prices.tick, "down")
+    return prices.on_grid(prices.mid * (1 + Decimal(str(settings.collar_share))), "down")
 
 
 def check_collar(limit: Decimal, prices: Prices, settings: Orders) -> None:
@@ -96,11 +104,11 @@ def entry_price(approval: Approval, prices: Prices, settings: Orders) -> Decimal
     """The entry's limit: risk's, or one tick through the ask above `high_confidence`; never outside the collar."""
     most = _collar(prices, settings)
     if approval.confidence > settings.high_confidence:
-        price = to_tick(prices.ask + prices.tick, prices.tick, "up")
+        price = prices.on_grid(prices.ask + prices.step(prices.ask), "up")
         if prices.ask > most:
             raise Refused(f"collar: ask {prices.ask} is over {most}, {settings.collar_share:.0%} from mid {prices.mid}")
         return min(price, most)
-    price = to_tick(finite(approval.limit_price, "limit_price"), prices.tick, "down")
+    price = prices.on_grid(finite(approval.limit_price, "limit_price"), "down")
     check_collar(price, prices, settings)
     return price
 
@@ -108,18 +116,18 @@ def entry_price(approval: Approval, prices: Prices, settings: Orders) -> Decimal
 def exit_price(prices: Prices, urgent: bool, attempt: int, collar_share: float) -> Decimal:
     """A selling limit: at mid first when there is time, then through the bid, each attempt a tick further, within the collar."""
     if not urgent and attempt == 0:
-        return to_tick(prices.mid, prices.tick, "up")
-    floor = to_tick(prices.mid * (1 - Decimal(str(collar_share))), prices.tick, "up")
-    through = to_tick(max(prices.bid - prices.tick * (1 + attempt), prices.tick), prices.tick, "down")
+        return prices.on_grid(prices.mid, "up")
+    floor = prices.on_grid(prices.mid * (1 - Decimal(str(collar_share))), "up")
+    through = prices.on_grid(prices.bid - prices.step(prices.bid) * (1 + attempt), "down")
     # A wide market's bid may lie under the collar: an exit must get out, so it may always reach the bid itself.
-    return max(through, min(floor, prices.bid))
+    return max(through, min(floor, prices.on_grid(prices.bid, "down")))
 
 
 def cover_price(prices: Prices, attempt: int, collar_share: float) -> Decimal:
     """A buying limit that closes a short: through the ask, each attempt a tick further, within the collar or at the ask."""
-    ceiling = to_tick(prices.mid * (1 + Decimal(str(collar_share))), prices.tick, "down")
-    through = to_tick(prices.ask + prices.tick * (1 + attempt), prices.tick, "up")
-    return min(through, max(ceiling, to_tick(prices.ask, prices.tick, "up")))
+    ceiling = prices.on_grid(prices.mid * (1 + Decimal(str(collar_share))), "down")
+    through = prices.on_grid(prices.ask + prices.step(prices.ask) * (1 + attempt), "up")
+    return min(through, max(ceiling, prices.on_grid(prices.ask, "up")))
 
 
 def check_limits(approval: Approval, terms: EntryTerms, settings: Orders, sent_last_minute: int) -> None:

@@ -6,6 +6,7 @@ import math
 from decimal import Decimal
 
 from alphatrader.contract.messages.contracts import ContractQuote
+from alphatrader.contract.price_steps import step
 
 
 def mid(quote: ContractQuote | None) -> Decimal | None:
@@ -18,7 +19,7 @@ def mid(quote: ContractQuote | None) -> Decimal | None:
 
 
 def tick(quote: ContractQuote | None) -> Decimal:
-    """The price grid of the contract; a cent where no quote names it."""
+    """The step between the contract's prices where its quote stands; a cent where no quote names it."""
     if quote is None or not math.isfinite(quote.min_tick) or quote.min_tick <= 0:
         return Decimal("0.01")
-    return Decimal(str(quote.min_tick))
+    return step(quote.symbol, Decimal(str(quote.min_tick)), mid(quote) or Decimal(0))

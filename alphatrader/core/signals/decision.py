@@ -188,7 +188,8 @@ def _price(situation: Situation, scored: Score, limits: Limits) -> tuple[list[Ga
         at = levels(
             bid=quote.bid,
             ask=quote.ask,
-            tick=quote.min_tick if quote.min_tick > 0 else 0.01,
+            symbol=quote.symbol,
+            finest=quote.min_tick if quote.min_tick > 0 else 0.01,
             delta=candidate.delta,
             atr=atr,
             stop_atr=settings.stop_atr,

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
+
+from alphatrader.contract.price_steps import step
 
 
 @dataclass(frozen=True)
@@ -18,18 +21,33 @@ def to_tick(price: float, tick: float) -> float:
 
 
 def levels(
-    *, bid: float, ask: float, tick: float, delta: float, atr: float, stop_atr: float, target_atr: Sequence[float]
+    *,
+    bid: float,
+    ask: float,
+    symbol: str,
+    finest: float,
+    delta: float,
+    atr: float,
+    stop_atr: float,
+    target_atr: Sequence[float],
 ) -> Levels | None:
     """Entry at the ask. The stop stands at least two ticks under the bid, or it would sell at once; targets rise by ticks.
 
     None where a stop under the bid would not be above zero: such an option is too cheap to protect."""
+
+    def tick(price: float) -> float:
+        return float(step(symbol, Decimal(str(finest)), Decimal(str(price))))
+
+    def on_grid(price: float) -> float:
+        return to_tick(price, tick(price))
+
     move = abs(delta) * atr
-    stop = to_tick(min(ask - stop_atr * move, bid - 2 * tick), tick)
-    if stop < tick:
+    stop = on_grid(min(ask - stop_atr * move, bid - 2 * tick(bid)))
+    if stop < finest:
         return None
     targets: list[float] = []
     least = ask
     for distance in target_atr:
-        least = max(to_tick(ask + distance * move, tick), to_tick(least + tick, tick))
+        least = max(on_grid(ask + distance * move), on_grid(least + tick(least)))
         targets.append(least)
     return Levels(ask, stop, tuple(targets))

@@ -53,7 +53,26 @@ SMART_COMPONENTS = (
     (15, "PSX", "X"),
 )
 BBO_EXCHANGE = "9c0001"
-RULE_OF_TICK = {0.01: 26, 0.25: 67, 0.05: 635, 0.005: 128, 0.1: 239, 0.2: 110, 1.0: 27, 0.03125: 240}
+PENNIES_THROUGHOUT = frozenset({"SPY", "QQQ", "IWM"})  # option classes that move by a cent at any price
+COARSER_RULES = {0.01: (109, 0.05), 0.05: (110, 0.1)}  # of other classes, by their step under $3: rule, step from there on
+COARSER_FROM = 3.0
+RULE_OF_TICK = {0.01: 26, 0.25: 67, 0.05: 635, 0.005: 128, 0.1: 239, 0.2: 1110, 1.0: 27, 0.03125: 240}
+
+
+Increments = tuple[tuple[float, float], ...]
+"""(from this price on, step), lowest first."""
+
+
+def increments_of(contract: Contract) -> Increments:
+    """The steps between an instrument's prices. Options by the exchanges' penny interval program (Cboe Rule 5.4)."""
+    coarser = COARSER_RULES.get(contract.min_tick)
+    if contract.sec_type != "OPT" or contract.symbol in PENNIES_THROUGHOUT or coarser is None:
+        return ((0.0, contract.min_tick),)
+    return ((0.0, contract.min_tick), (COARSER_FROM, coarser[1]))
+
+
+def step_at(contract: Contract, price: float) -> float:
+    return next(step for low, step in reversed(increments_of(contract)) if price >= low)
 
 
 class Refusal(ValueError):
@@ -69,7 +88,8 @@ class Contracts:
         self._market = market
         self._known = known
         self._now_ns = now_ns
-        self._rules = {rule: tick for tick, rule in RULE_OF_TICK.items()}
+        self._rules: dict[int, Increments] = {rule: ((0.0, tick),) for tick, rule in RULE_OF_TICK.items()}
+        self._rules |= {rule: ((0.0, tick), (COARSER_FROM, over)) for tick, (rule, over) in COARSER_RULES.items()}
         self.unlisted: set[int] = set()
         """Contracts that requests do not find (200), whoever holds them."""
 
@@ -140,12 +160,11 @@ class Contracts:
         }
 
     def rule_id(self, contract: Contract) -> int:
-        rule = RULE_OF_TICK.get(contract.min_tick)
-        if rule is None:
-            rule = next((r for r, tick in self._rules.items() if tick == contract.min_tick), None)
+        increments = increments_of(contract)
+        rule = next((rule for rule, known in self._rules.items() if known == increments), None)
         if rule is None:
             rule = max(1000, max(self._rules) + 1)
-            self._rules[rule] = contract.min_tick
+            self._rules[rule] = increments
         return rule
 
     def _details(self, session: Session, values: dict[str, Any]) -> None:
@@ -193,11 +212,11 @@ class Contracts:
         session.send(layouts.sec_def_params_end(values["reqId"]))
 
     def _market_rule(self, session: Session, values: dict[str, Any]) -> None:
-        tick = self._rules.get(values["marketRuleId"])
-        if tick is None:
+        increments = self._rules.get(values["marketRuleId"])
+        if increments is None:
             session.error(-1, 321, f"Error validating request.-'bE' : cause - Unknown market rule {values['marketRuleId']}")
             return
-        session.send(layouts.market_rule(values["marketRuleId"], [(0.0, tick)]))
+        session.send(layouts.market_rule(values["marketRuleId"], increments))
 
     def _matching_symbols(self, session: Session, values: dict[str, Any]) -> None:
         pattern = values["pattern"].upper()

@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from alphatrader.sandbox.gateway import hours
+from alphatrader.sandbox.gateway.contracts import step_at
 from alphatrader.sandbox.gateway.ledger import Execution, Ledger, Order
 from alphatrader.sandbox.gateway.quotes import Quotes
 from alphatrader.sandbox.market.types import Contract, Quote
@@ -101,7 +102,8 @@ class Engine:
         """The trailing stop after seeing `price`: it follows in the order's favour and never back."""
         distance = price * order.trailing_percent / 100 if order.trailing_percent else (order.aux or 0.0)
         wanted = price - distance if order.action == "SELL" else price + distance
-        wanted = round(round(wanted / contract.min_tick) * contract.min_tick, 10)
+        step = step_at(contract, wanted)
+        wanted = round(round(wanted / step) * step, 10)
         stop = order.trail_stop
         if stop is None or (wanted > stop if order.action == "SELL" else wanted < stop):
             order.trail_stop = stop = wanted

@@ -14,7 +14,7 @@ from typing import Any
 
 from alphatrader.sandbox.gateway import hours, layouts
 from alphatrader.sandbox.gateway.account import Account
-from alphatrader.sandbox.gateway.contracts import Contracts, Refusal
+from alphatrader.sandbox.gateway.contracts import Contracts, Refusal, step_at
 from alphatrader.sandbox.gateway.ledger import Execution, Ledger, Order
 from alphatrader.sandbox.gateway.matching import NEEDS_TRIGGER, Engine, commission
 from alphatrader.sandbox.gateway.reports import Reporter
@@ -145,7 +145,7 @@ class Orders:
         for name, price in prices.items():
             if price is None or price <= 0:
                 raise Refusal(321, f"Error validating request.-'bM' : cause - {kind} order needs a positive {name}")
-            steps = price / contract.min_tick
+            steps = price / step_at(contract, price)
             if abs(steps - round(steps)) > 1e-6:
                 raise Refusal(110, "The price does not conform to the minimum price variation for this contract.")
 

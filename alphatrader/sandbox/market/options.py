@@ -66,10 +66,13 @@ def spread(theoretical: float, *, tight: bool) -> float:
 
 
 def bid_ask(theoretical: float, *, tight: bool) -> tuple[float | None, float]:
-    """In cents; a bid that would be nothing is None."""
+    """In cents, in five of them from $3 on where it is not `tight`; a bid that would be nothing is None."""
     half = spread(theoretical, tight=tight) / 2
     bid = floor((theoretical - half) * 100 + 1e-9)
     ask = max(ceil((theoretical + half) * 100 - 1e-9), bid + 1, 1)
+    if not tight:
+        bid -= bid % 5 if bid >= 300 else 0
+        ask += -ask % 5 if ask >= 300 else 0
     return (bid / 100 if bid > 0 else None), ask / 100
 
 

@@ -15,6 +15,7 @@ from alphatrader.contract import keys as k
 from alphatrader.contract.messages.contracts import OptionRef
 from alphatrader.contract.messages.orders import OrderRecord
 from alphatrader.contract.messages.positions import WantedExit
+from alphatrader.contract.price_steps import step
 from alphatrader.contract.settings import Settings
 from alphatrader.core.orders import intents, refs
 from alphatrader.core.orders.holdings import Holding, Holdings
@@ -162,7 +163,9 @@ class Exits:
     def _stop(wanted: WantedExit | None, prices: Prices | None) -> Decimal | None:
         if wanted is None or wanted.stop is None or not wanted.stop.is_finite() or wanted.stop <= 0:
             return None
-        return to_tick(wanted.stop, prices.tick if prices else PENNY, "nearest")
+        if prices is not None:
+            return prices.on_grid(wanted.stop, "nearest")
+        return to_tick(wanted.stop, step(wanted.contract.symbol, PENNY, wanted.stop), "nearest")
 
     async def _prices(self, contract: object) -> Prices | None:
         con_id = getattr(contract, "con_id", None)
