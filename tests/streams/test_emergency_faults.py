@@ -5,6 +5,8 @@ from __future__ import annotations
 import resource
 from pathlib import Path
 
+import pytest
+
 from alphatrader.clients.ibkr.flatten import Flattening, flatten_directly
 from alphatrader.contract import keys as k
 from alphatrader.contract.modules import Module
@@ -54,6 +56,39 @@ def test_a_contract_the_broker_does_not_list_holds_up_nobody_and_nothing_is_sold
             report = await flattening.run(15.0)
             assert report.flat
             assert (sold(on, other.con_id), sold(on, on.contract.con_id)) == (3, 3)
+
+    play(servers, tmp_path, story)
+
+
+@pytest.mark.parametrize("by_hand", [3, 5])
+def test_what_somebody_else_closes_meanwhile_is_not_closed_again(servers: Servers, tmp_path: Path, by_hand: int) -> None:
+    """An operator who flattens may also close by hand: the closing order must never sell what is not held any more."""
+
+    async def story(on: Stage) -> None:
+        async with emergency(on):
+            # given a position whose closing order waits for a buyer, and another that does, too
+            con_id, other = on.contract.con_id, on.gateway.market.option(strike=605.0).con_id
+            for each in (con_id, other):
+                on.gateway.gateway.inject("hand_trade", con_id=each, quantity=5, price=4.0)
+                on.gateway.market.quote_set(each, bid=4.0, ask=4.1, bid_size=0)
+            on.request("flatten")
+            await until(lambda: len({frame["fields"]["conId"] for frame in on.placed()}) == 2, what="closing orders")
+            # when a part, or all, of the first is sold by hand
+            on.gateway.gateway.inject("hand_trade", con_id=con_id, quantity=-by_hand, price=4.0)
+            left = 5 - by_hand
+
+            def for_sale() -> int:
+                working = (order for order in on.gateway.gateway.ledger.working() if order.con_id == con_id)
+                return sum(order.quantity - order.filled for order in working)
+
+            # then no more than the rest is for sale, and no more is sold when a buyer comes
+            await until(lambda: for_sale() == left, what="shrunk")
+            for each in (con_id, other):
+                on.gateway.market.quote_set(each, bid=4.0, ask=4.1, bid_size=50)
+            await until(lambda: (h := halt(on)) and not h.flatten and h.reason == "flattened", limit=30.0, what="flat")
+            assert on.held() == 0
+            assert (sold(on, con_id), sold(on, other)) == (left + by_hand, 5)
+            assert [f for f in on.placed() if f["fields"]["action"] == "BUY"] == []
 
     play(servers, tmp_path, story)
 

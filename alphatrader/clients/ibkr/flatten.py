@@ -52,11 +52,12 @@ class _Closing:
     """The finest; None where the broker did not say: then only a market order is sure to be on its grid."""
     order_id: int
     quantity: int
-    """Signed: what was held when the order was first sent."""
+    """Signed: what the order closes in all, its fills counted in."""
     since: float
     priced_at: float
     attempt: int = 0
     stop_id: int | None = None
+    stop_price: float = 0.0
     ended_at: float | None = None
 
     def step(self, price: Decimal) -> Decimal:
@@ -143,6 +144,10 @@ class Flattening:
 
     async def _close_all(self, positions: list[Position], live: set[int]) -> None:
         """Each position for itself: one that cannot be closed holds up no other, and none is begun twice."""
+        held = {position.contract.conId for position in positions}
+        for con_id, closing in self._closing.items():
+            if con_id not in held:
+                self._cancel(closing, live)
         ends = await asyncio.gather(*(self._close(position, live) for position in positions), return_exceptions=True)
         for position, end in zip(positions, ends, strict=True):
             if isinstance(end, ConnectionError):
@@ -160,6 +165,8 @@ class Flattening:
             closing = self._closing[con_id] = await self._begin(position.contract, held)
             self._place(closing)
         elif closing.order_id in live:
+            if self._closes_more(closing, held, live):
+                return
             if now - closing.priced_at >= REPRICE_SECONDS:
                 closing.attempt += 1
                 self._place(closing)
@@ -167,15 +174,41 @@ class Flattening:
                 self._stop(closing, held)
         else:
             # The order ended. Another goes out only for what is surely still held: positions may follow executions late.
-            filled = sum(int(f.execution.shares) for f in self._ib.fills() if f.execution.orderId == closing.order_id)
             closing.ended_at = closing.ended_at or now
-            expected = abs(closing.quantity) - filled
+            expected = abs(closing.quantity) - self._filled(closing)
             if now - closing.ended_at >= POSITIONS_LAG_SECONDS or (
                 expected == abs(held) and now - closing.ended_at >= REPRICE_SECONDS
             ):
                 closing.quantity, closing.ended_at = held, None
                 closing.order_id = self._ib.client.getReqId()
                 self._place(closing)
+
+    def _filled(self, closing: _Closing) -> int:
+        """Contracts that executions say the order closed; a correction replaces what it corrects."""
+        ours = (self._ib.client.clientId, closing.order_id)
+        executions = [f.execution for f in self._ib.fills() if (f.execution.clientId, f.execution.orderId) == ours]
+        latest = {e.execId.rpartition(".")[0]: e for e in sorted(executions, key=lambda e: e.execId)}
+        return sum(int(e.shares) for e in latest.values())
+
+    def _closes_more(self, closing: _Closing, held: int, live: set[int]) -> bool:
+        """Whether the order would close more than is held still: somebody else closed a part meanwhile. Then it shrinks to what
+        is left, and where the position has turned round it ends."""
+        filled = self._filled(closing)
+        if closing.quantity * held < 0:
+            self._cancel(closing, live)
+            return True
+        if abs(held) >= abs(closing.quantity) - filled:
+            return False
+        closing.quantity = (filled + abs(held)) * (1 if held > 0 else -1)
+        self._place(closing)
+        if closing.stop_id in live:
+            self._place_stop(closing, held)
+        return True
+
+    def _cancel(self, closing: _Closing, live: set[int]) -> None:
+        for order_id in live.intersection((closing.order_id, closing.stop_id)):
+            self._ib.client.cancelOrder(order_id, "")
+            self._log.warning("flatten_order_cancelled", contract=closing.contract.localSymbol, reason="it is held no more")
 
     async def _begin(self, contract: Contract, held: int) -> _Closing:
         """The contract as it can be traded, and its quotes: positions come without an exchange."""
@@ -225,7 +258,7 @@ class Flattening:
         )
 
     def _place(self, closing: _Closing) -> None:
-        """Sends the closing order, or moves its price; its whole stays what was held when it was first sent."""
+        """Sends the closing order, or moves its price or its size."""
         price = self._price(closing)
         order = self._order(closing, closing.order_id, abs(closing.quantity), "MKT" if price is None else "LMT", "DAY")
         if price is not None:
@@ -251,11 +284,15 @@ class Flattening:
         wanted = Decimal(str(known)) * STOP_SHARE
         tick = closing.step(wanted)
         price = max((wanted / tick).quantize(Decimal(1), ROUND_FLOOR) * tick, tick)
-        closing.stop_id = self._ib.client.getReqId()
-        stop = self._order(closing, closing.stop_id, held, "STP", "GTC")
-        stop.auxPrice = float(price)
-        self._ib.client.placeOrder(closing.stop_id, closing.contract, stop)
+        closing.stop_id, closing.stop_price = self._ib.client.getReqId(), float(price)
+        self._place_stop(closing, held)
         self._log.error("flatten_keeps_stop", contract=closing.contract.localSymbol, quantity=held, stop=str(price))
+
+    def _place_stop(self, closing: _Closing, held: int) -> None:
+        if closing.stop_id is not None:
+            stop = self._order(closing, closing.stop_id, held, "STP", "GTC")
+            stop.auxPrice = closing.stop_price
+            self._ib.client.placeOrder(closing.stop_id, closing.contract, stop)
 
 
 async def flatten_directly(
