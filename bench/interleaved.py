@@ -1,7 +1,8 @@
 """Times contestants in turn, round after round, and prints their medians and ratios.
 
 Absolute figures of a shared machine drift by two within minutes; a ratio of two things timed one after the other does not. So
-every ratio here is the median over rounds of (reference of this round / product of this round).
+every ratio here is the median over rounds of (reference of this round / product of this round). Times are of the processor: what
+else runs beside a contestant is not charged to it.
 """
 
 from __future__ import annotations
@@ -10,13 +11,13 @@ import gc
 import platform
 from collections.abc import Callable, Mapping
 from statistics import median
-from time import perf_counter
+from time import process_time
 
 Times = dict[str, list[float]]
 
 
 def in_turn(contestants: Mapping[str, Callable[[], object]], rounds: int, *, warm: int = 1) -> Times:
-    """Seconds of each contestant in each round. The order turns with the rounds: nobody always follows the same one."""
+    """CPU seconds of each contestant in each round. The order turns with the rounds: nobody always follows the same one."""
     for _ in range(warm):
         for run in contestants.values():
             run()
@@ -25,9 +26,9 @@ def in_turn(contestants: Mapping[str, Callable[[], object]], rounds: int, *, war
     for number in range(rounds):
         for name in names[number % len(names) :] + names[: number % len(names)]:
             gc.collect()
-            start = perf_counter()
+            start = process_time()
             contestants[name]()
-            times[name].append(perf_counter() - start)
+            times[name].append(process_time() - start)
     return times
 
 
@@ -39,7 +40,8 @@ def ratio(times: Times, reference: str, product: str) -> float:
 def title(text: str, *caveats: str) -> None:
     print(f"\n== {text}")
     print(
-        f"   {platform.python_implementation()} {platform.python_version()}, {platform.machine()}; medians of rounds run in turn"
+        f"   {platform.python_implementation()} {platform.python_version()}, {platform.machine()}; "
+        "medians of rounds run in turn, CPU time"
     )
     for caveat in caveats:
         print(f"   - {caveat}")

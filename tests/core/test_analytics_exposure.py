@@ -116,6 +116,33 @@ def test_the_narrow_humps_of_an_expiry_day_are_not_stepped_over() -> None:
     assert flip is not None and 660 < flip < 661
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_the_flip_is_the_nearest_that_a_scan_of_twenty_thousand_spots_finds(seed: int) -> None:
+    """Against every row's gamma in double precision: steps that widen with the humps, and single precision, lose none."""
+    draw = random.Random(seed)
+    # given alternating interest over a day that is nearly over, a day, and two weeks
+    rows = [
+        row(expiry, strike, right, draw.randint(0, 3000), draw.uniform(0.08, 0.3))
+        for expiry in EXPIRIES[seed % 3 :]
+        for strike in range(600, 721, draw.choice((1, 2, 5)))
+        for right in "CP"
+    ]
+    now = CLOSES[EXPIRIES[0]] - draw.choice((2, 20, 200)) * 60_000_000_000
+    spot = draw.uniform(630, 690)
+    spots = np.linspace(spot * 0.9, spot * 1.1, 20_001)
+    total = np.zeros(len(spots))
+    for r in rows:
+        years = (CLOSES[r.expiry] - now) / (365 * 86_400 * 10**9)
+        deviation = r.implied_vol * math.sqrt(years)  # type: ignore[operator]
+        d1 = (np.log(spots / r.strike) + RATE * years) / deviation + deviation / 2
+        total += (1 if r.right == "C" else -1) * r.open_interest * np.exp(-(d1**2) / 2) / deviation
+    turns = np.flatnonzero(total[1:] * total[:-1] < 0)
+    middles = (spots[turns] + spots[turns + 1]) / 2
+    # when it is sought, then it is the nearest of the scan's, within its step
+    flip = zero_gamma_flip(prepare(rows, CLOSES, now), spot, now, RATE, 0.1)
+    assert len(middles) and flip == pytest.approx(min(middles, key=lambda at: abs(at - spot)), abs=spot * 1e-5)
+
+
 def test_gamma_that_underflows_between_strikes_or_cancels_is_no_flip() -> None:
     # given calls alone a minute before the close: between two strikes their gamma is 0 in floating point, never negative
     late = CLOSES[EXPIRIES[0]] - 60_000_000_000

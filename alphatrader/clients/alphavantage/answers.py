@@ -120,40 +120,35 @@ class NewsAnswer:
 def chain(body: bytes, symbol: str, max_rows: int) -> ChainAnswer:
     """The chain of `symbol` in an answer to REALTIME_OPTIONS. Raises AlphaVantageError."""
     rows, dropped = _rows(body, max_rows)
-    if foreign := {row.symbol for row in rows} - {symbol}:
-        raise BadAnswerError("foreign_symbol", f"{_shown(min(foreign))!r} in the chain of {symbol}", field="symbol")
-    expiries = {text: f"{day:%Y%m%d}" for text in {row.expiration for row in rows} if (day := _day(text)) is not None}
-    quoted = {text: day for text in {row.date for row in rows} if (day := _day(text)) is not None}
-    # A few hundred strikes and expiries make twelve thousand names: each part is written once.
-    heads = {text: symbol + expiry[2:] for text, expiry in expiries.items()}
-    numbers = {strike: f"{round(strike * 1000):08d}" for strike in {row.strike for row in rows}}
-    tails: dict[str, dict[float, str]] = {
-        "call": {strike: "C" + number for strike, number in numbers.items()},
-        "put": {strike: "P" + number for strike, number in numbers.items()},
-    }
+    days, expiries, numbers = _Days(), _Expiries(symbol), _Numbers()
     good: list[OptionRow] = []
-    dates: set[str] = set()
+    newest: date | None = None
     for row in rows:
-        expiry = expiries.get(row.expiration)
-        if expiry is None or row.date not in quoted:
+        if row.symbol != symbol:
+            raise BadAnswerError("foreign_symbol", f"{_shown(row.symbol)!r} in the chain of {symbol}", field="symbol")
+        expiry, calls, puts = expiries[row.expiration]
+        day = days[row.date]
+        right: Literal["C", "P"]
+        right, head = ("C", calls) if row.type == "call" else ("P", puts)
+        if expiry is None or day is None:
             dropped["expiration" if expiry is None else "date"] += 1
-        elif row.contract_id != heads[row.expiration] + tails[row.type][row.strike]:
+        elif row.contract_id != head + numbers[row.strike]:
             dropped["contractID"] += 1  # an adjusted contract: it delivers something else than 100 shares
         else:
-            dates.add(row.date)
+            if day is not newest:
+                newest = day if newest is None else max(newest, day)
             # In the order of OptionRow's fields: names would cost as much again. A price of nothing is none.
             good.append(
                 OptionRow(
-                    expiry, row.strike, "C" if row.type == "call" else "P", row.bid or None, row.ask or None, row.last or None,
-                    row.mark or None, row.volume, row.open_interest, row.implied_volatility, row.delta, row.gamma, row.theta,
-                    row.vega,
+                    expiry, row.strike, right, row.bid or None, row.ask or None, row.last or None, row.mark or None, row.volume,
+                    row.open_interest, row.implied_volatility, row.delta, row.gamma, row.theta, row.vega,
                 )
             )  # fmt: skip
-    if not good:
+    if newest is None:
         raise BadAnswerError(
             "empty", f"no usable row of {len(rows) + dropped.total()} for {symbol}{_counts(dropped)}", field="data"
         )
-    return ChainAnswer(tuple(good), max(quoted[text] for text in dates), dropped)
+    return ChainAnswer(tuple(good), newest, dropped)
 
 
 def news(body: bytes, symbol: str) -> NewsAnswer:
@@ -252,11 +247,34 @@ def _decoded(decoder: msgspec.json.Decoder[Any], content: bytes, what: str) -> A
         raise BadAnswerError("not_json", str(error), field=what) from None
 
 
-def _day(text: str) -> date | None:
-    try:
-        return date.fromisoformat(text) if len(text) == 10 else None
-    except ValueError:
-        return None
+class _Days(dict[str, date | None]):
+    """YYYY-MM-DD -> the day, None where it is none. Twelve thousand rows name a few dozen: each is read once."""
+
+    def __missing__(self, text: str) -> date | None:
+        try:
+            day = date.fromisoformat(text) if len(text) == 10 else None
+        except ValueError:
+            day = None
+        return self.setdefault(text, day)
+
+
+class _Expiries(dict[str, tuple[str | None, str, str]]):
+    """YYYY-MM-DD -> YYYYMMDD, None where it is no day, and how the OCC names of its calls and of its puts begin."""
+
+    def __init__(self, symbol: str) -> None:
+        self._symbol = symbol
+
+    def __missing__(self, text: str) -> tuple[str | None, str, str]:
+        day = _Days()[text]
+        head = f"{self._symbol}{day:%y%m%d}" if day is not None else ""
+        return self.setdefault(text, (f"{day:%Y%m%d}" if day is not None else None, head + "C", head + "P"))
+
+
+class _Numbers(dict[float, str]):
+    """A strike -> how the OCC names of its contracts end."""
+
+    def __missing__(self, strike: float) -> str:
+        return self.setdefault(strike, f"{round(strike * 1000):08d}")
 
 
 def _instant(text: str) -> int | None:

@@ -78,9 +78,10 @@ class Exposure:
 
 def prepare(rows: Sequence[OptionRow], closes_ns: Mapping[str, int], now_ns: int) -> ExposureChain:
     """Columns of the rows that can be priced. `closes_ns`: expiry -> market instant its session closes; absent: no session."""
-    expiries = sorted({row.expiry for row in rows})
+    named = [row.expiry for row in rows]
+    expiries = sorted(set(named))
     index = {expiry: i for i, expiry in enumerate(expiries)}
-    expiry = np.array([index[row.expiry] for row in rows], dtype=np.int64)
+    expiry = np.fromiter(map(index.__getitem__, named), np.int64, len(named))
     known = np.array([name in closes_ns for name in expiries], dtype=bool)
     close_of = np.array([closes_ns.get(name, 0) for name in expiries], dtype=np.int64)
     closes = close_of[expiry]
@@ -102,7 +103,9 @@ def prepare(rows: Sequence[OptionRow], closes_ns: Mapping[str, int], now_ns: int
         if n := int(np.count_nonzero(good & wrong)):
             dropped[reason] = n
             good &= ~wrong
-    live, position = np.unique(expiry[good], return_inverse=True)
+    expiry = expiry[good]
+    live = np.flatnonzero(np.bincount(expiry, minlength=len(expiries)))
+    position = np.searchsorted(live, expiry)
     strikes, interest = strikes[good], interest[good]
     call = np.array([row.right == "C" for row in rows], dtype=bool)[good]
     grid, at_strike = np.unique(strikes, return_inverse=True)
