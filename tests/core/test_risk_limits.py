@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace as with_fields
 from decimal import Decimal
 from typing import Any
@@ -15,6 +16,7 @@ from alphatrader.contract.messages.risk import Halt, Stop
 from alphatrader.contract.settings.trading import Risk
 from alphatrader.core.risk import state as books
 from alphatrader.core.risk import verdict
+from alphatrader.core.risk.alike import Bet
 from alphatrader.core.risk.picture import Picture
 from alphatrader.runtime.clock import SECOND
 from tests.support.holdings import MACHINE_NS, NOW_NS, account, signal
@@ -79,6 +81,12 @@ def power(value: Decimal, machine_ns: int) -> Picture:
     return picture(buying_power=BuyingPower(value, NOW_NS, machine_ns))
 
 
+def riding(symbol: str, right: Any, usd: str, rho: float | None) -> Picture:
+    """Premium held besides, and how its underlying moves with SPY, of which a call is proposed for 800 USD; 6,000 are allowed."""
+    known = {} if rho is None else {(symbol, "SPY"): rho}
+    return picture(bets={"a": Bet(symbol, right, D(usd))}, correlations=known)
+
+
 TABLE: list[tuple[str, Picture, Picture]] = [
     # limit, the last that holds, the first that does not
     ("daily loss", picture(realized=pnl("-1999.99")), picture(realized=pnl("-2000"))),
@@ -104,6 +112,13 @@ TABLE: list[tuple[str, Picture, Picture]] = [
     ("account", picture(account=account(machine_ns=old(10))), picture(account=account(machine_ns=old(10.1)))),
     ("account", picture(), picture(account=account(confirmed=False))),
     ("account", picture(), picture(account=None)),
+    ("alike premium", riding("QQQ", "C", "5200", 0.9), riding("QQQ", "C", "5200.01", 0.9)),
+    ("alike premium", riding("QQQ", "C", "90000", 0.7), riding("QQQ", "C", "90000", 0.71)),
+    ("alike premium", riding("QQQ", "P", "90000", 0.9), riding("VXX", "P", "90000", -0.9)),
+    ("alike premium", riding("VXX", "C", "90000", -0.9), riding("SPY", "C", "90000", None)),
+    ("alike premium", riding("SPY", "P", "90000", None), riding("SPY", None, "90000", None)),
+    ("alike premium", riding("QQQ", "C", "5200", None), riding("QQQ", "P", "90000", None)),
+    ("alike premium", riding("QQQ", "P", "90000", 0.9), riding("QQQ", "P", "90000", math.nan)),
     ("positions", picture(), picture(summary=None)),
     ("positions", picture(), picture(summary=PositionsSummary(NOW_NS, 0, {}, D(0), D(0), D(0), False, ("conId 7",), MACHINE_NS))),
     ("positions", picture(), picture(summary=PositionsSummary(NOW_NS, 0, {}, D(0), D(0), D(0), True, (), old(5.1)))),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace as with_fields
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -16,10 +17,12 @@ from alphatrader.contract.messages.orders import OrderRecord
 from alphatrader.contract.messages.positions import Position
 from alphatrader.contract.messages.risk import Reservation
 from alphatrader.core.risk import places, verdict
+from alphatrader.core.risk.alike import Bet
 from tests.core.test_positions_exits import held
 from tests.core.test_risk_limits import RISK, STAMP, picture
 from tests.support.holdings import MACHINE_NS, SPY, order, signal
 
+D = Decimal
 SYMBOLS = ("SPY", "QQQ", "IWM", "AAPL")
 BROKER_STATES = ("WORKING", "UNKNOWN", "CANCELLED", "REJECTED", "FILLED")
 
@@ -48,6 +51,20 @@ def test_a_place_is_free_only_at_a_confirmed_end(
     record: OrderRecord | None, bought: int, at: Position | None, free: bool
 ) -> None:
     assert places.ended(record, bought, at) is free
+
+
+def test_what_a_place_can_lose_is_what_was_approved_until_the_entry_ended_and_then_what_was_paid() -> None:
+    reservation = Reservation("i", "SPY", MACHINE_NS, D(800), "C")
+    paid = replace(position("i", 1, 2), cost=D("401.30"))
+    # approved, sent, partly filled: all of it may still be bought
+    for orders, held_ in (([], []), ([order("i", "WORKING")], []), ([order("i", "WORKING", filled=1)], [paid])):
+        assert places.bets({"i": reservation}, orders, held_) == {"i": Bet("SPY", "C", D(800))}
+    # ended and held: what was paid for what is left; closed and not yet freed: as reserved
+    assert places.bets({"i": reservation}, [order("i", "FILLED", filled=2)], [paid]) == {"i": Bet("SPY", "C", D("401.30"))}
+    assert places.bets({"i": reservation}, [], [position("i", 0, 2)]) == {"i": Bet("SPY", "C", D(800))}
+    # an entry that no approval is known of any more counts by its own terms
+    adopted = places.bets({}, [order("i", "UNKNOWN", quantity=2, limit_price=D(4))], [])
+    assert adopted == {"i": Bet("SPY", "C", D(800))}
 
 
 def test_an_approval_nobody_acted_on_frees_its_place_after_a_while() -> None:

@@ -15,7 +15,7 @@ from alphatrader.contract.messages.metrics import Correlation
 from alphatrader.contract.modules import Module
 from alphatrader.streams.risk import RiskManager
 from tests.core.test_positions_exits import held
-from tests.support.books import Floor, floor
+from tests.support.books import FENCE, Floor, floor
 from tests.support.holdings import NEXT_WEEK, SPY
 from tests.support.servers import Servers
 from tests.support.trading import until
@@ -23,9 +23,9 @@ from tests.support.trading import until
 DAILY_VOL = 0.01
 
 
-def play(servers: Servers, story: Any) -> None:
+def play(servers: Servers, story: Any, **limits: Any) -> None:
     async def run() -> None:
-        async with floor(servers) as on:
+        async with floor(servers, risk=replace(servers.settings.risk, **limits)) as on:
             await story(on)
 
     asyncio.run(run())
@@ -105,3 +105,29 @@ def test_what_is_missing_is_named_and_the_lease_lives(servers: Servers, lacks: s
             await until(lambda: (lease := on.see.get(k.LEASE.at())) and lease.granted, what="lease")
 
     play(servers, story)
+
+
+def test_what_wins_and_loses_together_is_limited_and_what_it_is_the_matrix_tells(servers: Servers) -> None:
+    async def story(on: Floor) -> None:
+        # given that a trade of 800 USD fits into what one bet may cost, and two do not
+        matrix = Correlation(1, 1, ("SPY", "QQQ", "IWM"), ((1.0, 0.2, 0.9), (0.2, 1.0, 0.2), (0.9, 0.2, 1.0)), 100, None)
+        on.say(Module.DISCOVERY, (k.DISCOVERED_CORRELATION_MATRIX.at(), matrix))
+        async with on.running(RiskManager) as risk:
+            await until(lambda: (lease := on.see.get(k.LEASE.at())) and lease.granted, what="lease")
+            await until(lambda: risk._measures.correlations, what="the matrix")
+            # when SPY is bought, and then what moves with it, and what does not
+            on.propose(on.signal("s-1", "SPY"), on.signal("s-2", "IWM"), on.signal("s-3", "QQQ"))
+            await until(lambda: len(on.approvals()) == 3, what="verdicts")
+            # then only what moves with it is refused, with the values
+            assert on.approved() == {"s-1", "s-3"}
+            assert on.approvals()["s-2"].reason.startswith(
+                "alike premium: 1600.00 USD of 1000.00 USD in what wins and loses as IWM"
+            )
+        # and a restart forgets no place: what was bought before counts on
+        async with on.running(RiskManager, fence=FENCE + 1):
+            await until(lambda: (lease := on.see.get(k.LEASE.at())) and lease.granted, what="lease")
+            on.propose(on.signal("s-4", "SPY"))
+            await until(lambda: "s-4" in on.approvals(), what="verdict")
+            assert on.approvals()["s-4"].reason.startswith("alike premium: ")
+
+    play(servers, story, max_alike_premium_share=0.01)

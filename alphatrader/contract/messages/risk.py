@@ -99,6 +99,8 @@ class Reservation(Message, frozen=True):
     symbol: str
     machine_ns: int
     max_loss_usd: Decimal
+    right: Literal["C", "P"] | None = None
+    """None in a record of before it was kept."""
 
 
 class Stop(Message, frozen=True):

@@ -112,6 +112,12 @@ class Risk(Section, frozen=True):
     max_drawdown_share: Annotated[float, Meta(gt=0, le=1, description="Fall from the peak equity that latches the halt.")] = 0.10
     max_positions: Annotated[int, Meta(ge=1, description="Positions and opening orders in all.")] = 5
     max_positions_per_symbol: Annotated[int, Meta(ge=1, description="The same for one symbol.")] = 2
+    max_alike_premium_share: Annotated[
+        float,
+        Meta(
+            gt=0, le=1, description="Most premium, share of equity, in options that win and lose together (correlation over 0.7)."
+        ),
+    ] = 0.06
     max_account_age_seconds: Annotated[Seconds, Meta(description="Older buying power approves nothing.")] = 60.0
     approval_seconds: Annotated[float, Meta(gt=0, le=1, description="How long an approval is worth acting on.")] = 1.0
     lease_renew_seconds: Annotated[float, Meta(gt=0, le=1, description="How often the lease is renewed; it lives 3 s.")] = 1.0

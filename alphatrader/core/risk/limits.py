@@ -13,6 +13,7 @@ from typing import Final
 
 from alphatrader.contract.messages.signals import Signal
 from alphatrader.contract.settings.trading import Risk
+from alphatrader.core.risk.alike import alike_usd
 from alphatrader.core.risk.picture import Picture
 
 
@@ -161,6 +162,17 @@ def buying_power(picture: Picture, limits: Risk, signal: Signal) -> Reading:
     return Reading(needed <= free, f"{_usd(needed)} of {_usd(free)}")
 
 
+def alike_premium(picture: Picture, limits: Risk, signal: Signal) -> Reading:
+    equity = picture.state.equity
+    if equity is None:
+        return Reading(False, "equity is not known")
+    symbol, right = signal.symbol, signal.contract.right
+    riding = alike_usd(picture.bets.values(), symbol, right, picture.correlations) + premium(signal)
+    allowed = Decimal(str(limits.max_alike_premium_share)) * equity
+    bet = f"{symbol} {'calls' if right == 'C' else 'puts'}"
+    return Reading(riding <= allowed, f"{_usd(riding)} of {_usd(allowed)} in what wins and loses as {bet} do")
+
+
 def prices(_picture: Picture, _limits: Risk, signal: Signal) -> Reading:
     sound = 0 < signal.stop < signal.entry and bool(signal.targets) and all(t > signal.entry for t in signal.targets)
     ordered = list(signal.targets) == sorted(signal.targets)
@@ -193,4 +205,5 @@ FOR_SIGNAL: Final[dict[str, SignalLimit]] = {
     "prices": prices,
     "positions a symbol": symbol_places,
     "buying power": buying_power,
+    "alike premium": alike_premium,
 }

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from alphatrader.contract.messages.orders import Account, BuyingPower
 from alphatrader.contract.messages.positions import Pnl, PositionsSummary
 from alphatrader.contract.messages.risk import Halt, RiskState
+from alphatrader.core.risk.alike import Bet
+from alphatrader.core.risk.portfolio import Matrix
 
 SECOND = 1_000_000_000
 
@@ -36,6 +38,10 @@ class Picture:
     pending_usd: Decimal
     """Premium of approvals that the broker's buying power may not know yet."""
     unknown_orders: tuple[str, ...]
+    bets: Mapping[str, Bet] = field(default_factory=dict)
+    """Place -> what it can lose, and with what."""
+    correlations: Matrix = field(default_factory=dict)
+    """As last discovered; a pair that is not in it counts as alike."""
 
     @property
     def today(self) -> str:

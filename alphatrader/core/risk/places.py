@@ -7,11 +7,13 @@ free only when the broker has confirmed the end of the order and no position cam
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import Final
 
 from alphatrader.contract.messages.orders import OPEN_STATES, OrderRecord
 from alphatrader.contract.messages.positions import Position
 from alphatrader.contract.messages.risk import Reservation
+from alphatrader.core.risk.alike import Bet
 
 SETTLED_SECONDS: Final = 60.0
 """A reconciled account this long after an order's end has counted what came of it."""
@@ -25,6 +27,21 @@ def places(
     held |= {order.intent_id: order.symbol for order in orders if order.role == "entry" and order.state in OPEN_STATES}
     held |= {position.id: position.symbol for position in positions if position.status != "closed"}
     return held
+
+
+def bets(reservations: Mapping[str, Reservation], orders: Iterable[OrderRecord], positions: Iterable[Position]) -> dict[str, Bet]:
+    """Place -> the premium it can lose: of a position what was paid for it, of what may still be bought what was approved."""
+    entries = [order for order in orders if order.role == "entry" and order.state in OPEN_STATES]
+    found = {p.id: Bet(p.symbol, p.contract.right, p.cost) for p in positions if p.status != "closed"}
+    for order in entries:
+        price = order.limit_price or order.reference_price or Decimal(0)
+        may_cost = price * order.quantity * order.contract.multiplier
+        found[order.intent_id] = Bet(order.symbol, order.contract.right, may_cost)
+    buying = {order.intent_id for order in entries}
+    for intent_id, reservation in reservations.items():
+        if intent_id in buying or intent_id not in found:
+            found[intent_id] = Bet(reservation.symbol, reservation.right, reservation.max_loss_usd)
+    return found
 
 
 def ended(order: OrderRecord | None, filled: int, position: Position | None) -> bool:

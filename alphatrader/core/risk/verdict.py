@@ -87,7 +87,7 @@ def decide(picture: Picture, limits: Risk, signal: Signal, stamp: Stamp) -> Appr
 
 
 def reserved(approval: Approval, signal: Signal) -> Reservation:
-    return Reservation(approval.intent_id, approval.symbol, approval.machine_ns, premium(signal))
+    return Reservation(approval.intent_id, approval.symbol, approval.machine_ns, premium(signal), approval.contract.right)
 
 
 def _money(price: float) -> Decimal:

@@ -62,6 +62,8 @@ class RiskManager(StreamModule):
         self._journalled: tuple[Any, ...] = ()
         self._peak_due = 0.0
         self._version = verdict.limits_version(self._limits)
+        rate = self.settings.options.risk_free_rate
+        self._measures = Measures(self.store, self.clock, self.calendar, rate, lambda: self._positions.values())
         self._clear()
 
     def _clear(self) -> None:
@@ -109,16 +111,14 @@ class RiskManager(StreamModule):
     # -- the loop
 
     async def run(self) -> None:
-        measuring = asyncio.create_task(self._measure(), name="measures")
+        measuring = asyncio.create_task(self._measure(self._measures), name="measures")
         try:
             await self._judge()
         finally:
             await end_tasks((measuring,), self.log)
 
-    async def _measure(self) -> None:
+    async def _measure(self, measures: Measures) -> None:
         """Whatever goes wrong with a measure, permission to trade does not hang on it."""
-        rate = self.settings.options.risk_free_rate
-        measures = Measures(self.store, self.clock, self.calendar, rate, lambda: self._positions.values())
         while not self.stopping.is_set():
             try:
                 await measures.tell()
@@ -293,6 +293,8 @@ class RiskManager(StreamModule):
             places=places.places(reservations, self._orders.values(), self._positions.values()),
             pending_usd=sum(pending, Decimal(0)),
             unknown_orders=tuple(sorted(record.id for record in self._orders.values() if record.state == "UNKNOWN")),
+            bets=places.bets(reservations, self._orders.values(), self._positions.values()),
+            correlations=self._measures.correlations,
         )
 
     def _free_places(self, picture: Picture) -> None:

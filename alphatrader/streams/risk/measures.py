@@ -29,14 +29,16 @@ class Measures:
         self._store, self._clock, self._calendar = store, clock, calendar
         self._rate = rate
         self._positions = held
+        self.correlations: Matrix = {}
+        """As last read; empty where there is none, or a torn one."""
 
     async def tell(self) -> None:
         """Computes both and writes them. Raises StoreLost where the state server is away."""
         now_ns = self._clock.market_ns()
         try:
+            matrix = await self._matrix()
             held = [await self._stands(position) for position in self._positions() if position.quantity]
             vols = {symbol: await self._vol(symbol) for symbol in sorted({one.symbol for one in held})}
-            matrix = await self._matrix() if held else {}
         except NotKnown as error:
             at_risk = alike = RiskMeasure(None, str(error), now_ns)
         except StoreLost as error:
@@ -84,15 +86,17 @@ class Measures:
 
     async def _matrix(self) -> Matrix:
         found = await self._store.get(k.DISCOVERED_CORRELATION_MATRIX.at())
+        self.correlations = {}
         if found is None:
             return {}
         if any(len(row) != len(found.symbols) for row in (found.matrix, *found.matrix)):
             raise NotKnown("discovered:correlation_matrix has not one row and column a symbol")
-        return {
+        self.correlations = {
             (a, b): rho
             for a, row in zip(found.symbols, found.matrix, strict=True)
             for b, rho in zip(found.symbols, row, strict=True)
         }
+        return self.correlations
 
 
 def _mid(quote: ContractQuote) -> float | None:
