@@ -19,13 +19,15 @@ def main() -> None:
 
     141: whoever read the output closed it before the end."""
     if len(sys.argv) == 3 and sys.argv[1] == "run":
+        from alphatrader.commands import MISUSED
         from alphatrader.runtime import parent
         from alphatrader.runtime.settings import SettingsError
 
         try:
             sys.exit(parent.run(sys.argv[2]))
         except (SettingsError, KeyError) as error:
-            sys.exit(f"alphatrader run {sys.argv[2]}: {error.args[0]}")
+            sys.stderr.write(f"alphatrader run {sys.argv[2]}: {error.args[0]}\n")
+            sys.exit(MISUSED)
     from alphatrader.commands import dispatch
 
     try:

@@ -28,13 +28,20 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--on", metavar="DATE", help="YYYY-MM-DD, a day in New York; today without it")
 
 
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"--on: {text!r} is no date such as 2026-11-18") from None
+
+
 def run(args: argparse.Namespace) -> int:
     access, calendar = open_access(), nyse()
     today = access.clock.session_date()
     roots = tuple(futures.RULES) if args.root is None else (args.root,)
     known, why_not = _broker(access)
     try:
-        on = date.fromisoformat(args.on) if args.on else today
+        on = _day(args.on) if args.on else today
         answers = [_answer(root, on, today, calendar, known.get(root)) for root in roots]
     except (futures.UnknownRootError, CalendarError, ValueError) as error:
         sys.stderr.write(f"alphatrader futures: {error}\n")

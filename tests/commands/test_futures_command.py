@@ -61,6 +61,10 @@ def test_with_the_system_up_the_brokers_dates_are_shown_and_a_difference_is_an_e
 
 def test_an_unknown_root_or_day_is_misuse(run: Command) -> None:
     down = nobody()
-    for arguments, said in ((("XX",), "XX"), (("ES", "--on", "soon"), "soon"), (("ES", "--on", "1999-01-01"), "session table")):
+    for arguments, said in (
+        (("XX",), "XX"),
+        (("ES", "--on", "2026-13-01"), "--on: '2026-13-01' is no date"),
+        (("ES", "--on", "1999-01-01"), "session table"),
+    ):
         answer = run("futures", *arguments, **down)
         assert answer.code == 2 and said in answer.err and "Traceback" not in answer.err

@@ -91,9 +91,9 @@ def test_a_line_without_work_in_this_mode_says_so_and_sleeps(tmp_path: Path) -> 
 
 def test_a_bad_setting_and_an_unknown_module_end_it_with_their_name(tmp_path: Path) -> None:
     output = tmp_path / "out"
-    assert parent({"ALPHATRADER_RISK__MAX_POSITIONS": "0"}, "risk", output).wait(20) == 1
+    assert parent({"ALPHATRADER_RISK__MAX_POSITIONS": "0"}, "risk", output).wait(20) == 2
     assert "ALPHATRADER_RISK__MAX_POSITIONS: risk.max_positions" in output.read_text()
-    assert parent({}, "rsik", output).wait(20) == 1
+    assert parent({}, "rsik", output).wait(20) == 2
     assert "no module 'rsik'" in output.read_text()
 
 
