@@ -6,6 +6,7 @@ the standard library's logging, so that what libraries say is stamped and redact
 
 from __future__ import annotations
 
+import json
 import logging
 import logging.handlers
 import re
@@ -14,6 +15,7 @@ from collections.abc import Iterable, MutableMapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote, quote_plus
 
 import structlog
 
@@ -24,6 +26,7 @@ STRUCK: Final = "[secret]"
 _TOKEN_FORMS: Final = re.compile(
     r"(?P<keep>bot)\d{6,}:[\w-]{8,}|(?:sk|rk|whsec)_\w{8,}|sk-[\w-]{12,}|(?P<hook>/webhooks/\d+/)[\w-]{8,}"
     r"|(?P<query>(?:apikey|api_key|token|password)=)[^&\s'\"]+"
+    r"|(?P<user>\w+://[^\s/:@]*:)[^\s/@]+(?=@)|(?P<header>\bBearer |Authorization\W{1,4}Basic )[\w.~+/=-]{8,}"
 )
 """How secrets look in URLs and headers, for those that come from elsewhere than our own environment."""
 _BYTES_A_FILE: Final = 20_000_000
@@ -48,19 +51,27 @@ _QUIETENED: Final = (
 _Event = MutableMapping[str, Any]
 
 
+def _forms(secret: str) -> set[str]:
+    """How a secret may stand in a text: as it is, escaped in JSON or by `repr` (bytes among them), quoted in a URL."""
+    raw = secret.encode()
+    escaped = {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], repr(secret)[1:-1], repr(raw)[2:-1]}
+    escaped |= {json.dumps(form)[1:-1] for form in escaped}  # a repr within a line of JSON
+    return escaped | {secret, quote(secret), quote(secret, safe=""), quote_plus(secret)}
+
+
 class Redactor:
     """Strikes known secrets, and what has the form of one, out of any text."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
         known = sorted({secret for secret in secrets if secret}, key=len, reverse=True)
-        pieces = {piece for secret in known for piece in (secret, *secret.split("/")) if len(piece) >= 6}
+        pieces = {form for secret in known for piece in (secret, *secret.split("/")) if len(piece) >= 6 for form in _forms(piece)}
         ordered = sorted(pieces, key=len, reverse=True)
         self._known = re.compile("|".join(map(re.escape, ordered))) if ordered else None
 
     def __call__(self, text: str) -> str:
         if self._known is not None:
             text = self._known.sub(STRUCK, text)
-        return _TOKEN_FORMS.sub(lambda m: f"{m['keep'] or m['hook'] or m['query'] or ''}{STRUCK}", text)
+        return _TOKEN_FORMS.sub(lambda m: f"{m[m.lastgroup] if m.lastgroup else ''}{STRUCK}", text)
 
 
 class _Renderer:

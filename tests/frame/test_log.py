@@ -6,6 +6,7 @@ import io
 import json
 import logging
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 import structlog
@@ -54,6 +55,36 @@ def test_secrets_are_struck_out_wherever_they_stand(logger, tmp_path: Path) -> N
         assert secret not in text
     assert text.count(log.STRUCK) >= 5
     assert "ValueError" in text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{json}",
+        "{repr}",
+        "{bytes}",
+        "https://operator:{quoted}@host/path",
+        "GET /?sig={quoted}",
+        "redis://ibkr:not-in-our-environment@host:6390/0",
+        "Authorization: Bearer not-in-our-environment",
+        "{{'Authorization': 'Basic bm90LWluLW91ci1lbnZpcm9ubWVudA=='}}",
+    ],
+)
+def test_a_secret_is_struck_in_whatever_form_it_is_written(text: str) -> None:
+    """Escaped in JSON or by repr, quoted in a URL, as an address's password, in a header."""
+    secret = 'pä"ss\\wo+rd x'
+    forms = {"json": json.dumps(secret), "repr": repr(secret), "bytes": repr(secret.encode()), "quoted": quote(secret, safe="")}
+    written = text.format(**forms)
+    for line in (written, json.dumps({"event": written})):
+        struck = log.Redactor([secret])(line)
+        assert log.STRUCK in struck
+        assert not any(form.strip("b'\"") in struck for form in forms.values())
+        assert "not-in-our-environment" not in struck and "bm90LWlu" not in struck
+
+
+def test_words_that_are_no_secret_stand() -> None:
+    told = "Basic subscribers are told at 10:00; see https://host:8000/page and mail operator@example.org"
+    assert log.Redactor(["another-secret"])(told) == told
 
 
 def test_the_terminal_line_is_short_and_redacted(logger) -> None:
