@@ -111,6 +111,8 @@ class Said:
     update_id: int
     user_id: int
     words: tuple[str, ...]
+    said_s: float | None = None
+    """Unix seconds of a command: Telegram keeps what was said while nobody listened, for a day. None for a button."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +231,8 @@ class TelegramPoller:
         async def hear(update: Update, context: ContextTypes.DEFAULT_TYPE) -> None:
             if update.effective_user is None or update.effective_chat is None:
                 return
-            said = Said(update.update_id, update.effective_user.id, tuple(context.args or ()))
+            said_s = update.effective_message.date.timestamp() if update.effective_message is not None else None
+            said = Said(update.update_id, update.effective_user.id, tuple(context.args or ()), said_s)
             await self._answer(update.effective_chat.id, await handler(said))
 
         return hear

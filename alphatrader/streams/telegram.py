@@ -20,13 +20,15 @@ from alphatrader.contract.messages.distribution import Tier
 from alphatrader.contract.messages.risk import ControlRequest
 from alphatrader.contract.modules import Module
 from alphatrader.core.distribution.standing import open_positions
-from alphatrader.runtime.clock import exchange_datetime
+from alphatrader.runtime.clock import SECOND, exchange_datetime
 from alphatrader.runtime.context import Context
 from alphatrader.runtime.module import StreamModule
 from alphatrader.runtime.store import StoreLost
 
 LINK_SALT: Final = "telegram-link"
 CONFIRM_SECONDS: Final = 60.0
+STALE_SECONDS: Final = 300.0
+"""A flatten that was said longer ago, while this bot did not listen, closes nothing: what is held now may be something else."""
 _RETRY_SECONDS: Final = 5.0
 Asked = Literal["halt", "resume", "flatten"]
 
@@ -209,6 +211,13 @@ class TelegramBot(StreamModule):
         return await self._control(said, "halt", "Halt asked for: no new positions. /resume to allow them again.")
 
     async def _flatten(self, said: Said) -> Reply:
+        age = self.clock.machine_ns() / SECOND - said.said_s if said.said_s is not None else 0.0
+        if age > STALE_SECONDS and said.user_id in self._operators:
+            self.health.count("stale commands")
+            answer = (
+                f"You said /flatten {age / 60:.0f} min ago and I hear it only now: halted instead. Say it again to close all."
+            )
+            return await self._control(said, "halt", answer)
         return await self._control(said, "flatten", "Flatten asked for: every order is cancelled and every position closed.")
 
     async def _resume(self, said: Said) -> Reply:

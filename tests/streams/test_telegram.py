@@ -148,6 +148,23 @@ def test_the_operator_halts_flattens_and_resumes_after_a_question(stage):
     assert len({one.id for one in stage.asked()}) == 3
 
 
+def test_a_flatten_that_is_heard_late_halts_and_closes_nothing(stage, monkeypatch):
+    monkeypatch.setattr("alphatrader.streams.telegram.STALE_SECONDS", 0.5)
+
+    async def story():
+        # given that the operator spoke while the bot was down, for longer than a flatten is worth obeying
+        await asyncio.to_thread(stage.vendors.post, "/telegram/sandbox/say", user_id=OPERATOR, text="/flatten")
+        spoken_ns = stage.clock.machine_ns()
+        await until(lambda: stage.clock.machine_ns() - spoken_ns > 1.5 * NS)
+        before = len(stage.vendors.told(vendor="telegram"))
+        async with stage.running():
+            [answer] = await until(lambda: stage.vendors.told(vendor="telegram")[before:])
+            assert "halted instead" in answer["text"]
+            assert [one.kind for one in stage.asked()] == ["halt"]
+
+    asyncio.run(story())
+
+
 def test_nobody_else_can_ask_for_anything(stage):
     async def story() -> None:
         async with stage.running() as bot:
