@@ -134,6 +134,9 @@ def test_what_is_priced_of_a_class_by_nickels_stands_on_nickels_from_three_dolla
         ({"stop_price": Decimal("4.00")}, 0, "not in order"),
         ({"target_price": Decimal("3.90")}, 0, "not in order"),
         ({"stop_price": Decimal("Infinity")}, 0, "stop_price"),
+        ({"contract": replace(OPTION, multiplier=0)}, 0, "multiplier 0"),
+        ({"contract": replace(OPTION, multiplier=-100)}, 0, "multiplier -100"),
+        ({"symbol": "QQQ"}, 0, "approved of QQQ, but the contract is of SPY"),
     ],
 )
 def test_hard_limits(changes: dict[str, Any], sent: int, says: str) -> None:

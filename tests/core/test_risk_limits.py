@@ -19,7 +19,7 @@ from alphatrader.core.risk import verdict
 from alphatrader.core.risk.alike import Bet
 from alphatrader.core.risk.picture import Picture
 from alphatrader.runtime.clock import SECOND
-from tests.support.holdings import MACHINE_NS, NOW_NS, account, signal
+from tests.support.holdings import MACHINE_NS, NOW_NS, SPY, account, signal
 
 D = Decimal
 RISK = Risk(start_halted=False)
@@ -149,6 +149,8 @@ def test_each_limit_at_its_bound(limit: str, holds: Picture, fails: Picture) -> 
         ("signal age", {"machine_ns": old(5)}, {"machine_ns": old(5.1)}),
         ("signal age", {"expires_ns": NOW_NS + 1}, {"expires_ns": NOW_NS}),
         ("prices", {"stop": 3.99}, {"stop": 4.0}),
+        ("contract", {}, {"symbol": "QQQ"}),
+        ("contract", {"contract": replace(SPY, multiplier=10)}, {"contract": replace(SPY, multiplier=0)}),
         ("prices", {"targets": (4.01,)}, {"targets": (4.0,)}),
         ("prices", {"targets": (5.0,)}, {"targets": ()}),
         ("prices", {"targets": (5.0, 6.0)}, {"targets": (6.0, 5.0)}),

@@ -178,9 +178,11 @@ def option_ref(
     if sec_type != "OPT" or right[:1] not in ("C", "P"):
         return None
     try:
-        return OptionRef(symbol, expiry.split()[0], float(strike), right[:1], con_id, int(float(multiplier or 100)))  # type: ignore[arg-type]
+        shares = int(float(multiplier or 100))
+        found = OptionRef(symbol, expiry.split()[0], float(strike), right[:1], con_id, shares)  # type: ignore[arg-type]
     except (ValueError, IndexError, OverflowError):
         return None
+    return found if shares >= 1 and found.strike > 0 else None
 
 
 def _price(value: str | float) -> Decimal | None:

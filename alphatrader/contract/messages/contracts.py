@@ -19,7 +19,7 @@ class OptionRef(Message, frozen=True):
     strike: Annotated[float, Meta(gt=0)]
     right: Literal["C", "P"]
     con_id: int | None = None
-    multiplier: int = 100
+    multiplier: Annotated[int, Meta(ge=1, le=10_000)] = 100
 
     @property
     def occ(self) -> str:

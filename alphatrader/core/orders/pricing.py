@@ -135,6 +135,10 @@ def check_limits(approval: Approval, terms: EntryTerms, settings: Orders, sent_l
     quantity, price = terms.quantity, terms.limit
     if not 1 <= quantity <= settings.max_quantity:
         raise Refused(f"quantity {quantity} is outside 1 to {settings.max_quantity}")
+    if approval.contract.multiplier < 1:
+        raise Refused(f"multiplier {approval.contract.multiplier} is none")
+    if approval.symbol != approval.contract.symbol:
+        raise Refused(f"approved of {approval.symbol}, but the contract is of {approval.contract.symbol}")
     notional = price * quantity * approval.contract.multiplier
     if notional > Decimal(str(settings.max_notional_usd)):
         raise Refused(f"notional {notional} USD is over {settings.max_notional_usd:g}")

@@ -140,6 +140,12 @@ def expiry(picture: Picture, _limits: Risk, signal: Signal) -> Reading:
     return Reading(left, f"expires {signal.contract.expiry}, {'in time' if left else 'already to be flat'}")
 
 
+def contract(_picture: Picture, _limits: Risk, signal: Signal) -> Reading:
+    """Places are counted by symbol and premium by multiplier: a contract that says otherwise would pass under both."""
+    of, shares = signal.contract.symbol, signal.contract.multiplier
+    return Reading(of == signal.symbol and shares >= 1, f"of {of}, {shares} shares, for {signal.symbol}")
+
+
 def signal_age(picture: Picture, limits: Risk, signal: Signal) -> Reading:
     if picture.ts_ns >= signal.expires_ns:
         return Reading(False, "the signal has expired")
@@ -200,6 +206,7 @@ LATCHING: Final[dict[str, Limit]] = {
 OPENING: Final[dict[str, Limit]] = {"session": session, **LATCHING, "positions and opening orders": places}
 FOR_SIGNAL: Final[dict[str, SignalLimit]] = {
     "window": window,
+    "contract": contract,
     "expiry": expiry,
     "signal age": signal_age,
     "prices": prices,
