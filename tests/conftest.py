@@ -17,13 +17,19 @@ os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 settings.register_profile("no speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("no speed")
 
-BEGINS = "tests/flow/test_one_signal.py"
+BEGIN = (
+    "tests/flow/test_one_signal.py",
+    "tests/streams/test_execution_killed.py",
+    "tests/core/test_discovery_truth.py",
+    "tests/flow/test_replay.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest file begins first (`make test` keeps this order), so that no worker is left alone with it at the end; the other
-    one that starts a whole system has its turn when this one is through."""
-    items.sort(key=lambda item: not item.nodeid.startswith(BEGINS))
+    """What lasts longest begins first (`make test` keeps this order), so that no worker is left alone with it at the end; the other
+    file that starts a whole system has its turn after the first."""
+    place = {name: number for number, name in enumerate(BEGIN)}
+    items.sort(key=lambda item: place.get(item.nodeid.partition("::")[0], len(BEGIN)))
 
 
 @pytest.fixture(scope="session")

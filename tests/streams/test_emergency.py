@@ -159,12 +159,12 @@ def test_flatten_cancels_everything_closes_what_is_held_and_execution_is_silent(
             # when the operator flattens
             on.request("flatten")
             # then all is cancelled and sold, once, by emergency alone, and trading stays halted
-            await until(lambda: on.held() == 0 and on.broker_orders() == {}, limit=20.0, what="flat")
+            await until(lambda: on.held() == 0 and on.broker_orders() == {}, limit=60.0, what="flat")
             done = await until(lambda: (h := halt(on)) and not h.flatten and h.reason == "flattened" and h, what="recorded")
             assert done.halted
             assert len([f for f in on.placed() if f["client"] == on.settings.broker.orders_client_id]) == sent
             # and execution has booked what emergency sold
-            await until(lambda: execution.exits.holdings() == {}, limit=20.0, what="booked")
+            await until(lambda: execution.exits.holdings() == {}, limit=60.0, what="booked")
             assert {on.state(ref) for ref in ("i-1/stop", "i-1/target", "i-2")} == {"CANCELLED"}
 
     play(servers, tmp_path, story)
@@ -182,7 +182,7 @@ def test_flatten_works_with_redis_down_and_follows_a_falling_market(servers: Ser
             on.gateway.gateway.inject("fill_cap", size=1)
             answer = await ask(on, "flatten")
             assert answer.ok and answer.flatten and answer.epoch == 4
-            await until(lambda: on.held() == 0 and on.broker_orders() == {}, limit=20.0, what="flat")
+            await until(lambda: on.held() == 0 and on.broker_orders() == {}, limit=60.0, what="flat")
             final = await until(lambda: (h := halt_file.read(on.folder)) and not h.flatten and h, what="recorded on disk")
             assert final.halted and final.reason == "flattened"
         sold = [line for line in on.gateway.wire() if line.get("what") == "fill" and line["side"] == "SLD"]
@@ -207,7 +207,7 @@ def test_a_flatten_that_was_killed_goes_on_at_the_next_start(servers: Servers, t
         if known_to == "Redis, and the disk is older":
             halt_file.write(on.folder, Halt(False, False, 3, "resumed", "operator", 1, 1))
         async with emergency(on):
-            await until(lambda: on.held() == 0, limit=20.0, what="flat")
+            await until(lambda: on.held() == 0, limit=60.0, what="flat")
             await until(lambda: (h := halt(on)) and h.halted and not h.flatten and h.epoch > 9, what="recorded")
 
     play(servers, tmp_path, story)

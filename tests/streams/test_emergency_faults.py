@@ -150,7 +150,7 @@ def test_with_a_full_disk_halt_and_flatten_work_and_resume_does_not(servers: Ser
             assert "cannot be written" in refused.detail
             # and what is held can be closed
             assert (await ask(on, "flatten", token)).ok
-            await until(lambda: on.held() == 0, limit=20.0, what="flat")
+            await until(lambda: on.held() == 0, limit=60.0, what="flat")
             await until(lambda: (found := halt(on)) and not found.flatten and found.reason == "flattened", what="told")
             # and what stands comes to the disk when the disk takes it
             process.limit(resource.RLIMIT_FSIZE, None)

@@ -127,7 +127,7 @@ def test_a_halt_cancels_the_working_entry_and_nothing_opens_after_it(servers: Se
             else:
                 on.leased = False
             # then the entry and its children end, confirmed by the broker
-            await until(lambda: on.state("i-1") == "CANCELLED", limit=20.0, what="entry cancelled")
+            await until(lambda: on.state("i-1") == "CANCELLED", limit=60.0, what="entry cancelled")
             await until(lambda: on.broker_orders() == {}, what="nothing works")
             # and an approval that comes now is refused
             on.approve("i-2")
@@ -313,7 +313,7 @@ def test_what_cannot_be_stopped_is_closed(servers: Servers, tmp_path: Path) -> N
             stop = on.broker_orders()["i-1/stop"]
             on.gateway.gateway.engine.end(stop, "Cancelled", "by the broker", on.gateway.clock())
             # then the position is closed instead, once
-            await until(lambda: on.held() == 0, limit=20.0, what="closed")
+            await until(lambda: on.held() == 0, limit=60.0, what="closed")
             await until(lambda: on.broker_orders() == {}, what="nothing works")
             await until(
                 lambda: sum(fill.quantity for fill in on.fills().values() if fill.side == "SELL") == 2, what="booked once"

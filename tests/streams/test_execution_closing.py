@@ -37,7 +37,7 @@ def test_what_was_oversold_is_bought_back_up_to_flat_and_nothing_opens_before(se
             await until(lambda: on.state("i-2") == "REJECTED", what="refusal")
             assert "short: i-1 by 2" in (on.orders()["i-2"].reason or "")
             # and it is bought back once the broker's list confirms it
-            await until(lambda: on.held() == 0, limit=20.0, what="bought back")
+            await until(lambda: on.held() == 0, limit=60.0, what="bought back")
             await until(lambda: on.state("i-1/exit-1") == "FILLED" and execution.exits.shorts() == {}, what="flat")
             await until(lambda: execution.health._state == "ready", what="alarm's end")
             assert on.orders()["i-1/exit-1"].side == "BUY"
@@ -74,7 +74,7 @@ def test_somebody_elses_short_blocks_alarms_and_is_closed_only_as_asked(servers:
             await until(lambda: on.state("i-1") == "REJECTED", what="refusal")
             assert on.placed() == []
             on.want(external, 0, None)
-            await until(lambda: on.held() == 0, limit=20.0, what="closed as asked")
+            await until(lambda: on.held() == 0, limit=60.0, what="closed as asked")
             await until(lambda: execution.exits.shorts() == {}, what="flat")
 
     play(servers, tmp_path, story)

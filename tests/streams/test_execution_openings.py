@@ -137,7 +137,7 @@ def test_an_entry_that_the_broker_holds_inactive_is_cancelled(servers: Servers, 
             on.approve("i-2")
             await until(lambda: on.state("i-2") == "REJECTED", what="blocked")
             # then it is cancelled in its time, by the broker's word
-            await until(lambda: on.state("i-1") == "CANCELLED", limit=20.0, what="cancelled")
+            await until(lambda: on.state("i-1") == "CANCELLED", limit=60.0, what="cancelled")
             await filled(on, "i-3")
 
     play(servers, tmp_path, story)
@@ -152,10 +152,10 @@ def test_an_order_that_never_ends_alarms_by_name(servers: Servers, tmp_path: Pat
             await until(lambda: on.state("i-1") == "WORKING", what="working entry")
             # given a broker that holds it Inactive and refuses its cancel
             on.gateway.gateway.inject("inactive", order_ref="i-1", stubborn=True)
-            await until(lambda: "i-1 (" in (execution.health._reason or ""), limit=20.0, what="alarm")
+            await until(lambda: "i-1 (" in (execution.health._reason or ""), limit=60.0, what="alarm")
             assert execution.health._state == "degraded"
             await until(
-                lambda: any(line.get("message") == "cancelOrder" for line in on.gateway.wire()), limit=20.0, what="cancel"
+                lambda: any(line.get("message") == "cancelOrder" for line in on.gateway.wire()), limit=60.0, what="cancel"
             )
             assert on.state("i-1") == "UNKNOWN"
             on.approve("i-2")

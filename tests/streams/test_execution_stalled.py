@@ -85,7 +85,7 @@ def test_a_half_open_link_to_the_state_server_ends_the_working_entry_and_what_ar
             for direction in ("up", "down"):
                 to_state.hold(lambda _: True, direction=direction)
             on.approve("i-3")
-            await until(lambda: "i-2" not in on.broker_orders(), limit=10.0, what="entry cancelled")
+            await until(lambda: "i-2" not in on.broker_orders(), limit=60.0, what="entry cancelled")
             assert on.broker_orders()["i-1/stop"].active == 2
             await asyncio.sleep(max(0.0, ends - time.monotonic()))
             to_state.release()

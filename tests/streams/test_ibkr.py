@@ -34,7 +34,7 @@ def test_every_instrument_has_its_keys_and_its_numbered_events(servers: Servers,
                 quotes_there = [await s.reader.get_many([key.at(symbol=symbol) for key in QUOTE_KEYS]) for symbol in quotes]
                 return all(value is not None for values in full_there + quotes_there for value in values)
 
-            await s.seen(all_there, limit=20.0)
+            await s.seen(all_there, limit=60.0)
             dashboard = servers.store(Module.DASHBOARD)
             for key in FULL_KEYS:
                 left = dashboard.ttl_ms(key.at(symbol="SPY"))
@@ -56,7 +56,7 @@ def test_every_instrument_has_its_keys_and_its_numbered_events(servers: Servers,
                     events = await s.events(symbol)
                     return {Trade, BarEvent} <= {type(event) for event in events}
 
-                await s.seen(printed_and_barred, limit=20.0)
+                await s.seen(printed_and_barred)
             for symbol in full:
                 numbers = [event.seq for event in await s.events(symbol)]
                 assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
@@ -65,7 +65,7 @@ def test_every_instrument_has_its_keys_and_its_numbered_events(servers: Servers,
                 history = await s.get(k.MARKET_HISTORY, symbol="ZB")  # the last of them; our own minutes may stand there first
                 return history if history is not None and len(history.bars) > 390 else None
 
-            history = await s.seen(with_history, limit=20.0)
+            history = await s.seen(with_history)
             assert history.bar_seconds == 60
             daily = await s.get(k.MARKET_DAILY, symbol="SPY")
             assert daily.bar_seconds == 86_400 and len(daily.bars) == 60
@@ -78,7 +78,7 @@ def test_fewer_slots_than_the_settings_say_are_lived_with(servers: Servers, tmp_
     async def story() -> None:
         limits = Limits(depth=1, tick_by_tick=1)
         async with ingestion(servers, tmp_path, market="simulated", limits=limits) as s:
-            await until(lambda: s.subscribed() == {"lines": 25, "depth": 1, "tick_by_tick": 1, "realtime_bars": 20}, limit=20.0)
+            await until(lambda: s.subscribed() == {"lines": 25, "depth": 1, "tick_by_tick": 1, "realtime_bars": 20}, limit=60.0)
 
             async def falls_back() -> bool:
                 book = await s.get(k.MARKET_BOOK, symbol="QQQ")
@@ -106,7 +106,7 @@ def test_a_dropped_connection_is_a_gap_and_data_come_from_the_other_gateway(serv
                 events = [event for event in await s.events("SPY") if isinstance(event, GapEvent)]
                 return now is not None and now.ready and now.seq > book.seq and len(events) > len(gaps)
 
-            await s.seen(fresh, limit=20.0)
+            await s.seen(fresh, limit=60.0)
             assert s.module._connection.gateway == Address("127.0.0.1", s.running.second_port)
             numbers = [event.seq for event in await s.events("SPY")]
             assert numbers == sorted(set(numbers))
@@ -129,7 +129,7 @@ def test_keys_expire_when_the_feed_goes_silent_and_come_back_with_it(servers: Se
             async def gone() -> bool:
                 return all(value is None for value in [await s.get(key, symbol="SPY") for key in FULL_KEYS])
 
-            await s.seen(gone, limit=20.0)
+            await s.seen(gone, limit=60.0)
             s.running.gateway.inject("speak")
             await s.seen(lambda: s.get(k.MARKET_BOOK, symbol="SPY"))
 
@@ -142,9 +142,9 @@ def test_data_lost_by_the_broker_are_subscribed_anew(servers: Servers, tmp_path:
             before = await s.seen(lambda: s.get(k.MARKET_TIMESTAMP, symbol="SPY"))
             await until(lambda: s.subscribed()["depth"] == 3)
             s.running.gateway.inject("lost")
-            await s.seen(lambda: absent(s), limit=20.0)
+            await s.seen(lambda: absent(s), limit=60.0)
             s.running.gateway.inject("restored", data_lost=True)
-            await until(lambda: s.subscribed() == {"lines": 3, "depth": 3, "tick_by_tick": 3, "realtime_bars": 3}, limit=20.0)
+            await until(lambda: s.subscribed() == {"lines": 3, "depth": 3, "tick_by_tick": 3, "realtime_bars": 3}, limit=60.0)
 
             async def back() -> bool:
                 book = await s.get(k.MARKET_BOOK, symbol="SPY")
@@ -195,7 +195,7 @@ def test_a_line_that_went_silent_in_a_session_is_asked_for_anew(
             await s.seen(lambda: s.get(k.MARKET_BOOK, symbol="SPY"))
             # when the broker has lost everything and says nothing of it
             s.running.gateway.data.forget_all()
-            await until(lambda: s.subscribed()["depth"] > 0, limit=20.0)
+            await until(lambda: s.subscribed()["depth"] > 0, limit=60.0)
             await s.seen(lambda: s.get(k.MARKET_BOOK, symbol="SPY"))
             reasons = {event.reason for event in await s.events("SPY") if isinstance(event, GapEvent)}
             assert "silent: resubscribed" in reasons
@@ -229,12 +229,12 @@ def test_a_farm_that_flaps_is_no_alarm_and_one_that_stays_down_is(
     async def story() -> None:
         async with ingestion(servers, tmp_path, market="simulated") as s:
             health = s.module.health
-            await until(lambda: health._state == "ready", limit=20.0)
+            await until(lambda: health._state == "ready", limit=60.0)
             s.running.gateway.inject("notice", code=2103, text="Market data farm connection is broken:usfarm")
-            await until(lambda: health._state == "degraded", limit=20.0)
+            await until(lambda: health._state == "degraded", limit=60.0)
             assert health._reason == "farms down: usfarm"
             s.running.gateway.inject("notice", code=2104, text="Market data farm connection is OK:usfarm")
-            await until(lambda: health._state == "ready", limit=20.0)
+            await until(lambda: health._state == "ready", limit=60.0)
             assert s.subscribed()["lines"] == 25 and s.module._connection.connections == 1
 
     asyncio.run(story())
@@ -359,7 +359,7 @@ def test_every_message_of_the_connection_is_in_the_audit_log_both_ways(servers: 
 
             await s.seen(later)
             s.running.gateway.inject("drop")
-            await until(lambda: s.module._connection.connections == 2, limit=20.0)
+            await until(lambda: s.module._connection.connections == 2, limit=60.0)
             return wire
 
     wire = asyncio.run(story())

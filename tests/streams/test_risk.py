@@ -134,7 +134,7 @@ def test_an_approval_without_an_order_frees_its_place(servers: Servers) -> None:
             await until(lambda: granted(on), what="lease")
             on.propose(on.signal("s-1"))
             await until(lambda: state(on).reservations, what="reserved")
-            await until(lambda: not state(on).reservations, limit=20.0, what="unclaimed place freed")
+            await until(lambda: not state(on).reservations, limit=60.0, what="unclaimed place freed")
 
     play(servers, story, limits={"unclaimed_seconds": 1.5})
 
@@ -155,7 +155,7 @@ def test_the_lease_follows_what_is_known(servers: Servers) -> None:
             assert 0 < (on.see.ttl_ms(k.LEASE.at()) or 0) <= 3000
             # when positions fall silent, then the lease goes
             on.well = False
-            await until(lambda: refused_lease(on, "positions"), limit=20.0, what="stale positions")
+            await until(lambda: refused_lease(on, "positions"), limit=60.0, what="stale positions")
         # and a risk that leaves takes its permission along
         assert refused_lease(on, "stopping")
 
