@@ -26,8 +26,8 @@ BEGIN = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What lasts longest begins first (`make test` keeps this order), so that no worker is left alone with it at the end; the other
-    file that starts a whole system has its turn after the first."""
+    """What lasts longest begins first (`make test` keeps this order), so that no worker is left alone with it at the end; the
+    other file that starts a whole system has its turn after the first."""
     place = {name: number for number, name in enumerate(BEGIN)}
     items.sort(key=lambda item: place.get(item.nodeid.partition("::")[0], len(BEGIN)))
 

@@ -51,7 +51,7 @@ def whole(path: Path) -> tuple[list[Record], list[str]]:
     return [record for record in records if record.kind is not Kind.HOLE], holes
 
 
-def until(condition: Callable[[], object], limit: float = 20.0) -> None:
+def until(condition: Callable[[], object], limit: float = 60.0) -> None:
     deadline = time.monotonic() + limit
     while not condition():
         assert time.monotonic() < deadline, f"not within {limit} s"

@@ -81,7 +81,7 @@ class Stage:
             store.close()
 
 
-async def until(condition: Callable[[], Any], what: str, limit: float = 20.0) -> Any:
+async def until(condition: Callable[[], Any], what: str, limit: float = 60.0) -> Any:
     """The condition's value once it is true."""
     deadline = time.monotonic() + limit
     while not (value := condition()):

@@ -80,7 +80,7 @@ class Stage:
         return self.servers.store(Module.OPERATOR).get(k.DISTRIBUTION_COUNT.at())
 
 
-async def until(condition: Callable[[], bool], limit: float = 20.0) -> None:
+async def until(condition: Callable[[], bool], limit: float = 60.0) -> None:
     for _ in range(int(limit / 0.02)):
         if condition():
             return

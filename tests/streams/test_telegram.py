@@ -79,7 +79,7 @@ class Stage:
         return line["answer"]["result"]["reply_markup"]["inline_keyboard"][0][0]["callback_data"]
 
 
-async def until(condition: Callable[[], Any], limit: float = 20.0) -> Any:
+async def until(condition: Callable[[], Any], limit: float = 60.0) -> Any:
     for _ in range(int(limit / 0.03)):
         if value := await asyncio.to_thread(condition):
             return value

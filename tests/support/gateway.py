@@ -155,7 +155,7 @@ async def client(running: Running, client_id: int = 1, *, port: int | None = Non
     assert tolerate or not errors.texts, errors.texts
 
 
-async def until(condition: Callable[[], Any], limit: float = 20.0) -> Any:
+async def until(condition: Callable[[], Any], limit: float = 60.0) -> Any:
     """The condition's value once it is true; AssertionError after `limit` seconds."""
     deadline = time.monotonic() + limit
     while not (value := condition()):

@@ -30,7 +30,7 @@ CONTRACT = OptionRef("SPY", "20261123", 660.0, "C", 501)
 WEBHOOKS = {name: (f"100{n}", f"{name}-token-secret") for n, name in enumerate(("premium", "basic", "free", "operator"))}
 
 
-def until(condition: Callable[[], T], limit: float = 20.0) -> T:
+def until(condition: Callable[[], T], limit: float = 60.0) -> T:
     """The condition's value once it is true; AssertionError after `limit` seconds."""
     deadline = time.monotonic() + limit
     while not (value := condition()):

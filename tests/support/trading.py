@@ -45,7 +45,7 @@ ATTEMPTS = 3
 _TOO_OLD = re.compile(r"(approval|lease|quote).* s old|there is no quote")
 
 
-async def until(condition: Callable[[], Any], limit: float = 20.0, what: str = "") -> Any:
+async def until(condition: Callable[[], Any], limit: float = 60.0, what: str = "") -> Any:
     """The condition's value once it is true; AssertionError after `limit` seconds."""
     deadline = time.monotonic() + limit
     while not (value := condition()):
