@@ -29,7 +29,7 @@ def test_few_distinct_sizes_are_split_as_by_trying_every_cut(k: int) -> None:
 def test_many_sizes_are_split_no_worse_than_by_kmeans(k: int, *, whole: bool) -> None:
     # given thousands of distinct sizes, on whole shares and on fractions
     sizes = np.random.default_rng(k).lognormal(5.0, 1.6, 20_000)
-    sizes = np.ceil(sizes) if whole else sizes
+    sizes = np.ceil(sizes).astype(np.int64) if whole else sizes
     points = np.log(sizes).reshape(-1, 1)
     # when they are split
     found = SizeHistogram(sizes).clusters(k)

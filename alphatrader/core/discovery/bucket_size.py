@@ -10,11 +10,10 @@ from __future__ import annotations
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.metrics import silhouette_score
 
 from alphatrader.contract.messages.metrics import Parameter
-from alphatrader.core.discovery.size_clusters import SizeClusters, SizeHistogram
+from alphatrader.core.discovery.size_clusters import SizeClusters, SizeHistogram, Sizes
 
 CLUSTERS: Final = range(2, 7)
 TRADES_A_BUCKET: Final = 50
@@ -28,14 +27,14 @@ SILHOUETTE_SAMPLE: Final = 800
 class Traded(NamedTuple):
     """The prints of a symbol that count for VPIN."""
 
-    sizes: npt.NDArray[np.float64]
+    sizes: Sizes
     from_ns: int | None = None
     to_ns: int | None = None
 
 
 def bucket_size(sample: Traded, adv: float | None, *, min_trades: int, seed: int) -> Parameter:
     """`adv` is the average daily volume. Value None where neither trades nor volume are known. Confidence: the silhouette."""
-    traded = sample.sizes[sample.sizes > 0.0]
+    traded = sample.sizes[sample.sizes > 0]
     if len(traded) < min_trades:
         return _from_volume(adv, len(traded), f"{len(traded)} trades, {min_trades} are needed")
     histogram = SizeHistogram(traded)
@@ -69,7 +68,7 @@ def bucket_size(sample: Traded, adv: float | None, *, min_trades: int, seed: int
     )
 
 
-def _best_clusters(histogram: SizeHistogram, traded: npt.NDArray[np.float64], seed: int) -> tuple[float, SizeClusters, int]:
+def _best_clusters(histogram: SizeHistogram, traded: Sizes, seed: int) -> tuple[float, SizeClusters, int]:
     """(silhouette, clusters, k) of the best k. The silhouette is of a sample: it compares every pair."""
     sample = traded
     if len(traded) > SILHOUETTE_SAMPLE:

@@ -14,10 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
+Sizes = npt.NDArray[np.int64] | Floats
+"""Whole shares are quicker as integers."""
 MOST_CUTS: Final = 256
 _COUNTED_TO: Final = 2_000_000
-"""Whole sizes up to this are counted by index, which needs no sorting."""
-_PART: Final = 65_536
+"""Largest size for which a counter for each size up to it is kept."""
 _ROUNDS: Final = 300
 
 
@@ -35,23 +36,23 @@ class SizeClusters:
     method: str = ""
     """Which of the two ways above found it."""
 
-    def label(self, sizes: Floats) -> npt.NDArray[np.int64]:
+    def label(self, sizes: Sizes) -> npt.NDArray[np.int64]:
         return np.searchsorted(self.uppers[:-1], sizes, side="left")
 
 
 class SizeHistogram:
     """Distinct positive sizes with how often each was traded, and sums over any run of them in constant time."""
 
-    def __init__(self, sizes: Floats) -> None:
+    def __init__(self, sizes: Sizes) -> None:
         self.sizes, counts = _counted(sizes)
         logs = np.log(self.sizes)
-        self._logs = logs - np.average(logs, weights=counts)
+        self._logs = logs - (counts * logs).sum() / counts.sum()
         """About their mean, so that squares lose no digits."""
         self._shift = float(logs[0] - self._logs[0])
-        self._n = _summed(counts)
-        self._sum = _summed(counts * self._logs)
-        self._squares = _summed(counts * self._logs**2)
-        self._volume = _summed(counts * self.sizes)
+        weighted = counts * self._logs
+        self._n, self._sum, self._squares, self._volume = map(
+            _summed, (counts, weighted, weighted * self._logs, counts * self.sizes)
+        )
 
     @property
     def trades(self) -> int:
@@ -115,31 +116,18 @@ class SizeHistogram:
         return edges
 
 
-def _counted(sizes: Floats) -> tuple[Floats, Floats]:
-    """Distinct sizes and how often each comes.
-
-    Whole shares are counted by index, part by part so that the processor's cache holds one. That they are whole is known by their
-    sum, which costs less than comparing each: fractions that could hide in its rounding add up to less than a hundredth of a
-    share over a million trades.
-    """
-    counts, total = np.zeros(0, dtype=np.int64), 0.0
-    if len(sizes) and float(sizes.max()) <= _COUNTED_TO:
-        whole = np.empty(min(_PART, len(sizes)), dtype=np.int64)
-        for start in range(0, len(sizes), _PART):
-            part = sizes[start : start + _PART]
-            into = whole[: len(part)]
-            np.copyto(into, part, casting="unsafe")
-            total += float(part.sum())
-            more = np.bincount(into, minlength=len(counts))
-            more[: len(counts)] += counts
-            counts = more
-        found = np.flatnonzero(counts)
-        often = counts[found]
-        if total == int((often * found).sum()):
-            return found.astype(np.float64), often.astype(np.float64)
-    distinct, often = np.unique(sizes, return_counts=True)
-    return distinct, often.astype(np.float64)
+def _counted(sizes: Sizes) -> tuple[Floats, Floats]:
+    """Distinct sizes and how often each comes. Whole shares are counted by index, which needs no sorting."""
+    if sizes.dtype.kind == "i" and len(sizes) and int(sizes.max()) <= _COUNTED_TO:
+        counts = np.bincount(sizes)
+        distinct = np.flatnonzero(counts)
+        often = counts[distinct]
+    else:
+        distinct, often = np.unique(sizes, return_counts=True)
+    return distinct.astype(np.float64), often.astype(np.float64)
 
 
 def _summed(values: Floats) -> Floats:
-    return np.concatenate(([0.0], np.cumsum(values)))
+    sums = np.zeros(len(values) + 1)
+    np.cumsum(values, out=sums[1:])
+    return sums

@@ -59,7 +59,8 @@ PROGRESS_BYTES: Final = 8_000_000
 class Recorded:
     """What is known of one symbol's prints and books."""
 
-    sizes: array[float] = field(default_factory=lambda: array("d"))
+    sizes: array[int] = field(default_factory=lambda: array("q"))
+    """Of the prints that count for VPIN, in whole shares as its buckets take them."""
     makers: MakerTally = field(default_factory=MakerTally)
     """From the depth over all venues; likewise `own`, from one exchange's own book, which names market makers."""
     own: MakerTally = field(default_factory=MakerTally)
@@ -76,7 +77,7 @@ class Recorded:
         for event in events:
             if isinstance(event, Trade):
                 if event.counts_for_vpin:
-                    self.sizes.append(event.size)
+                    self.sizes.append(round(event.size))
                     self.from_ns = event.received_ns if self.from_ns is None else self.from_ns
                     self.to_ns = event.received_ns
             elif isinstance(event, BookEvent):

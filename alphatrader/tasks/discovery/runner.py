@@ -230,7 +230,7 @@ class ParameterDiscovery:
 
         def sized() -> Parameter:
             adv = average_daily_volume(self._source.bars(k.MARKET_DAILY, symbol), settings.history_days)
-            traded = Traded(np.frombuffer(recorded.sizes or array("d"), dtype=np.float64), recorded.from_ns, recorded.to_ns)
+            traded = Traded(np.frombuffer(recorded.sizes or array("q"), dtype=np.int64), recorded.from_ns, recorded.to_ns)
             return bucket_size(traded, adv, min_trades=settings.min_trades, seed=settings.seed)
 
         return {
