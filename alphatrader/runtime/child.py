@@ -17,7 +17,8 @@ from alphatrader.contract.modules import parse_instance
 from alphatrader.roster import AlphaTrader, Line
 
 
-def _watch_parent() -> None:
+def watch_parent() -> None:
+    """Ends this process when its parent is gone."""
     parent = os.getppid()
 
     def watch() -> None:
@@ -36,7 +37,7 @@ def _target(line: Line) -> Any:
 def main(name: str) -> None:
     owner, shard = parse_instance(name)
     line = AlphaTrader.line(owner)
-    _watch_parent()
+    watch_parent()
     match line.kind:
         case "stream":
             from alphatrader.runtime import module

@@ -37,6 +37,14 @@ class Log:
                     record = record._replace(data=f"{path.name}: {record.data.decode()}".encode())
                 yield record
 
+    def since(self, market_ns: int) -> Log:
+        """The parts from the newest run on that began at or before an instant of market time; all where none did."""
+        for at in range(len(self.paths) - 1, -1, -1):
+            first = next(read(self.paths[at]), None)
+            if first is not None and first.kind is Kind.BEGUN and first.market_ns <= market_ns:
+                return Log(self.name, self.paths[at:])
+        return self
+
     def runs(self) -> Iterator[tuple[Record | None, Iterator[Record]]]:
         """(how it began, what it wrote) of each run; None where its beginning is not there any more."""
         return _Runs(self.records())

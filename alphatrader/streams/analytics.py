@@ -1,6 +1,7 @@
 """AnalyticsEngine: folds every market event into the metrics of its symbol.
 
-Reads `events:market:{symbol}` of all equities and futures and `events:options` (one XREAD), `options:{symbol}:chain`,
+Reads `events:market:{symbol}` of all equities and futures and `events:options` (one XREAD; what was missed is recovered, see
+runtime/market_reader.py), `options:{symbol}:chain`,
 `market:{symbol}:history` and `:daily` (warm-up), `discovered:vpin_bucket_size`, `:vol_regimes` and `:mm_profiles`. Writes
 `metrics:{symbol}:*` (vpin and obi in each turn that changed them, gex and dex in each that moved the spot, all once a second),
 `events:metrics` (at most ten a second a symbol), `checkpoint:{symbol}` and `checkpoint:{symbol}:vpin_history`. Started by the
@@ -31,7 +32,9 @@ from alphatrader.core.analytics.vpin_history import VpinRanks
 from alphatrader.core.market.checksum import intact
 from alphatrader.runtime.calendar import Session
 from alphatrader.runtime.context import Context
-from alphatrader.runtime.cursor import Cursor, Entry
+from alphatrader.runtime.cursor import Entry
+from alphatrader.runtime.gap_fill import Start
+from alphatrader.runtime.market_reader import MarketReader
 from alphatrader.runtime.module import StreamModule
 from alphatrader.runtime.store import StoreLost
 
@@ -72,7 +75,7 @@ class AnalyticsEngine(StreamModule):
         self._meters: dict[str, Meter] = {}
         self._by_stream = {k.EVENTS_MARKET.at(symbol=symbol).name: symbol for symbol in self.symbols}
         self._options_stream = k.EVENTS_OPTIONS.at()
-        self._cursor = Cursor({})
+        self._reader = MarketReader(self, {}, [])
         self._session: Session | None = None
         self._published = 0
         self._looked = self._kept = self._timed = 0.0
@@ -82,21 +85,21 @@ class AnalyticsEngine(StreamModule):
 
     async def recover(self) -> None:
         self._meters = {symbol: self._new_meter(symbol) for symbol in self.symbols}
-        streams = [k.EVENTS_MARKET.at(symbol=symbol) for symbol in self.symbols]
-        self._cursor = Cursor.at_end([*streams, self._options_stream])
+        starts = dict.fromkeys(self.symbols, Start("$"))
         kept = await self.store.get_many([k.CHECKPOINT.at(symbol=symbol) for symbol in self.symbols])
         for symbol, saved in zip(self.symbols, kept, strict=True):
             state = restored(saved.state, saved.version, self.settings.analytics) if saved else None
             if saved is not None and state is not None:
                 state.minutes.warmed = False  # the minutes while we were away come from the broker's history
                 self._meters[symbol].state = state
-                self._cursor.positions[k.EVENTS_MARKET.at(symbol=symbol).name] = saved.stream_id
+                starts[symbol] = Start(saved.stream_id, state.seq, state.received_ns or 0)
             self.health.count("checkpoints restored", int(state is not None))
         histories = await self.store.get_many([k.CHECKPOINT_VPIN_HISTORY.at(symbol=symbol) for symbol in self.symbols])
         for symbol, history in zip(self.symbols, histories, strict=True):
             self._meters[symbol].ranks = VpinRanks(history)
+        self._reader = MarketReader(self, starts, [self._options_stream])
         # The first read fixes where "from now on" is: what comes while the warm-up is read is not lost.
-        await self._fold(await self.store.read(self._cursor, block_seconds=None, count=_COUNT))
+        await self._fold(await self._reader.read(block_seconds=None, count=_COUNT))
         for symbol in self.symbols:
             await self._take_chain(symbol)
         await self._look()
@@ -111,7 +114,7 @@ class AnalyticsEngine(StreamModule):
 
     async def run(self) -> None:
         while not self.stopping.is_set():
-            entries = await self.store.read(self._cursor, block_seconds=_BLOCK_SECONDS, count=_COUNT)
+            entries = await self._reader.read(block_seconds=_BLOCK_SECONDS, count=_COUNT)
             await self._fold(entries)
             now = self.clock.monotonic()
             if now - self._looked >= _LOOK_SECONDS:
@@ -235,7 +238,7 @@ class AnalyticsEngine(StreamModule):
 
     async def _checkpoint(self, symbol: str) -> None:
         """State, stream position and VPIN's history in one write: no bucket is counted twice after a restart."""
-        position = self._cursor.positions.get(k.EVENTS_MARKET.at(symbol=symbol).name, "$")
+        position = self._reader.position(symbol)
         if position == "$":
             return
         batch = self.store.batch()

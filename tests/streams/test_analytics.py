@@ -11,13 +11,15 @@ import pytest
 from msgspec.structs import replace
 
 from alphatrader.contract import keys as k
-from alphatrader.contract.messages.market import Bars, BookEvent, GapEvent, Level, QuoteEvent, Trade
+from alphatrader.contract.messages.market import Bars, BookEvent, GapEvent, Level, Missing, QuoteEvent, Trade
 from alphatrader.contract.messages.metrics import Discovered, Metric, Parameter, VpinHistory, VpinSession
 from alphatrader.contract.messages.options import Chain, OptionRow, OptionsEvent
 from alphatrader.contract.modules import Module
 from alphatrader.core.analytics.vpin_history import BINS
 from alphatrader.core.market.checksum import checksum
 from alphatrader.runtime.clock import exchange_instant
+from alphatrader.runtime.gap_fill import Start
+from alphatrader.runtime.market_reader import MarketReader
 from alphatrader.streams.analytics import METRIC_KEYS, AnalyticsEngine
 from tests.streams.scripted import DAY, Stage, minute_bars, until
 from tests.support.servers import Servers
@@ -256,7 +258,9 @@ def test_a_gap_starts_neighbours_anew_and_keeps_the_buckets(stage: Stage) -> Non
     async def story() -> None:
         set_scene(stage)
         feed = Feed(stage)
-        async with stage.running(AnalyticsEngine) as engine:
+        settings = stage.servers.settings
+        off = replace(settings, analytics=replace(settings.analytics, recover_seconds=0.0))
+        async with stage.running(AnalyticsEngine, off) as engine:
             state = engine._meters["SPY"].state
             feed.say(feed.quote(), feed.quote(500.0), feed.trade(2500.0))
             await until(lambda: state.vpin.filled == 2 and state.ofi.events, "a fold")
@@ -268,6 +272,54 @@ def test_a_gap_starts_neighbours_anew_and_keeps_the_buckets(stage: Stage) -> Non
             feed.seq += 1
             feed.say(feed.quote())
             await until(lambda: state.counts.get("sequence gaps"), "the lost number")
+
+    asyncio.run(story())
+
+
+def test_a_place_that_was_lost_is_read_again_from_the_stream_itself(stage: Stage) -> None:
+    async def story() -> None:
+        feed = Feed(stage)
+        engine = AnalyticsEngine(stage.context(Module.ANALYTICS))
+        reader = MarketReader(engine, {"SPY": Start("0")}, [k.EVENTS_OPTIONS.at()])
+
+        async def read() -> list[int]:
+            return [entry.event.seq for entry in await reader.read(block_seconds=None, count=2)]
+
+        feed.say(feed.trade())
+        assert await read() == [1]
+        # given a reader that is pushed past events which stand in the stream
+        feed.say(feed.trade(), feed.quote(), feed.trade())
+        ((newest, _),) = await engine.store.raw(STREAM.key.server, "XREVRANGE", STREAM.name, "+", "-", "COUNT", 1)
+        reader._cursor.positions[STREAM.name] = newest.decode()
+        feed.say(feed.trade(), feed.quote())
+        # then it reads them from its last one, each once, and asks nobody
+        assert [await read() for _ in range(4)] == [[], [2, 3], [4, 5], [6]]
+        assert stage.get(k.RESEND.at(module="analytics")) is None and "gaps" not in engine.health._counts
+        await engine.store.close()
+
+    asyncio.run(story())
+
+
+def test_a_gap_that_nobody_fills_is_told_and_what_comes_after_it_is_folded(stage: Stage) -> None:
+    async def story() -> None:
+        set_scene(stage)
+        feed = Feed(stage)
+        async with stage.running(AnalyticsEngine) as engine:
+            state = engine._meters["SPY"].state
+            feed.say(feed.trade(400.0))
+            await until(lambda: state.seq == feed.seq, "the first print")
+            # given numbers that were never written, and no ibkr
+            feed.seq += 7
+            feed.say(feed.trade(100.0))
+            # then they are asked for
+            request = await until(lambda: stage.get(k.RESEND.at(module="analytics")), "a request")
+            assert request.missing == {"SPY": Missing(1, 9)} and engine.health._facts["recovering"] == {"SPY": 7}
+            assert state.seq == 1
+            # and when no answer begins, it goes on, and the gap is told
+            await until(lambda: state.seq == feed.seq, "what comes after")
+            assert state.counts["sequence gaps"] == 1 and state.vpin.buy == 2 * 500
+            assert engine.health._counts["gaps not recovered"] == 1 and engine.health._facts["recovering"] is None
+            await until(lambda: stage.get(k.RESEND.at(module="analytics")) is None, "the request is withdrawn")
 
     asyncio.run(story())
 

@@ -87,11 +87,12 @@ async def ingestion(
     speed: float = 1.0,
     broker: dict[str, Any] | None = None,
     data: dict[str, Any] | None = None,
+    clock: Clock | None = None,
     **gateway: Any,
 ) -> AsyncIterator[Story]:
     """The module beside a gateway whose market time flows, and the keys as the dashboard's user reads them. `broker` and `data`
     are settings of those two sections; the rest goes to the gateway."""
-    clock = Clock(new_york_ns("2026-11-18 10:00:00"), time.time_ns(), speed)
+    clock = clock or Clock(new_york_ns("2026-11-18 10:00:00"), time.time_ns(), speed)
     folder.mkdir(exist_ok=True)
     sold: Any = TickingMarket(clock.market_ns()) if market == "ticking" else market
     async with running_gateway(folder, market=sold, clock=clock.market_ns, **gateway) as running:  # type: ignore[arg-type]

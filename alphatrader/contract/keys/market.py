@@ -98,6 +98,26 @@ EVENTS_MARKET: Key[m.MarketEvent] = declare(
     server=DATA,
     maxlen=20_000,
 )
+RESEND = declare(
+    "resend:{module}",
+    VALUE,
+    m.ResendRequest,
+    SELF,
+    (M.IBKR,),
+    "Market events this module lacks, because their stream was trimmed past its place",
+    server=DATA,
+    ttl=5.0,
+)
+RESENT: Key[m.Resent | m.ResendNote] = declare(
+    "resent:{module}",
+    STREAM,
+    cast(Any, m.Resent | m.ResendNote),
+    M.IBKR,
+    (M.ANALYTICS,),
+    "Those events, made again from the audit log; gone once they were read",
+    server=DATA,
+    maxlen=10_000,
+)
 WANTED = declare(
     "wanted:{module}",
     VALUE,

@@ -343,3 +343,41 @@ class GapEvent(Event, frozen=True):
 
 
 MarketEvent = Trade | BookEvent | MakersEvent | QuoteEvent | BarEvent | StatusEvent | GapEvent
+
+
+class Missing(Message, frozen=True):
+    """What a reader lacks of one symbol's events: those between two sequence numbers, both exclusive."""
+
+    after: int
+    until: int
+
+
+class ResendRequest(Message, frozen=True):
+    """A reader asks for events that their streams do not hold any more. It stands while the reader waits."""
+
+    number: int
+    """Another one for each request."""
+    since_ns: int
+    """Market time of the newest event before those that are missing; likewise `until_ns`, of the oldest after them."""
+    until_ns: int
+    missing: dict[str, Missing]
+    """By symbol."""
+    taken: int = 0
+    """Events of the answer that were read: it goes on only so far ahead of its reader."""
+
+
+class Resent(Event, frozen=True):
+    """One missing event, as it was published."""
+
+    number: int
+    symbol: str
+    event: MarketEvent
+
+
+class ResendNote(Event, frozen=True):
+    """The answer to a request begins, or ends."""
+
+    number: int
+    ended: bool
+    reason: str | None = None
+    """Why not all of it could be given."""

@@ -149,6 +149,13 @@ class Analytics(Section, frozen=True):
         dict[str, str], Meta(description="MPID and firm of whose attributed quotes count as market makers' interest.")
     ] = msgspec.field(default_factory=lambda: dict(MARKET_MAKERS))
     checkpoint_seconds: Annotated[Seconds, Meta(description="How often the folded state is kept.")] = 10.0
+    recover_seconds: Annotated[
+        float,
+        Meta(ge=0, le=600, description="Longest wait for word of events that were missed and are made again. 0: they are not."),
+    ] = 120.0
+    recover_span_seconds: Annotated[
+        float, Meta(ge=0, description="A gap longer than this, in market time, is told and not recovered.")
+    ] = 900.0
 
     def __post_init__(self) -> None:
         for name, weights, parts in (

@@ -3,7 +3,8 @@
 Reads the data connection to IB Gateway and `wanted:{module}`. Writes `market:{symbol}:*` and `events:market:{symbol}` for every
 instrument of the settings, `quotes:{con_id}` and `contracts:options` for wanted contracts, `contracts:futures`, and history for
 warm-up. The keys are renewed while their feed lives and left to expire otherwise. Every raw message goes to the audit log, and to
-`audit:index` where the newest stand. Started by the Procfile line `ibkr`.
+`audit:index` where the newest stand; from that log readers get what they missed (resending.py). Started by the Procfile line
+`ibkr`.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from alphatrader.streams.ibkr.lines import Lines
 from alphatrader.streams.ibkr.publishing import TURN_SECONDS, Publisher
 from alphatrader.streams.ibkr.recording import FeedRecorder, ToldFeed, feed_of
 from alphatrader.streams.ibkr.report import Report
+from alphatrader.streams.ibkr.resending import Resending
 
 WANTED_SECONDS: Final = 0.25
 UPKEEP_SECONDS: Final = 0.5
@@ -89,6 +91,7 @@ class IBKRIngestion(StreamModule):
             random=Random(self.clock.machine_ns()),  # noqa: S311 - spreads reconnects, protects nothing
             prepare=self._prepare,
         )
+        self._resending = Resending(self, self._audit)
         self._report = Report(self, self._feeds, self._connection, self._link, self._lines, self._contracts, self._audit)
 
     def _feed(self, instrument: Instrument) -> SymbolFeed:
@@ -139,6 +142,7 @@ class IBKRIngestion(StreamModule):
                 self._contracts.run(),
                 self._history.run(),
                 self._index_audit(),
+                *self._resending.work(),
             )
         finally:
             self._on_lost("the module stopped or lost its server")

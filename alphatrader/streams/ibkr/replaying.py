@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 from typing import Any, Final
 
 import msgspec
 
 from alphatrader.clients.ibkr.handlers import Feed, Handlers
 from alphatrader.clients.ibkr.subscriptions import Kind as SubscriptionKind
+from alphatrader.contract.messages.market import MarketEvent
 from alphatrader.core.market.contracts import instruments
 from alphatrader.core.market.feed import SymbolFeed
 from alphatrader.core.market.status import Hours, MarketWide
@@ -26,6 +27,8 @@ from alphatrader.streams.ibkr.publishing import Publisher
 from alphatrader.streams.ibkr.recording import Instants, digests, feed_of
 
 _TTL_SETTING: Final = "market.ttl_seconds"
+_REQUEST_AT: Final = dict.fromkeys((b"1", b"2", b"12", b"13", b"45", b"46", b"50", b"58"), 2) | {b"21": 1, b"81": 1, b"99": 1}
+"""Where the request id stands in each message that the handlers take (EDecoder of the TWS API)."""
 
 
 class _Line:
@@ -39,25 +42,42 @@ class _Line:
 class Ingestion:
     """Everything of `IBKRIngestion` between its socket and its writes."""
 
-    def __init__(self, start: Begun) -> None:
+    def __init__(self, start: Begun, symbols: Collection[str] | None = None) -> None:
+        """`symbols`: the feeds to run; all of them where nothing is said."""
         self._start, self._calendar = start, nyse()
         self.instants = Instants(start.clock)
         market, wide = start.settings.market, MarketWide()
         self._feeds: dict[str, SymbolFeed] = {
             instrument.symbol: feed_of(SymbolFeed, instrument, market, self.instants, self._hours, wide)
             for instrument in instruments(market)
+            if symbols is None or instrument.symbol in symbols
         }
         self._publisher = Publisher(market, self._feeds, {})
         self._lines: dict[int, _Line] = {}
         self._table: dict[int, Callable[[list[str]], None]] = {}
         self._handlers: Handlers | None = None
         self._rest = b""
-        self._waiting: deque[tuple[int, float] | list[str]] = deque()
+        self._read_at = (0, 0.0)
+        self._some, self._requests = symbols is not None, set[bytes]()
+        self._waiting: deque[tuple[int, float] | bytes] = deque()
         """What was received and is not handled yet: the instant of each read, and the frames that ended in it."""
 
     def _hours(self, ts_ns: int) -> Hours | None:
         session = self._calendar.known(ts_ns)
         return Hours(session.name, session.open_ns, session.close_ns) if session else None
+
+    def take(self, record: Record) -> None:
+        """One record that is no end of a turn."""
+        if record.kind is Kind.OPENED:
+            self.connected()
+        elif record.kind is Kind.RECEIVED:
+            self.receive(self._read_at, record.data)
+        elif record.kind is Kind.TOLD:
+            content = msgspec.msgpack.decode(record.data)
+            if len(content) == 1:
+                self._read_at = record.machine_ns, content[0]
+            else:
+                self.told(record.machine_ns, *content)
 
     # -- what the wire brings
 
@@ -71,27 +91,30 @@ class Ingestion:
         self._waiting.append(instant)
         content, at = self._rest + data, 0
         while len(content) - at > 4 and len(content) - at >= 4 + (size := int.from_bytes(content[at : at + 4], "big")):
-            fields = content[at + 4 : at + 4 + size].decode(errors="backslashreplace").split("\0")
-            fields.pop()
-            self._waiting.append(fields)
+            self._waiting.append(content[at + 4 : at + 4 + size])
             at += 4 + size
         self._rest = content[at:]
 
     def handle(self, until: int | None = None) -> None:
         """What waits, up to so many frames of ours handled on this connection; all of it where nothing is said."""
         while self._waiting:
-            if until is not None and self._handled >= until and isinstance(self._waiting[0], list):
+            handlers = self._handlers
+            if until is not None and (0 if handlers is None else handlers.handled) >= until and type(self._waiting[0]) is bytes:
                 return
             item = self._waiting.popleft()
             if isinstance(item, tuple):
                 self.instants.at(*item)
-            elif item and item[0].isdecimal() and (handler := self._table.get(int(item[0]))) is not None:
-                with contextlib.suppress(Exception):  # the broker's library passes over whatever a handler raises
-                    handler(item)
-
-    @property
-    def _handled(self) -> int:
-        return 0 if self._handlers is None else self._handlers.handled
+                continue
+            head = item.split(b"\0", 3)
+            if handlers is None or (place := _REQUEST_AT.get(head[0])) is None:
+                continue
+            if self._some and len(head) > 3 and head[place] not in self._requests:
+                handlers.handled += 1  # of another symbol: it would be looked up, and passed over
+                continue
+            fields = item.decode(errors="backslashreplace").split("\0")
+            fields.pop()
+            with contextlib.suppress(Exception):  # the broker's library passes over whatever a handler raises
+                self._table[int(fields[0])](fields)
 
     # -- what the module told
 
@@ -99,53 +122,58 @@ class Ingestion:
         self.handle(handled)
         self.instants.at(machine_ns, monotonic)
         if to:
-            feed = self._feeds[to]
+            feed = self._feeds.get(to)
+            if feed is None:
+                return
             if what == "gap":
                 feed.gap(arguments[0], depth_only=arguments[1])
             else:
                 getattr(feed, what)(*arguments)
         elif what == "begin":
             self._lines = {}
+            self._requests.clear()
             self._handlers = Handlers(self._lines, lambda _: None)
             self._handlers.install(self._table)
         elif what == "line":
             req_id, name, kind = arguments
             if name in self._feeds:
                 own = self._feeds[name]
+                self._requests.add(b"%d" % req_id)
                 self._lines[req_id] = _Line(own.makers if kind == SubscriptionKind.MAKERS else own)
         elif what == "unline":
             self._lines.pop(arguments[0], None)
+            self._requests.discard(b"%d" % arguments[0])
 
     def turn(self, machine_ns: int, monotonic: float, after_read: bool) -> list[Any]:
+        self._end_turn(machine_ns, monotonic, after_read)
+        batch = Batch(self._start.module, {_TTL_SETTING: self._start.settings.market.ttl_seconds})
+        self._publisher.add_to(batch, monotonic)
+        return batch.commands
+
+    def events(self, machine_ns: int, monotonic: float, after_read: bool) -> Iterator[tuple[str, list[MarketEvent]]]:
+        """The same without state keys: what each symbol's turn told."""
+        self._end_turn(machine_ns, monotonic, after_read)
+        for symbol, feed in self._feeds.items():
+            if events := feed.take_events(monotonic):
+                yield symbol, events
+
+    def _end_turn(self, machine_ns: int, monotonic: float, after_read: bool) -> None:
         self.handle()
         if after_read:
             for feed in self._feeds.values():
                 feed.end_of_read()
         self.instants.at(machine_ns, monotonic)
-        batch = Batch(self._start.module, {_TTL_SETTING: self._start.settings.market.ttl_seconds})
-        self._publisher.add_to(batch, monotonic)
-        return batch.commands
 
 
 async def replay(
     start: Begun, records: Iterable[Record], outcome: Outcome, pace: Callable[[int], Awaitable[None]] | None = None
 ) -> None:
     """One run of a process, from its beginning to where its log ends or has a hole."""
-    ingestion, read_at = Ingestion(start), (0, 0.0)
+    ingestion = Ingestion(start)
     outcome.ends = "whole"
     records = iter(records)
     for record in records:
         match record.kind:
-            case Kind.OPENED:
-                ingestion.connected()
-            case Kind.TOLD:
-                content = msgspec.msgpack.decode(record.data)
-                if len(content) == 1:
-                    read_at = record.machine_ns, content[0]
-                else:
-                    ingestion.told(record.machine_ns, *content)
-            case Kind.RECEIVED:
-                ingestion.receive(read_at, record.data)
             case Kind.TURN:
                 if pace is not None:
                     await pace(record.machine_ns)
@@ -157,6 +185,8 @@ async def replay(
                 outcome.holes.append(text if record.kind is Kind.HOLE else f"{text} records were dropped")
                 outcome.ends = AT_A_HOLE
                 break
+            case _:
+                ingestion.take(record)
     outcome.unread += sum(record.kind is Kind.TURN for record in records)
 
 
