@@ -117,6 +117,15 @@ def test_who_has_paid_is_sent_to_the_portal_and_upgrades_there(pages: Pages) -> 
     pages.wait_tier(user, "premium")
 
 
+@pytest.mark.parametrize(("steps", "where"), [(["past_due", "unpaid"], "/stripe/portal/"), (["cancel"], "/checkout/")])
+def test_whose_payment_failed_is_sent_to_pay_it_and_not_to_buy_a_second_time(pages: Pages, steps: list[str], where: str) -> None:
+    user, subscription = pages.subscribed("basic")
+    for step in steps:
+        pages.happen(subscription, step)
+    pages.wait_tier(user, "free")
+    assert where in pages.checkout(user, "basic")
+
+
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(1, 5))])
 def test_any_order_and_number_of_events_ends_in_the_same_tier(stripe: Pages, seed: int) -> None:
     chance = random.Random(seed)

@@ -30,6 +30,8 @@ from alphatrader.runtime.store import Store
 _TURN_SECONDS: Final = 12.0
 """Longest wait for another thread's turn: Stripe gives a webhook's receiver about 20 s."""
 _DAY: Final = 86_400
+_STILL_CHARGED: Final = ("past_due", "unpaid", "paused")
+"""Without access, but Stripe goes on with the subscription when it is paid or resumed."""
 
 
 class Billing:
@@ -220,7 +222,9 @@ class Billing:
         return self._store.field(k.SUBSCRIBERS.at(), subscriber_of(telegram_id))
 
     def buy(self, telegram_id: int, tier: PaidTier, *, success_url: str, back_url: str) -> str:
-        """Where to send a visitor who wants a tier: to Checkout, or to the portal when they pay already (never twice)."""
+        """Where to send a visitor who wants a tier: to Checkout, or to the portal when they pay already (never twice).
+
+        So, too, when they are to pay: a second subscription would be charged beside the first as soon as that recovers."""
         record = self.record(telegram_id)
         if record is not None and record.stripe_customer is not None:
             self.refresh(record.stripe_customer)
@@ -228,7 +232,7 @@ class Billing:
         if record is None or record.stripe_customer is None:
             record = self._new_customer(telegram_id)
         customer = str(record.stripe_customer)
-        if record.tier != "free":
+        if record.tier != "free" or record.status in _STILL_CHARGED:
             return self._account.portal(customer, back_url)
         return self._account.checkout(self.sold[tier], customer, telegram_id, success_url=success_url, cancel_url=back_url)
 
