@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from alphatrader.clients.ibkr.flatten import Flattening, flatten_directly
+from alphatrader.clients.ibkr.flatten import REPRICE_SECONDS, Flattening, flatten_directly
 from alphatrader.contract import keys as k
 from alphatrader.contract.modules import Module
 from alphatrader.runtime import halt_file
@@ -104,6 +104,28 @@ def test_what_moves_by_nickels_is_flattened_on_nickels(servers: Servers, tmp_pat
         report = await flatten_directly(on.settings, 5, monotonic=on.clock.monotonic, log=log, limit_seconds=10.0)
         assert report.flat and sold(on, apple.con_id) == 3
         assert [frame["fields"]["lmtPrice"] for frame in on.placed()] == [3.9]
+
+    play(servers, tmp_path, story)
+
+
+def test_a_closing_order_that_nobody_takes_reaches_halfway_through_the_bid_and_no_further(
+    servers: Servers, tmp_path: Path
+) -> None:
+    async def story(on: Stage) -> None:
+        async with emergency(on):
+            # given a bid of 6 cents behind which nobody stands
+            con_id = on.contract.con_id
+            on.gateway.gateway.inject("hand_trade", con_id=con_id, quantity=3, price=0.06)
+            on.gateway.market.quote_set(con_id, bid=0.06, ask=0.08, bid_size=0)
+            on.request("flatten")
+            # when the closing order is priced again and again
+            await until(lambda: len(on.placed()) == 3, limit=20.0, what="down to half")
+            lowest = on.clock.monotonic()
+            await until(lambda: on.clock.monotonic() - lowest > 2 * REPRICE_SECONDS + 0.5, what="two more looks")
+            # then it stops at half, follows the bid when that moves, and is taken
+            assert [frame["fields"]["lmtPrice"] for frame in on.placed()] == [0.05, 0.04, 0.03]
+            on.gateway.market.quote_set(con_id, bid=0.04, ask=0.06, bid_size=10)
+            await until(lambda: on.held() == 0, what="sold")
 
     play(servers, tmp_path, story)
 

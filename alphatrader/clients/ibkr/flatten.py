@@ -28,6 +28,9 @@ CANCEL_WAIT_SECONDS: Final = 5.0
 REPRICE_SECONDS: Final = 1.5
 STOP_AFTER_SECONDS: Final = 20.0
 """A position that could not be closed for this long gets a protective stop beside its closing order."""
+MOST_THROUGH: Final = Decimal("0.5")
+"""How far through the other side a closing order reaches at most, as a share of it: the side moves with the market, and an order
+that stands over a night must not meet a thin opening at any price."""
 STOP_SHARE: Final = Decimal("0.5")
 """Where that stop stands, as a share of the last price: the closing order is what should fill."""
 POSITIONS_LAG_SECONDS: Final = 3.0
@@ -56,6 +59,8 @@ class _Closing:
     since: float
     priced_at: float
     attempt: int = 0
+    limit: Decimal | None = None
+    """Of the order as it was last sent; None at market."""
     stop_id: int | None = None
     stop_price: float = 0.0
     ended_at: float | None = None
@@ -168,8 +173,9 @@ class Flattening:
             if self._closes_more(closing, held, live):
                 return
             if now - closing.priced_at >= REPRICE_SECONDS:
-                closing.attempt += 1
-                self._place(closing)
+                closing.attempt, closing.priced_at = closing.attempt + 1, now
+                if self._price(closing) != closing.limit:
+                    self._place(closing)
             if now - closing.since >= STOP_AFTER_SECONDS and closing.stop_id is None:
                 self._stop(closing, held)
         else:
@@ -237,8 +243,9 @@ class Flattening:
         side = closing.ticker.bid if selling else closing.ticker.ask
         if closing.tick is None or side is None or not 0 < side < 1e9:  # NaN compares false
             return None
-        steps = closing.step(Decimal(str(side))) * (closing.attempt + 1)
-        price = Decimal(str(side)) + (-steps if selling else steps)
+        other = Decimal(str(side))
+        through = min(closing.step(other) * (closing.attempt + 1), max(other * MOST_THROUGH, closing.step(other)))
+        price = other - through if selling else other + through
         tick = closing.step(price)
         rounded = (price / tick).quantize(Decimal(1), ROUND_FLOOR if selling else ROUND_CEILING) * tick
         return max(rounded, tick)
@@ -263,7 +270,7 @@ class Flattening:
         order = self._order(closing, closing.order_id, abs(closing.quantity), "MKT" if price is None else "LMT", "DAY")
         if price is not None:
             order.lmtPrice = float(price)
-        closing.priced_at = self._monotonic()
+        closing.priced_at, closing.limit = self._monotonic(), price
         self._ib.client.placeOrder(closing.order_id, closing.contract, order)
         self._log.warning(
             "flatten_order",
