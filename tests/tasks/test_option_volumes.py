@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+import msgspec
 import pytest
 
 from alphatrader.contract import keys as k
 from alphatrader.contract.modules import Module
-from alphatrader.runtime.clock import exchange_instant
+from alphatrader.runtime.calendar import nyse
+from alphatrader.runtime.clock import SECOND, exchange_instant
 from alphatrader.tasks.alphavantage.chains import AlphaVantageIngestion
+from alphatrader.tasks.alphavantage.volumes import VolumeHistory
 from tests.support.http import Answers, running_answers, send
 from tests.support.servers import Servers
 from tests.tasks.test_options import Desk, desk_of, row
@@ -116,3 +119,23 @@ def test_a_day_is_written_about_once_a_minute_not_with_every_refresh(vendor: Ven
     assert vendor.kept(MONDAY)[CALL] == 3200
     assert vendor.refreshed(MONDAY, "10:00", 3400).volume_days == 0  # a worker that starts writes at once
     assert vendor.kept(MONDAY)[CALL] == 3400
+
+
+def test_an_evicted_day_comes_back_by_itself(vendor: Vendor) -> None:
+    """Under `volatile-lru` a full data server drops what has a TTL, this hash whole among it."""
+    vendor.refreshed(MONDAY, "10:00", 3200)
+    chain = vendor.desk.seen(k.OPTIONS_CHAIN)
+    pulls = vendor.desk.servers.store(Module.PULLS)
+    history, key = VolumeHistory(pulls, nyse()), k.OPTIONS_VOLUMES.at(symbol="SPY", day=MONDAY.isoformat())
+    history.keep(chain)
+    # given the server dropped it
+    pulls.raw(key.key.server, "DEL", key.name)
+    # when the same process sees the day within the minute, then nothing is asked of the server
+    history.keep(msgspec.structs.replace(chain, machine_ns=chain.machine_ns + 59 * SECOND))
+    assert vendor.kept(MONDAY) == {}
+    # when it does a minute later, and one contract alone has traded since
+    rows = tuple(msgspec.structs.replace(row, volume=3300) if row.volume == 3200 else row for row in chain.rows)
+    history.keep(msgspec.structs.replace(chain, machine_ns=chain.machine_ns + 61 * SECOND, rows=rows))
+    # then every contract is there again, the quiet ones too, for as long as before
+    assert (vendor.kept(MONDAY)[CALL], vendor.kept(MONDAY)[QUIET], len(vendor.kept(MONDAY))) == (3300, 10, 6)
+    assert (pulls.ttl_ms(key) or 0) > 31 * 86_400_000

@@ -1,7 +1,8 @@
 """What each contract traded day by day: `options:{symbol}:volumes:{day}`, which the unusual contracts are compared with.
 
 A day's hash grows with the day's volume, about once a minute and by what changed, until the session's midnight: so it ends as the
-volume at the close, or as what was last seen. The day itself is never among the days that it is compared with.
+volume at the close, or as what was last seen. Where a full server has evicted it, it is written whole again within the minute.
+The day itself is never among the days that it is compared with.
 """
 
 from __future__ import annotations
@@ -55,11 +56,13 @@ class VolumeHistory:
         session, day = self._session(chain.ts_ns), self._days[chain.symbol]
         if exchange_datetime(chain.ts_ns).date() != session.day:
             return
-        key = self._key(chain.symbol, session)
-        if day.name != session.name:  # another day, or a process that starts: what an earlier one kept is there
-            day = self._days[chain.symbol] = _Day(session.name, 0, self._store.fields(key))
-        if chain.machine_ns - day.kept_machine_ns < KEEP_SECONDS * SECOND:
+        if day.name == session.name and chain.machine_ns - day.kept_machine_ns < KEEP_SECONDS * SECOND:
             return
+        key = self._key(chain.symbol, session)
+        # Another day, or a process that starts: what an earlier one kept is there. Fewer or more than this one knows of: a full
+        # server evicted the hash, or another process writes it too.
+        if day.name != session.name or self._store.length(key) != len(day.volumes):
+            day = self._days[chain.symbol] = _Day(session.name, 0, self._store.fields(key))
         more = list(grown(volumes(chain), day.volumes).items())
         for at in range(0, len(more), WRITTEN_AT_ONCE):
             part = dict(more[at : at + WRITTEN_AT_ONCE])
