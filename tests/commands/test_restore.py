@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import shutil
-import subprocess
-import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +17,7 @@ from alphatrader.runtime.journal import FILES
 from alphatrader.streams.positions import PositionManager
 from tests.support.servers import Servers
 from tests.support.trading import Stage, play, until
+from tests.support.typed_commands import typed
 
 LEDGERS = (k.LEDGER_FILLS, k.LEDGER_TRADES, k.LEDGER_APPROVALS)
 
@@ -27,15 +25,8 @@ LEDGERS = (k.LEDGER_FILLS, k.LEDGER_TRADES, k.LEDGER_APPROVALS)
 def restore(on: Stage, *arguments: str) -> tuple[int, Any, str]:
     """As the operator types it, in this stage's folder."""
     environment = dict(os.environ) | on.servers.environment | {"ALPHATRADER_DATA_DIR": str(on.folder.parent)}
-    done = subprocess.run(
-        [sys.executable, "-c", "from alphatrader.cli import main; main()", "restore", "--json", *arguments],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    return done.returncode, json.loads(done.stdout) if done.stdout else None, done.stderr
+    done = typed(["restore", "--json", *arguments], environment, seconds=60.0)
+    return done.code, done.json() if done.out else None, done.err
 
 
 def ledgers(on: Stage) -> dict[str, Any]:

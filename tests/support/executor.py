@@ -13,11 +13,11 @@ import json
 import os
 import resource
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import psutil
@@ -26,8 +26,10 @@ import pytest
 from alphatrader.contract import keys as k
 from alphatrader.contract.messages.operations import Health
 from alphatrader.contract.modules import Module
+from alphatrader.runtime import child
 from alphatrader.runtime.clock import Clock
 from alphatrader.runtime.settings import ROOT
+from tests.support.forks import fork
 from tests.support.trading import Stage, until
 
 START_SECONDS = 60.0
@@ -35,24 +37,22 @@ START_SECONDS = 60.0
 
 
 class Executor:
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, process: BaseProcess) -> None:
         self._process = process
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
+        assert process.pid is not None
+        self.pid = process.pid
 
     @property
     def running(self) -> bool:
-        return self._process.poll() is None
+        return self._process.exitcode is None
 
     def kill(self) -> None:
         """SIGKILL: nothing more leaves this process, not even a cancel."""
-        self._process.send_signal(signal.SIGKILL)
-        self._process.wait()
+        self._process.kill()
+        self._process.join()
 
     def signal(self, number: signal.Signals) -> None:
-        self._process.send_signal(number)
+        os.kill(self.pid, number)
 
     def limit(self, what: int, soft: int | None) -> None:
         """Sets a soft limit of the living process, such as RLIMIT_FSIZE 0: no file takes a byte more. None: as it was."""
@@ -94,6 +94,10 @@ async def keep_stamping(clock: Clock, folder: Path) -> None:
         await asyncio.sleep(0.5)
 
 
+def _child() -> None:
+    child.main(sys.argv[1])
+
+
 @asynccontextmanager
 async def executor(
     on: Stage,
@@ -121,20 +125,16 @@ async def executor(
         if port is not None:
             environment[f"ALPHATRADER_SERVERS__{name}__PORT"] = str(port)
     stamping = asyncio.create_task(keep_stamping(on.clock, on.folder))
-    with output_of(on, module).open("ab") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "alphatrader.runtime.child", str(module)],
-            cwd=ROOT,
-            env=environment,
-            stdout=output,
-            stderr=output,
-        )
+    output = output_of(on, module)
+    process = fork(
+        _child, ["child", str(module)], environment, working_directory=ROOT, stdin=Path(os.devnull), stdout=output, stderr=output
+    )
     try:
         yield Executor(process)
     finally:
-        if process.poll() is None:
+        if process.exitcode is None:
             process.kill()
-            process.wait()
+            process.join()
         stamping.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await stamping
