@@ -39,8 +39,8 @@ class Window(Section, frozen=True):
             allowed = ", ".join(sorted(FEATURES))
             raise ValueError(f"weights: no such feature: {', '.join(sorted(unknown))}; there are {allowed}")
         for name, weight in self.weights.items():
-            if not math.isfinite(weight):
-                raise ValueError(f"weights: {name} is {weight}, must be a finite number")
+            if not 0 <= weight < math.inf:  # negative ones would make the sum they are divided by small, and any evidence certain
+                raise ValueError(f"weights: {name} is {weight}, must be a number of at least 0")
 
 
 class Strategies(Section, frozen=True):
