@@ -18,6 +18,19 @@ _LONGEST = 1900
 """Both vendors allow about 2,000 characters a message."""
 
 
+def messages(text: str, longest: int = _LONGEST) -> list[str]:
+    """The text in as few messages as hold its lines; only a line that is too long by itself is cut."""
+    found = [""]
+    for line in text.splitlines():
+        line = line if len(line) <= longest else line[: longest - 1] + "…"
+        together = f"{found[-1]}\n{line}" if found[-1] else line
+        if len(together) <= longest:
+            found[-1] = together
+        else:
+            found.append(line)
+    return found
+
+
 @dataclass(frozen=True)
 class OperatorChannels:
     discord_url: str | None
@@ -29,28 +42,34 @@ class OperatorChannels:
 
     def tell(self, text: str) -> dict[str, str | None]:
         """Channel -> what went wrong, None where it was taken. Empty: no channel is configured."""
-        text = text[:_LONGEST]
         ways = {}
         if self.discord_url:
             ways["discord"] = self._discord
         if self.telegram_token and self.telegram_chat:
             ways["telegram"] = self._telegram
         with ThreadPoolExecutor(max_workers=2) as pool:
-            pending = {channel: pool.submit(send, text) for channel, send in ways.items()}
+            pending = {channel: pool.submit(send, messages(text)) for channel, send in ways.items()}
             return {channel: sent.result() for channel, sent in pending.items()}
 
-    def _discord(self, text: str) -> str | None:
-        try:
-            # Not execute(): it reads the answer's body as JSON, which a failing vendor does not send.
-            answer = DiscordWebhook(url=str(self.discord_url), content=text, timeout=self.timeout_seconds).api_post_request()
-        except requests.RequestException as error:
-            return type(error).__name__
-        return None if answer.status_code in (200, 204) else f"HTTP {answer.status_code}"
+    def _discord(self, texts: list[str]) -> str | None:
+        for text in texts:
+            message = DiscordWebhook(
+                url=str(self.discord_url), content=text, timeout=self.timeout_seconds, allowed_mentions={"parse": []}
+            )
+            try:
+                # Not execute(): it reads the answer's body as JSON, which a failing vendor does not send.
+                answer = message.api_post_request()
+            except requests.RequestException as error:
+                return type(error).__name__
+            if answer.status_code not in (200, 204):
+                return f"HTTP {answer.status_code}"
+        return None
 
-    def _telegram(self, text: str) -> str | None:
+    def _telegram(self, texts: list[str]) -> str | None:
         async def send() -> None:
             async with Bot(str(self.telegram_token), base_url=f"{self.telegram_base_url}/bot") as bot:
-                await bot.send_message(str(self.telegram_chat), text, read_timeout=self.timeout_seconds)
+                for text in texts:
+                    await bot.send_message(str(self.telegram_chat), text, read_timeout=self.timeout_seconds)
 
         try:
             asyncio.run(send())

@@ -33,6 +33,11 @@ GRACE_SECONDS: Final = 25.0
 """After its own start: the others are starting, too."""
 CONFIRM_SECONDS: Final = 3.0
 """How long an alarm stands before it is told: with the pause between looks a stalled server is told within 10 s."""
+AGAIN_SECONDS: Final = 15.0
+"""What no channel took is told again after this: what cuts off the broker often cuts off the channels, too."""
+MOST_UNTOLD: Final = 100
+UNKNOWN_NS: Final = 3_600 * SECOND
+"""How long a delivery of which the end is not known alarms: it is never resent, and `troubles` and the ledger keep it."""
 _STORE_TIMEOUT: Final = 1.5
 _QUEUES: Final = (k.PREMIUM_QUEUE, k.BASIC_QUEUE, k.FREE_QUEUE, k.TELEGRAM_ANALYSIS_QUEUE)
 _SWEPT: Final = "ran delivery.sweep"
@@ -62,6 +67,9 @@ class Watchdog:
         )
         lines = (line for line in AlphaTrader.LINES if line.heartbeat and settings.mode in line.modes)
         self._watched = [instance for line in lines for instance in line.instances(settings)]
+        self._untold: list[str] = []
+        """What no channel has taken yet, oldest first."""
+        self._again = 0.0
         self._swept = (-1, context.clock.monotonic())
         self._started = context.clock.monotonic()
 
@@ -123,7 +131,10 @@ class Watchdog:
             lease=store.get(k.LEASE.at()),
             unknown_orders=account[0].unknown_orders if account else 0,
             unconfirmed_orders=tuple(r.id for r in pending if r and sight.machine_ns - r.machine_ns > limit),
-            deliveries_unknown=sum(1 for record in store.fields(k.LEDGER_DELIVERY.at()).values() if record.state == "unknown"),
+            deliveries_unknown=sum(
+                record.state == "unknown" and sight.machine_ns - record.machine_ns < UNKNOWN_NS
+                for record in store.fields(k.LEDGER_DELIVERY.at()).values()
+            ),
         )
 
     def _beat_silence(self, delivery: object) -> float:
@@ -161,9 +172,11 @@ class Watchdog:
         sight = self.look()
         found = alarms(sight, self._limits)
         if clock.monotonic() - self._started > GRACE_SECONDS:
-            lines = self._board.see(found, clock.monotonic(), unseen(sight))
-            if lines:
-                self._tell(lines)
+            new = self._board.see(found, clock.monotonic(), unseen(sight))
+            for line in new:
+                self._context.log.warning("told_operator", what=line)
+            if new or (self._untold and clock.monotonic() >= self._again):
+                self._tell(new)
         self._measure(sight)
         self._write(sight, found)
         if self._limits.ping_url and not found:
@@ -171,15 +184,20 @@ class Watchdog:
             if wrong:
                 self._context.log.warning("ping_failed", error=wrong)
 
-    def _tell(self, lines: list[str]) -> None:
-        for line in lines:
-            self._context.log.warning("told_operator", what=line)
+    def _tell(self, new: list[str]) -> None:
+        """New lines, after those that nobody took; kept until a channel takes them."""
         stamp = self._context.clock.market_datetime().strftime("%H:%M:%S ET")
-        text = f"AlphaTrader {self._context.settings.mode}, {stamp}\n" + "\n".join(lines)
-        for channel, wrong in self._channels.tell(text).items():
+        text = f"AlphaTrader {self._context.settings.mode}, {stamp}\n" + "\n".join([*self._untold, *new])
+        answers = self._channels.tell(text)
+        for channel, wrong in answers.items():
             self._heartbeat.count(f"told {channel}" if wrong is None else f"failed {channel}")
             if wrong:
                 self._context.log.error("operator_not_reached", channel=channel, error=wrong)
+        if answers and all(answers.values()):
+            self._untold = [*self._untold, *(f"{line} [{stamp}]" for line in new)][-MOST_UNTOLD:]
+            self._again = self._context.clock.monotonic() + AGAIN_SECONDS
+        else:
+            self._untold = []
 
     def _measure(self, sight: Sight) -> None:
         for module, health in (sight.health or {}).items():

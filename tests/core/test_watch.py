@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from alphatrader.clients.alerts import messages
 from alphatrader.contract.messages.market import Timestamps
 from alphatrader.contract.messages.operations import Health
 from alphatrader.contract.messages.risk import Halt
@@ -95,6 +96,15 @@ def test_what_could_not_be_looked_at_is_not_called_over() -> None:
     assert "port pages" in told[1]
     assert "risk: dead" in board.standing
     assert board.see({}, 6, unseen(CLEAN))[-1].startswith("OVER")
+
+
+def test_many_alarms_are_told_in_several_messages_and_none_is_lost() -> None:
+    lines = [f"ALARM module-{number}: no heartbeat: it is dead or was never started" for number in range(80)]
+    told = messages("\n".join(lines))
+    assert len(told) > 1 and all(len(text) <= 1900 for text in told)
+    assert "\n".join(told).splitlines() == lines
+    assert messages("x" * 5000) == ["x" * 1899 + "…"]
+    assert messages("one") == ["one"]
 
 
 def test_what_mends_itself_at_once_is_not_told() -> None:

@@ -23,6 +23,7 @@ import requests
 
 from alphatrader.contract import keys as k
 from alphatrader.contract.key import Server
+from alphatrader.contract.messages.distribution import DeliveryRecord
 from alphatrader.contract.messages.operations import Health
 from alphatrader.contract.messages.risk import Halt
 from alphatrader.contract.modules import Module
@@ -172,3 +173,35 @@ def test_its_end_is_told_once_and_no_token_with_it(pair: tuple[Watched, Watched]
     texts = [str(item) for item in watched.vendors.told(vendor="discord")]
     assert sum("ALARM signals" in text for text in texts) == 1
     assert not any("token-secret" in text for text in texts)
+
+
+def test_what_no_channel_took_is_told_when_one_does(pair: tuple[Watched, Watched]) -> None:
+    """What cuts off the broker often cuts off the operator's channels, too: the alarm must not be lost with the first try."""
+    watched, _ = pair
+    for vendor, path in (("discord", ""), ("telegram", "sendMessage")):
+        watched.vendors.fault(vendor, "status", status=502, count=1, match=path)
+    watched.modules.dead.add(Module.POSITIONS)
+    until = time.monotonic() + PROMISED_SECONDS + 15
+    wait_for("the alarm", lambda: watched.told("ALARM positions: ") == {"discord", "telegram"}, until)
+
+
+def test_a_delivery_whose_end_is_not_known_alarms_for_an_hour_and_then_lets_the_outside_watcher_be_pinged(
+    pair: tuple[Watched, Watched],
+) -> None:
+    watched, _ = pair
+    store, now_ns = watched.servers.store(Module.DELIVERY), time.time_ns()
+
+    def lost(seconds_ago: float) -> None:
+        at_ns = now_ns - int(seconds_ago * 1e9)
+        record = DeliveryRecord("d-1", "discord:premium", "unknown", 1, at_ns, at_ns, at_ns, None, "no answer")
+        batch = store.batch()
+        batch.put_field(k.LEDGER_DELIVERY.at(), "d-1|discord:premium", record)
+        store.commit(batch)
+
+    lost(10)
+    wait_for("the alarm", lambda: watched.told("ALARM 1 deliveries have an unknown end"), time.monotonic() + PROMISED_SECONDS)
+    lost(3_700)
+    watched.modules.dead.clear()
+    pings = len(watched.pings)
+    wait_for("a ping", lambda: len(watched.pings) > pings, time.monotonic() + PROMISED_SECONDS)
+    store.close()
