@@ -17,6 +17,7 @@ from alphatrader.contract.key import BoundKey, Key, Kind, Server
 from alphatrader.contract.modules import Module
 
 Command = tuple[Any, ...]
+_packed, _written = msgspec.msgpack.Encoder().encode, msgspec.json.Encoder().encode
 
 
 class ForbiddenWriteError(PermissionError):
@@ -40,7 +41,7 @@ def encode(key: Key[Any], value: Any) -> bytes:
     allowed = _instance_check(key)
     if allowed is not None and not isinstance(value, allowed):
         raise WrongMessageError(f"{key.pattern} holds {getattr(key.schema, '__name__', key.schema)}, not {type(value).__name__}")
-    return msgspec.msgpack.encode(value) if key.kind == Kind.STREAM else msgspec.json.encode(value)
+    return _packed(value) if key.kind is Kind.STREAM else _written(value)
 
 
 class Batch:
@@ -83,8 +84,11 @@ class Batch:
     def append(self, bound: BoundKey[Any], event: Any) -> None:
         """Adds an event to a stream, which is trimmed to about its `maxlen`."""
         key = self._own(bound, Kind.STREAM)
-        trim: Command = ("MAXLEN", "~", key.maxlen) if key.maxlen else ()
-        self.commands.append(("XADD", bound.name, *trim, "*", "e", encode(key, event)))
+        payload = encode(key, event)
+        if key.maxlen:
+            self.commands.append(("XADD", bound.name, "MAXLEN", "~", key.maxlen, "*", "e", payload))
+        else:
+            self.commands.append(("XADD", bound.name, "*", "e", payload))
 
     def enqueue(self, bound: BoundKey[Any], due_ns: int, value: Any) -> None:
         """Puts a message into a queue, due at a market instant. The same message twice is one entry."""
@@ -100,11 +104,12 @@ class Batch:
 
     def _own(self, bound: BoundKey[Any], kind: Kind | None) -> Key[Any]:
         key = bound.key
-        if not key.may_write(self._module, bound.name):
+        if key.writer is not self._module and not key.may_write(self._module, bound.name):
             raise ForbiddenWriteError(f"{self._module} may not write {bound.name}: its writer is {key.writer}")
-        if kind is not None and key.kind != kind:
+        if kind is not None and key.kind is not kind:
             raise WrongMessageError(f"{bound.name} is a {key.kind}, not a {kind}")
-        self._at(key)
+        if self.server is not key.server:
+            self._at(key)
         return key
 
     def _at(self, key: Key[Any]) -> None:

@@ -6,12 +6,14 @@ import json
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from alphatrader.contract.messages.market import Bar, BookEvent, GapEvent, Level, MakerRow, MakersEvent, QuoteEvent
 from alphatrader.contract.messages.metrics import Metric
 from alphatrader.contract.settings.market import Analytics
 from alphatrader.core.analytics import measures, shards
-from alphatrader.core.analytics.flow import MIN_WATCH_NS, FlowWindow
+from alphatrader.core.analytics.flow import MIN_WATCH_NS, FlowWindow, Shares
 from alphatrader.core.analytics.makers import makers
 from alphatrader.core.analytics.minutes import MINUTE_NS, Minutes
 from alphatrader.core.analytics.symbol import VERSION, SymbolState, checkpoint, restored
@@ -45,14 +47,38 @@ def test_hidden_is_strictly_inside_the_quote_on_a_lit_venue() -> None:
 def test_flow_is_the_signed_share_of_its_window_and_needs_half_a_minute() -> None:
     flow = FlowWindow(180)
     flow.add(0, 100, "buy")
-    assert flow.value(SECOND, 60) is None
+    assert flow.share(SECOND, Shares(60)) is None
     flow.add(MIN_WATCH_NS, 300, "sell")
     flow.add(MIN_WATCH_NS, 100, "unknown")
-    assert flow.value(MIN_WATCH_NS, 60) == (100 - 300) / 500
-    assert flow.value(MIN_WATCH_NS + 40 * SECOND, 60) == -300 / 400
-    assert flow.value(MIN_WATCH_NS + 300 * SECOND, 60) is None
+    assert flow.share(MIN_WATCH_NS, Shares(60)) == (100 - 300) / 500
+    assert flow.share(MIN_WATCH_NS + 40 * SECOND, Shares(60)) == -300 / 400
+    assert flow.share(MIN_WATCH_NS + 300 * SECOND, Shares(60)) is None
     flow.reset()
-    assert flow.value(MIN_WATCH_NS, 60) is None
+    assert flow.share(MIN_WATCH_NS, Shares(60)) is None
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 9), st.integers(1, 50), st.sampled_from(["buy", "sell", "unknown"])), min_size=1, max_size=60
+    )
+)
+def test_seconds_that_are_over_are_summed_once_and_give_what_all_prints_give(prints: list[tuple[int, int, str]]) -> None:
+    """Looked at after each print, later too, and over a hole: the sums that are kept are those of the prints themselves."""
+    flow, kept, now, told = FlowWindow(30), [Shares(seconds) for seconds in (3, 10, 30)], 100 * SECOND, []
+    for number, (wait, shares, side) in enumerate(prints):
+        now += wait * SECOND
+        if number == 40:
+            flow.reset()
+            told.clear()
+        flow.add(now, shares, side)
+        told.append((now, shares, side))
+        flow.since_ns = now - MIN_WATCH_NS
+        for later in (0, 2 * SECOND):
+            for shares_of, seconds in zip(kept, (3, 10, 30), strict=True):
+                counted = [one for one in told if one[0] // SECOND > (now + later) // SECOND - seconds]
+                signed = sum(size * {"buy": 1, "sell": -1, "unknown": 0}[which] for _, size, which in counted)
+                expected = signed / sum(size for _, size, _ in counted) if counted else None
+                assert flow.share(now + later, shares_of) == expected
 
 
 def test_wilders_atr_with_period_three_by_hand() -> None:

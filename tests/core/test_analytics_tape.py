@@ -233,7 +233,7 @@ def measured(state: SymbolState, now_ns: int, parts: measures.BookParts) -> dict
         return None if ns is None else 0.0
 
     made = (
-        measures.vpin(state, VpinRanks(), now_ns, age, None, 0.25),
+        measures.vpin(state, VpinRanks(), now_ns, age, None, measures.VpinParts(0.25)),
         measures.obi(state, now_ns, age, None, SETTINGS, parts),
         measures.hidden(state, now_ns, age, None),
     )

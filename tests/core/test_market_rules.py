@@ -7,12 +7,13 @@ import pytest
 from alphatrader.contract.messages.market import Bar
 from alphatrader.core.market.auctions import closing
 from alphatrader.core.market.bar_check import BarCheck
+from alphatrader.core.market.book import Row
 from alphatrader.core.market.breakers import MINUTE_NS, MarketBreaker
 from alphatrader.core.market.conditions import counts
 from alphatrader.core.market.day import DayFold
 from alphatrader.core.market.halts import Halts
 from alphatrader.core.market.luld import LuldEstimate, Security, bands, pause_ends_ns
-from alphatrader.core.market.nbbo import Quoted, nbbo, round_lot, stale
+from alphatrader.core.market.nbbo import nbbo, round_lot, stale
 from alphatrader.core.market.quotes import BadTickError
 from alphatrader.core.market.stages import Stages
 from alphatrader.core.market.status import Hours, MarketWide
@@ -32,14 +33,14 @@ def test_round_lots_by_price(price: float, lot: int) -> None:
 
 
 def test_odd_lots_of_a_venue_count_at_the_worst_price_they_need() -> None:
-    bids = [Quoted(10.03, 40, "ARCA"), Quoted(10.02, 30, "ARCA"), Quoted(10.01, 50, "ARCA"), Quoted(10.00, 300, "NASDAQ")]
-    best = nbbo(bids, [Quoted(10.05, 250, "BATS")], lot=100)
+    bids = [Row(10.03, 40, "ARCA"), Row(10.02, 30, "ARCA"), Row(10.01, 50, "ARCA"), Row(10.00, 300, "NASDAQ")]
+    best = nbbo(bids, [Row(10.05, 250, "BATS")], lot=100)
     assert (best.bid, best.bid_size, best.bid_venues) == (10.01, 100, ("ARCA",))
     assert (best.ask, best.ask_size, best.ask_venues) == (10.05, 200, ("BATS",))
 
 
 def test_sizes_at_the_best_are_added_over_venues() -> None:
-    best = nbbo([Quoted(10, 100, "ARCA"), Quoted(10, 300, "IEX"), Quoted(9.99, 900, "NASDAQ")], [], lot=100)
+    best = nbbo([Row(10, 100, "ARCA"), Row(10, 300, "IEX"), Row(9.99, 900, "NASDAQ")], [], lot=100)
     assert (best.bid, best.bid_size, best.bid_venues, best.ask) == (10, 400, ("IEX", "ARCA"), None)
 
 
@@ -59,20 +60,20 @@ def test_sizes_at_the_best_are_added_over_venues() -> None:
 def test_a_silent_venue_is_left_out_only_when_the_others_moved_through_its_quote(
     arca: tuple[float, float], bats: tuple[float, float], heard_ago: tuple[float, float], left_out: set[str]
 ) -> None:
-    bids, asks = ([Quoted(arca[side], 100, "ARCA"), Quoted(bats[side], 100, "BATS")] for side in (0, 1))
+    bids, asks = ([Row(arca[side], 100, "ARCA"), Row(bats[side], 100, "BATS")] for side in (0, 1))
     heard = {"ARCA": 1000.0 - heard_ago[0], "BATS": 1000.0 - heard_ago[1]}
     assert stale(bids, asks, heard, 1000.0, lot=100) == left_out
 
 
 def test_venues_without_protected_quotes_are_left_out_and_named() -> None:
-    rows = [Quoted(10.05, 100, "FINRA"), Quoted(10.04, 100, "MEMX"), Quoted(10.0, 100, "ARCA")]
+    rows = [Row(10.05, 100, "FINRA"), Row(10.04, 100, "MEMX"), Row(10.0, 100, "ARCA")]
     best = nbbo(rows, [], lot=100, excluded={"MEMX"})
     assert (best.bid, best.excluded) == (10.0, ("FINRA", "MEMX"))
 
 
 @pytest.mark.parametrize(("ask", "locked", "crossed"), [(10.01, False, False), (10.0, True, False), (9.99, False, True)])
 def test_locked_and_crossed_are_told_not_mended(ask: float, locked: bool, crossed: bool) -> None:
-    best = nbbo([Quoted(10.0, 100, "ARCA")], [Quoted(ask, 100, "BATS")], lot=100)
+    best = nbbo([Row(10.0, 100, "ARCA")], [Row(ask, 100, "BATS")], lot=100)
     assert (best.bid, best.ask, best.locked, best.crossed) == (10.0, ask, locked, crossed)
 
 

@@ -19,6 +19,7 @@ import msgspec
 from ib_insync import IB
 
 import alphatrader
+from alphatrader.clients.ibkr import framing
 from alphatrader.clients.ibkr.handlers import Handlers
 from alphatrader.contract.messages.contracts import OptionRef
 from alphatrader.core.market.checksum import checksum
@@ -45,7 +46,7 @@ class OurFaultError(AssertionError):
 
 
 class _Watch(logging.Handler):
-    """What ib_insync's decoder logged: ours when our code is in the traceback."""
+    """What ib_insync's decoder logged: ours when our code is in the traceback, beyond the loop that stands for the library's."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
@@ -54,7 +55,7 @@ class _Watch(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         _, error, trace = record.exc_info or (None, None, None)
-        if error is not None and any(name.startswith(PACKAGE) for name in _files(trace)):
+        if error is not None and any(name.startswith(PACKAGE) and name != framing.__file__ for name in _files(trace)):
             self.ours = error
         else:
             self.library_errors += 1
@@ -90,11 +91,13 @@ class DecodePath:
         self.option = OptionFeed(
             OptionRef("SPY", "20261218", 600.0, "C"), 1, self._market_ns, self._market_ns, self._monotonic
         )  # fmt: skip
-        client: Any = IB().client
+        ib = IB()
+        client: Any = ib.client
         client._serverVersion = client.decoder.serverVersion = VERSION
         client._apiReady, client.connState = True, client.CONNECTED
         lines = {number: SimpleNamespace(feed=feed, fresh=False) for number, feed in ((FULL, self.feed), (OPTION, self.option))}
         Handlers(lines, self._refuse).install(client.decoder.handlers)  # type: ignore[arg-type]
+        framing.frame(ib)
         self._client = client
 
     def _market_ns(self) -> int:
@@ -117,7 +120,7 @@ class DecodePath:
         self._client._data = b""
         for piece in pieces:
             before = self._client._numMsgRecv
-            self._client._onSocketHasData(piece)
+            self._client.conn.data_received(piece)
             self.messages += self._client._numMsgRecv - before
             self.feed.end_of_read()
             self._published()

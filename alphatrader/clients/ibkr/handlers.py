@@ -7,11 +7,16 @@ for them. A bad frame is refused with its field named, counted, and changes noth
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from alphatrader.clients.ibkr.wire import UNSET_DOUBLE, BadFrameError, computed, number, optional, text, whole
 
 Fields = Sequence[str]
+_SMALL: Final = {str(number): number for number in range(64)}
+"""Rows, sides, operations: to look one up costs a third of reading it."""
+_NO: Final = ("", "0")
+_PRINTS: Final = (1, 2)
+"""Kinds of tick-by-tick that are trades: Last and AllLast."""
 
 
 class Feed(Protocol):
@@ -73,27 +78,29 @@ class Handlers:
             1: self._price,
             2: self._size,
             12: self._depth,
-            13: self._depth_attributed,
             21: self._option,
             45: self._generic,
             46: self._text,
             50: self._bar,
             58: self._data_type,
             81: self._parameters,
-            99: self._tick_by_tick,
         }
         for number_, handler in ours.items():
             handlers[number_] = self._guarded(handler)
+        handlers[13], handlers[99] = self._depth_attributed, self._tick_by_tick
 
     def _guarded(self, handler: Callable[[Fields], None]) -> Callable[[Fields], None]:
         def guarded(fields: Fields) -> None:
             self.handled += 1
-            try:
-                handler(fields)
-            except BadFrameError as error:
-                self._refuse(f"message {fields[0]}: {error}")
+            self._judged(handler, fields)
 
         return guarded
+
+    def _judged(self, handler: Callable[[Fields], None], fields: Fields) -> None:
+        try:
+            handler(fields)
+        except BadFrameError as error:
+            self._refuse(f"message {fields[0]}: {error}")
 
     def _feed(self, fields: Fields, index: int) -> Feed | None:
         """The feed that a message of data is for."""
@@ -150,33 +157,53 @@ class Handlers:
         price, size = optional(f, 6, "price") or 0.0, optional(f, 7, "size") or 0.0
         feed.depth(whole(f, 4, "operation"), whole(f, 3, "position"), whole(f, 5, "side"), price, size, "", "")
 
+    # Nearly every frame is one of these two and whole: read at once, at a third of the cost of field by field. Any other goes
+    # the long way, each field by its own rule.
+
     def _depth_attributed(self, f: Fields) -> None:
-        try:  # as nearly every frame is: it costs a third of reading it field by field
-            line, position, name, operation, side = self._lines.get(int(f[2])), int(f[3]), f[4], int(f[5]), int(f[6])
+        self.handled += 1
+        try:
+            line, position, name, operation, side = self._lines.get(int(f[2])), _SMALL[f[3]], f[4], _SMALL[f[5]], _SMALL[f[6]]
             price, size, smart = float(f[7]), float(f[8]), f[9]
-        except (ValueError, IndexError):
-            self._doubtful_depth(f)
+        except (ValueError, LookupError):
+            self._judged(self._doubtful_depth, f)
             return
         if not (-UNSET_DOUBLE < price < UNSET_DOUBLE and -UNSET_DOUBLE < size < UNSET_DOUBLE):
-            self._doubtful_depth(f)
+            self._judged(self._doubtful_depth, f)
         elif line is not None:
             line.fresh = True
             # A smart row names the exchange where a direct one names the market maker.
-            venue, maker = ("", name) if smart in ("", "0") else (name, "")
-            line.feed.depth(operation, position, side, price, size, venue, maker)
+            if smart in _NO:
+                line.feed.depth(operation, position, side, price, size, "", name)
+            else:
+                line.feed.depth(operation, position, side, price, size, name, "")
+
+    def _tick_by_tick(self, f: Fields) -> None:
+        self.handled += 1
+        try:
+            line, kind, seconds, mask = self._lines.get(int(f[1])), _SMALL[f[2]], int(f[3]), _SMALL[f[6]]
+            price, size, venue, conditions = float(f[4]), float(f[5]), f[7], f[8]
+        except (ValueError, LookupError):
+            self._judged(self._doubtful_tick, f)
+            return
+        if not (-UNSET_DOUBLE < price < UNSET_DOUBLE and -UNSET_DOUBLE < size < UNSET_DOUBLE):
+            self._judged(self._doubtful_tick, f)
+        elif line is not None:
+            line.fresh = True
+            if kind in _PRINTS:
+                line.feed.trade(seconds, price, size, bool(mask & 1), bool(mask & 2), venue, conditions)
 
     def _doubtful_depth(self, f: Fields) -> None:
-        """A frame whose numbers are missing or wrong: each field by its own rule."""
         if (feed := self._feed(f, 2)) is None:
             return
-        name, smart = text(f, 4, "marketMaker"), text(f, 9, "isSmartDepth") not in ("", "0")
+        name, smart = text(f, 4, "marketMaker"), text(f, 9, "isSmartDepth") not in _NO
         price, size = optional(f, 7, "price") or 0.0, optional(f, 8, "size") or 0.0
         venue, maker = (name, "") if smart else ("", name)
         feed.depth(whole(f, 5, "operation"), whole(f, 3, "position"), whole(f, 6, "side"), price, size, venue, maker)
 
-    def _tick_by_tick(self, f: Fields) -> None:
+    def _doubtful_tick(self, f: Fields) -> None:
         feed = self._feed(f, 1)
-        if feed is None or whole(f, 2, "tickType") not in (1, 2):
+        if feed is None or whole(f, 2, "tickType") not in _PRINTS:
             return
         mask = whole(f, 6, "attributes")
         feed.trade(

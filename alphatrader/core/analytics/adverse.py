@@ -45,6 +45,13 @@ class Adverse(msgspec.Struct):
     """Mean spread / mid of the window's prints; None with fewer than MIN_PRINTS."""
     markout_bps: float | None = None
 
+    def due(self, now_ns: int) -> bool:
+        """Whether `advance` has anything to do: hardly once a second, and it is asked before each event."""
+        slots, marked = self.slots, self.marked
+        if marked < len(slots) and slots[marked].start_ns + SECOND_NS + HORIZON_NS <= now_ns:
+            return True
+        return marked > 0 and slots[0].start_ns <= now_ns - WINDOW_NS
+
     def advance(self, now_ns: int, mid: float | None) -> None:
         """Called before each event, with the mid in force until it."""
         done = self.marked
@@ -72,11 +79,14 @@ class Adverse(msgspec.Struct):
         slot = self.slots[-1]
         slot.prints += 1
         slot.spreads += (ask - bid) * 2 / (ask + bid)
-        if side in ("buy", "sell"):
-            sign = 1 if side == "buy" else -1
+        if side == "buy":
             slot.sided += 1
-            slot.signed += sign
-            slot.signed_prices += sign * price
+            slot.signed += 1
+            slot.signed_prices += price
+        elif side == "sell":
+            slot.sided += 1
+            slot.signed -= 1
+            slot.signed_prices -= price
 
     def _measure(self) -> None:
         """Anew when a second is over or marked, not for each print."""

@@ -21,30 +21,45 @@ class FlowWindow(msgspec.Struct):
             self.since_ns = ts_ns
         second = ts_ns // SECOND_NS
         signed = shares if side == "buy" else -shares if side == "sell" else 0.0
-        if self.slots and second <= self.slots[-1][0]:
-            last, had_signed, had = self.slots[-1]
-            self.slots[-1] = (last, had_signed + signed, had + shares)
-        else:
-            self.slots.append((second, signed, shares))
-        self._forget(ts_ns)
+        slots = self.slots
+        if slots and second <= slots[-1][0]:
+            last, had_signed, had = slots[-1]
+            slots[-1] = (last, had_signed + signed, had + shares)
+            return
+        slots.append((second, signed, shares))
+        first = second - self.seconds
+        while slots[0][0] <= first:
+            slots.pop(0)
 
-    def value(self, now_ns: int, seconds: int | None = None) -> float | None:
-        """Signed share of the volume in the last `seconds`; None without a print in them, or after too short a watch."""
+    def share(self, now_ns: int, shares: Shares) -> float | None:
+        """Signed share of the volume in the seconds of `shares`; None without a print in them, or after too short a watch."""
         if self.since_ns is None or now_ns - self.since_ns < MIN_WATCH_NS:
             return None
-        first = now_ns // SECOND_NS - (seconds or self.seconds)
-        signed = volume = 0.0
-        for second, slot_signed, slot_volume in reversed(self.slots):
-            if second <= first:
-                break
-            signed += slot_signed
-            volume += slot_volume
+        signed, volume = shares.of(self.slots, now_ns // SECOND_NS)
         return signed / volume if volume > 0 else None
 
     def reset(self) -> None:
         self.slots, self.since_ns = [], None
 
-    def _forget(self, now_ns: int) -> None:
-        first = now_ns // SECOND_NS - self.seconds
-        while self.slots and self.slots[0][0] <= first:
-            self.slots.pop(0)
+
+class Shares:
+    """(signed, all) shares of the newest seconds of a window. Those that are over are summed once, when the next one begins: a
+    print costs the same however many seconds there are."""
+
+    def __init__(self, seconds: int) -> None:
+        self._seconds = seconds
+        self._over: tuple[list[tuple[int, float, float]], int, int, float, float] | None = None
+        """(slots, the open second, the first that counts, signed and all shares of those between)."""
+
+    def of(self, slots: list[tuple[int, float, float]], now: int) -> tuple[float, float]:
+        """`now` is the present second; slots as a `FlowWindow` holds them, never empty after its first print."""
+        first = now - self._seconds
+        open_, signed, volume = slots[-1]
+        if open_ <= first:
+            return 0.0, 0.0
+        over = self._over
+        if over is None or over[0] is not slots or over[1] != open_ or over[2] != first:
+            between = [slot for slot in slots[:-1] if slot[0] > first]
+            over = (slots, open_, first, sum(slot[1] for slot in between), sum(slot[2] for slot in between))
+            self._over = over
+        return over[3] + signed, over[4] + volume

@@ -36,6 +36,7 @@ class Meter:
         self.values: dict[str, float | None] = {}
         self._settings = settings
         self._book_parts = measures.BookParts(symbol, settings)
+        self._vpin_parts = measures.VpinParts(settings.vpin_adjustment)
         self._quiet_seconds = quiet_seconds
         self._atr_period = atr_period
         self._told_ns = 0
@@ -96,7 +97,7 @@ class Meter:
         feed = measures.feed_reason(state, age_of, self._quiet_seconds)
         made = []
         if every or "vpin" in self.changed:
-            made.append(measures.vpin(state, self.ranks, now_ns, age_of, feed, self._settings.vpin_adjustment))
+            made.append(measures.vpin(state, self.ranks, now_ns, age_of, feed, self._vpin_parts))
         if every or "obi" in self.changed:
             made.append(measures.obi(state, now_ns, age_of, feed, self._settings, self._book_parts))
         self._untold = True

@@ -36,15 +36,18 @@ class Minutes(msgspec.Struct):
                 del self.bars[:-MAX_MINUTES]
             self.current = (start, price, price, price, price)
         else:
-            at, first, high, low, _ = self.current
-            self.current = (at, first, max(high, price), min(low, price), price)
+            at, first, high, low, last = self.current
+            if price != last:
+                self.current = (at, first, price if price > high else high, price if price < low else low, price)
         self.add_price(ts_ns, price)
 
     def add_price(self, ts_ns: int, price: float) -> None:
         """A price that is no print (a mid): moves the five-second closes only."""
         start = ts_ns - ts_ns % SLOT_NS
         if self.slots and start <= self.slots[-1][0]:
-            self.slots[-1] = (self.slots[-1][0], price)
+            last, known = self.slots[-1]
+            if price != known:
+                self.slots[-1] = (last, price)
             return
         self.slots.append((start, price))
         del self.slots[:-MAX_SLOTS]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, insort
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -32,6 +33,11 @@ _UNITS_A_USD: Final = 10_000
 """Notional is summed in whole ten-thousandths of a dollar: a sum that prints enter and leave stays exact."""
 
 
+_SIDES: Final = ("buy", "sell")
+_text: Final = lru_cache(maxsize=4096)(repr)
+"""Of a price: to look it up costs a fifth of writing it."""
+
+
 class Window(msgspec.Struct):
     """One side's prints inside the window, counted along, so that a print costs the same at any rate."""
 
@@ -43,37 +49,45 @@ class Window(msgspec.Struct):
     notional: int = 0
 
     def take(self, venue: str, price: str, iso: bool, notional: int) -> None:
-        self.venues[venue] = self.venues.get(venue, 0) + 1
-        levels = self.levels.setdefault(venue, {})
-        levels[price] = levels.get(price, 0) + 1
+        self.notional += notional
+        venues = self.venues
+        if (prints := venues.get(venue)) is None:
+            venues[venue], self.levels[venue] = 1, {price: 1}
+        else:
+            venues[venue] = prints + 1
+            levels = self.levels[venue]
+            levels[price] = levels.get(price, 0) + 1
         if iso:
             self.iso[venue] = self.iso.get(venue, 0) + 1
-        self.notional += notional
 
-    def rule(self, venue: str, least: int | None, *, shows_iso: bool) -> str | None:
-        """By which rule the window is a sweep with its newest print, on `venue`, in it; `least` is None while unknown. Where the
-        feed shows condition F, prints none of which carries it are separate orders: an order that sweeps must be marked."""
+    def rule(self, venue: str, runs: Runs, percentile: float, *, shows_iso: bool) -> str | None:
+        """By which rule the window is a sweep with its newest print, on `venue`, in it; the notional it must reach is that of the
+        runs, unknown while they are few. Where the feed shows condition F, prints none of which carries it are separate orders:
+        an order that sweeps must be marked."""
         if len(self.iso) >= MIN_ISO_VENUES:
             return "iso"
-        if least is None or self.notional < least or (shows_iso and not self.iso):
+        rule = "venues" if len(self.venues) >= MIN_VENUES else "levels" if len(self.levels[venue]) >= MIN_LEVELS else None
+        if rule is None or (shows_iso and not self.iso):
             return None
-        if len(self.venues) >= MIN_VENUES:
-            return "venues"
-        return "levels" if len(self.levels[venue]) >= MIN_LEVELS else None
+        least = runs.at(percentile)
+        return None if least is None or self.notional < least else rule
 
     def drop(self, venue: str, price: str, iso: bool, notional: int) -> None:
         self.notional -= notional
         _less(self.venues, venue)
-        _less(self.levels[venue], price)
-        if not self.levels[venue]:
+        levels = self.levels[venue]
+        _less(levels, price)
+        if not levels:
             del self.levels[venue]
         if iso:
             _less(self.iso, venue)
 
 
 def _less(counts: dict[str, int], name: str) -> None:
-    counts[name] -= 1
-    if not counts[name]:
+    left = counts[name] - 1
+    if left:
+        counts[name] = left
+    else:
         del counts[name]
 
 
@@ -103,7 +117,7 @@ class Runs(msgspec.Struct):
     """Side -> (reception of its first print, notional so far) of the run that may still grow."""
 
     def add(self, received_ns: int, side: str, notional: int, window_ns: int) -> None:
-        first_ns, so_far = self.open.get(side, (received_ns, 0))
+        first_ns, so_far = self.open.get(side) or (received_ns, 0)
         if received_ns - first_ns >= window_ns:
             self._close(so_far)
             first_ns, so_far = received_ns, 0
@@ -150,16 +164,18 @@ class SweepDetector(msgspec.Struct):
             return None
         if self.since_ns is None:
             self.since_ns = received_ns
-        if not venue or venue in OFF_EXCHANGE or side not in ("buy", "sell"):
+        if venue in OFF_EXCHANGE or side not in _SIDES:
             return None
-        self._leave(received_ns - self.window_ns)
-        iso = ISO in conditions.split()
+        until_ns, recent = received_ns - self.window_ns, self.recent
+        if recent and recent[0][0] <= until_ns:
+            self._leave(until_ns)
+        iso = ISO in conditions.split() if conditions else False
         shows_iso = self.iso_ns is not None and received_ns - self.iso_ns <= ISO_MEMORY_NS
         if iso:
             self.iso_ns = received_ns
         notional = round(price * shares * _UNITS_A_USD)
         self.runs.add(received_ns, side, notional, self.window_ns)
-        open_sweep = next((s for s in reversed(self.sweeps) if s.side == side and s.last_ns > received_ns - self.window_ns), None)
+        open_sweep = self._open(side, until_ns)
         if open_sweep is not None:
             open_sweep.last_ns = max(open_sweep.last_ns, received_ns)
             open_sweep.notional += price * shares
@@ -169,11 +185,11 @@ class SweepDetector(msgspec.Struct):
             if venue not in open_sweep.venues:
                 open_sweep.venues.append(venue)
             return None
-        at = repr(price)
-        self.recent.append((received_ns, side, venue, shares, notional, at, iso))
+        at = _text(price)
+        recent.append((received_ns, side, venue, shares, notional, at, iso))
         window = self.sides[side]
         window.take(venue, at, iso, notional)
-        rule = window.rule(venue, self.runs.at(self.percentile), shows_iso=shows_iso)
+        rule = window.rule(venue, self.runs, self.percentile, shows_iso=shows_iso)
         if rule is None:
             return None
         same = [entry for entry in self.recent if entry[1] == side]
@@ -195,6 +211,13 @@ class SweepDetector(msgspec.Struct):
         self.count += 1
         self.forget(received_ns)
         return found
+
+    def _open(self, side: str, until_ns: int) -> Sweep | None:
+        """The sweep that a further print of this side belongs to: only the newest of a side can still be open."""
+        for sweep in reversed(self.sweeps):
+            if sweep.side == side:
+                return sweep if sweep.last_ns > until_ns else None
+        return None
 
     def _leave(self, until_ns: int) -> None:
         """Takes prints out of the window's front."""

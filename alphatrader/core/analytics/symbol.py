@@ -135,20 +135,28 @@ class SymbolState(msgspec.Struct):
         return True
 
     def _in_order(self, event: MarketEvent) -> bool:
-        received = getattr(event, "received_ns", None)
-        announced = isinstance(event, GapEvent) and not event.depth_only
-        if self.seq is not None and event.seq <= self.seq and not announced:
-            restarted = received is not None and self.received_ns is not None and received > self.received_ns
-            if not restarted:
-                self.note("duplicate or late events ignored")
-                return False
-            self._break("feed restarts")
-        elif self.seq is not None and event.seq > self.seq + 1 and not announced:
-            self._break("sequence gaps")
-        self.seq = event.seq
+        seq, received = event.seq, getattr(event, "received_ns", None)
+        if self.seq is not None and seq != self.seq + 1 and not self._goes_on(event, received):
+            return False
+        self.seq = seq
         if received is not None:
-            self.adverse.advance(received, self.mid)
-            self.received_ns = max(received, self.received_ns or 0)
+            if self.adverse.due(received):
+                self.adverse.advance(received, self.mid)
+            if self.received_ns is None or received > self.received_ns:
+                self.received_ns = received
+        return True
+
+    def _goes_on(self, event: MarketEvent, received: int | None) -> bool:
+        """An event that is not the next one: False where it is an old one, told again or late."""
+        if isinstance(event, GapEvent) and not event.depth_only:
+            return True  # it says itself that something is missing
+        if event.seq > (self.seq or 0):
+            self._break("sequence gaps")
+        elif received is not None and self.received_ns is not None and received > self.received_ns:
+            self._break("feed restarts")
+        else:
+            self.note("duplicate or late events ignored")
+            return False
         return True
 
     def _break(self, reason: str) -> None:
@@ -179,30 +187,35 @@ class SymbolState(msgspec.Struct):
         return self.quote_ns is not None and received_ns - self.quote_ns <= _QUOTE_SOURCE_NS
 
     def _trade(self, trade: Trade, session: tuple[int, int] | None) -> None:
-        if abs(trade.ts_ns - trade.received_ns) > MAX_CLOCK_DIFFERENCE_NS:
+        ts_ns, received_ns, price, size, side, venue = (
+            trade.ts_ns, trade.received_ns, trade.price, trade.size, trade.side, trade.venue
+        )  # fmt: skip
+        if not -MAX_CLOCK_DIFFERENCE_NS <= ts_ns - received_ns <= MAX_CLOCK_DIFFERENCE_NS:
             self.note("prints with an impossible time refused")
             return
-        self.trade_ns, self.tick_by_tick = trade.received_ns, trade.tick_by_tick
-        if session is None or not session[0] <= trade.ts_ns < session[1]:
+        self.trade_ns, self.tick_by_tick = received_ns, trade.tick_by_tick
+        if session is None or not session[0] <= ts_ns < session[1]:
             self.note("prints outside regular hours ignored")
             return
-        if trade.venue:
-            self.venue_ns = trade.received_ns
+        if venue:
+            self.venue_ns = received_ns
         if trade.counts_for_last:
-            self.last_price = trade.price
-            self.minutes.add_print(trade.ts_ns, trade.price)
+            self.last_price = price
+            self.minutes.add_print(ts_ns, price)
         if not trade.counts_for_vpin:
             return
-        self.vpin.add(trade.ts_ns, round(trade.size), trade.side)
-        self.flow.add(trade.received_ns, trade.size, trade.side)
-        if self.sweeps.add(trade.received_ns, trade.price, trade.size, trade.venue, trade.side, trade.conditions) is not None:
+        self.vpin.add(ts_ns, round(size), side)
+        self.flow.add(received_ns, size, side)
+        if self.sweeps.add(received_ns, price, size, venue, side, trade.conditions) is not None:
             self.note("sweeps")
-        bid, ask = (trade.bid, trade.ask) if trade.bid is not None and trade.ask is not None else (self.bid, self.ask)
-        self.adverse.add(trade.received_ns, trade.price, trade.side, bid, ask)
+        bid, ask = trade.bid, trade.ask
+        if bid is None or ask is None:
+            bid, ask = self.bid, self.ask
+        self.adverse.add(received_ns, price, side, bid, ask)
         if bid is not None and ask is not None:
-            self.hidden.add(trade.received_ns, trade.price, trade.size, trade.venue, trade.side, bid, ask, ts_ns=trade.ts_ns)
-        if trade.venue and trade.venue not in OFF_EXCHANGE:
-            self.icebergs.fill(trade.received_ns, trade.price, trade.size, trade.side, trade.venue)
+            self.hidden.add(received_ns, price, size, venue, side, bid, ask, ts_ns=ts_ns)
+        if venue and venue not in OFF_EXCHANGE:
+            self.icebergs.fill(received_ns, price, size, side, venue)
 
     def _quote(self, quote: QuoteEvent) -> None:
         self.quote_ns = quote.received_ns

@@ -87,9 +87,12 @@ class Vpin(msgspec.Struct):
             self.live_since_ns = ts_ns
         halves = 2 * shares
         buy = halves if side == "buy" else 0 if side == "sell" else shares
-        before = self.filled
+        if self.buy + self.sell + halves < 2 * self.size:  # as nearly every print: it stays in the open bucket
+            self.buy += buy
+            self.sell += halves - buy
+            return False
         self._fold(buy, halves - buy)
-        return self.filled != before
+        return True
 
     def _fold(self, buy: int, sell: int) -> None:
         capacity = 2 * (self.size or 0)

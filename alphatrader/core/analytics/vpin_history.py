@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from itertools import accumulate
 from typing import Final
+
+import msgspec
 
 from alphatrader.contract.messages.metrics import VpinHistory, VpinSession
 
@@ -21,8 +22,7 @@ SESSIONS_NEEDED: Final = 20
 SESSIONS_KEPT: Final = 60
 
 
-@dataclass(frozen=True)
-class Rank:
+class Rank(msgspec.Struct, frozen=True):
     percentile: float | None
     """Share of the past values under this one, those of its own bin counted half."""
     n: int

@@ -44,7 +44,10 @@ class BarCheck:
         if volume:
             bar[0] += size
         if in_range:
-            bar[1], bar[2] = max(bar[1], price), min(bar[2], price)
+            if price > bar[1]:
+                bar[1] = price
+            if price < bar[2]:
+                bar[2] = price
 
     def compare(self, theirs: Bar) -> str | None:
         """What differs, None when nothing does or ours is not whole."""

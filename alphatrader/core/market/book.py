@@ -6,9 +6,11 @@ the end, updates in place and deletes at the end gives the same book. `levels` c
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from math import inf
+from typing import Final
+
+import msgspec
 
 from alphatrader.contract.messages.market import Level, Part
 
@@ -20,11 +22,11 @@ BID: Final = 1
 SHOWN_LEVELS: Final = 10
 
 
-class Row(NamedTuple):
+class Row(msgspec.Struct, frozen=True, gc=False):
     price: float
     size: float
-    venue: str
-    market_maker: str
+    venue: str = ""
+    market_maker: str = ""
 
 
 class BookError(ValueError):
@@ -43,38 +45,46 @@ class DepthBook:
         self, operation: int, position: int, side: int, price: float, size: float, venue: str = "", market_maker: str = ""
     ) -> None:
         """One operation. Raises BookError, leaving the book as it was, when it does not fit."""
-        if side not in (ASK, BID):
+        if side != BID and side != ASK:
             raise BookError(f"side {side} is neither ask (0) nor bid (1)")
         rows = self.bids if side == BID else self.asks
-        if self._best is not None:
-            best = self._best[0] if side == BID else self._best[1]
-            was = rows[position].price if 0 <= position < len(rows) else None
-            if best is None or was == best or (price >= best if side == BID else price <= best) or rows[-1].price == best:
-                self._best = None
         if operation == DELETE:
-            self._delete(rows, position)
+            self._delete(rows, position, side)
             return
-        if not math.isfinite(price) or not math.isfinite(size) or size < 0:
+        if not (-inf < price < inf and 0 <= size < inf):
             raise BookError(f"price {price} or size {size} is not a number a book can hold")
         row = Row(price, size, venue, market_maker)
-        if operation == INSERT:
-            if not 0 <= position <= len(rows):
-                raise BookError(f"insert at {position} into {len(rows)} rows")
-            rows.insert(position, row)
-            # A gateway may let the last row fall off without a word; a delete of it that does come is then no error.
-            del rows[self._rows :]
-        elif operation == UPDATE:
+        if operation == UPDATE:
             if not 0 <= position < len(rows):
                 raise BookError(f"update at {position} of {len(rows)} rows")
+            was = rows[position]
+            if was.price != price or not was.size or not size:  # another size at a price moves no best
+                self._moved(side, was.price)
+                self._moved(side, price)
             rows[position] = row
+        elif operation == INSERT:
+            if not 0 <= position <= len(rows):
+                raise BookError(f"insert at {position} into {len(rows)} rows")
+            self._moved(side, price)
+            rows.insert(position, row)
+            if len(rows) > self._rows:
+                # A gateway may let the last row fall off without a word; a delete of it that does come is then no error.
+                self._moved(side, rows.pop().price)
         else:
             raise BookError(f"operation {operation} is neither insert (0), update (1) nor delete (2)")
 
-    def _delete(self, rows: list[Row], position: int) -> None:
+    def _delete(self, rows: list[Row], position: int, side: int) -> None:
         if 0 <= position < len(rows):
-            del rows[position]
+            self._moved(side, rows.pop(position).price)
         elif position < self._rows:
             raise BookError(f"delete at {position} of {len(rows)} rows")
+
+    def _moved(self, side: int, price: float) -> None:
+        """A row of this price came or went: what is behind the best row moves no best."""
+        if self._best is not None:
+            best = self._best[0] if side == BID else self._best[1]
+            if best is None or (price >= best if side == BID else price <= best):
+                self._best = None
 
     def clear(self) -> None:
         self.asks.clear()
@@ -91,12 +101,12 @@ class DepthBook:
 
     def out_of_order(self) -> str | None:
         """Where a side's rows do not stand by price; rows of one price may stand in any order. None when both do."""
-        for name, rows, sign in (("bids", self.bids, -1.0), ("asks", self.asks, 1.0)):
+        for name, rows, rises in (("bids", self.bids, False), ("asks", self.asks, True)):
             before = None
             for position, row in enumerate(rows):
-                price = sign * row.price
-                if before is not None and price < before:
-                    return f"{name} out of order: {row.price} at row {position} after {rows[position - 1].price}"
+                price = row.price
+                if before is not None and (price < before if rises else price > before):
+                    return f"{name} out of order: {price} at row {position} after {before}"
                 before = price
         return None
 
@@ -110,24 +120,25 @@ def consolidate(rows: Iterable[Row], *, descending: bool, most: int = SHOWN_LEVE
     by_price: dict[float, list[Row]] = {}
     for row in rows:
         if row.size > 0:
-            by_price.setdefault(row.price, []).append(row)
-    levels = []
-    for price in sorted(by_price, reverse=descending)[:most]:
-        here = by_price[price]
-        if len(here) == 1:
-            levels.append(Level(price, here[0].size, here[0].venue, here[0].market_maker))
-            continue
-        here.sort(key=lambda row: -row.size)
-        levels.append(
-            Level(
-                price,
-                sum(row.size for row in here),
-                _joined(row.venue for row in here),
-                _joined(row.market_maker for row in here),
-                tuple(Part(row.venue, row.size, row.market_maker) for row in here),
-            )
-        )
-    return tuple(levels)
+            if (here := by_price.get(row.price)) is None:
+                by_price[row.price] = [row]
+            else:
+                here.append(row)
+    return tuple(_level(price, by_price[price]) for price in sorted(by_price, reverse=descending)[:most])
+
+
+def _level(price: float, rows: list[Row]) -> Level:
+    if len(rows) == 1:
+        row = rows[0]
+        return Level(price, row.size, row.venue, row.market_maker)
+    rows.sort(key=lambda row: -row.size)
+    return Level(
+        price,
+        sum(row.size for row in rows),
+        _joined(row.venue for row in rows),
+        _joined(row.market_maker for row in rows),
+        tuple(Part(row.venue, row.size, row.market_maker) for row in rows),
+    )
 
 
 def _joined(names: Iterable[str]) -> str:

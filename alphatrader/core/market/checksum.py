@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 from alphatrader.contract.messages.market import Book, BookEvent, Level, MakerRow, MakersEvent
@@ -26,10 +27,9 @@ def checksum(
 ) -> int:
     """Of sides given best first."""
     pieces = []
-    for side in (asks, bids):
-        for _, level in zip(range(ROWS), side, strict=False):
-            pieces.append(_digits(level.price, price_decimals))
-            pieces.append(_digits(level.size, size_decimals))
+    for level in (*asks[:ROWS], *bids[:ROWS]):
+        pieces.append(_digits(level.price, price_decimals))
+        pieces.append(_digits(level.size, size_decimals))
     return zlib.crc32("".join(pieces).encode())
 
 
@@ -38,5 +38,7 @@ def intact(book: Book | BookEvent | MakersEvent) -> bool:
     return checksum(book.bids, book.asks) == book.crc32
 
 
+@lru_cache(maxsize=16_384)
 def _digits(value: float, decimals: int) -> str:
+    """Remembered: from one book to the next hardly a price changes, and few sizes."""
     return f"{value:.{decimals}f}".replace(".", "").lstrip("0")

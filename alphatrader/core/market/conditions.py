@@ -5,6 +5,7 @@ A print carries up to four codes and the most restrictive wins. IB joins them wi
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 
@@ -62,6 +63,11 @@ def counts(conditions: str, *, first_of_day: bool = False, past_limit: bool = Fa
     """What a print with these space-separated codes counts for."""
     if not conditions and not past_limit and not unreported:
         return _PLAIN
+    return _counts(conditions, first_of_day, past_limit, unreported)
+
+
+@lru_cache(maxsize=1024)
+def _counts(conditions: str, first_of_day: bool, past_limit: bool, unreported: bool) -> Counts:
     volume = last = vpin = in_range = True
     late = False
     unknown = []

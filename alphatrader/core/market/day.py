@@ -34,17 +34,18 @@ class Repeats:
     their whole content; two equal prints on a line that stands are two prints."""
 
     def __init__(self) -> None:
-        self._seen: deque[tuple[object, ...]] = deque(maxlen=REMEMBERED)
-        self._before: list[tuple[object, ...]] = []
+        self._seen: deque[object] = deque(maxlen=REMEMBERED)
+        self._before: list[object] = []
 
     def line_begins(self) -> None:
         self._before = list(self._seen)
 
-    def is_repeat(self, *content: object) -> bool:
-        if self._before and content in self._before:
-            self._before.remove(content)
+    def is_repeat(self, told: object) -> bool:
+        """`told`: the print as the wire has it, equal to another of equal content."""
+        if self._before and told in self._before:
+            self._before.remove(told)
             return True
-        self._seen.append(content)
+        self._seen.append(told)
         return False
 
 
@@ -83,8 +84,10 @@ class DayFold:
                 self._notional += price * size
                 self._priced_volume += size
         if count.range:
-            self._high = price if self._high is None or price > self._high else self._high
-            self._low = price if self._low is None or price < self._low else self._low
+            if self._high is None or price > self._high:
+                self._high = price
+            if self._low is None or price < self._low:
+                self._low = price
         if count.last:
             self.last = price
 

@@ -11,7 +11,7 @@ from typing import Final
 from alphatrader.contract.messages.market import Level, Nbbo
 from alphatrader.core.market import nbbo as national
 from alphatrader.core.market.book import BookError, DepthBook
-from alphatrader.core.market.venues import venue_name
+from alphatrader.core.market.venues import OTHER_NAMES
 
 CROSSED_SECONDS: Final = 1.0
 """In regular hours a book crossed, or out of the order of its prices, this long has lost rows."""
@@ -41,7 +41,7 @@ class DepthLine:
     ) -> None:
         """Raises BookError and is broken from then on."""
         self.heard = now
-        name = venue_name(venue)
+        name = OTHER_NAMES.get(venue, venue)
         self._venues_heard[name] = now
         try:
             self._book.apply(operation, position, side, price, size, name, market_maker)
@@ -70,7 +70,7 @@ class DepthLine:
         """`price`: by which the round lot goes; None where no price is known yet."""
         if price is None or self.broken or self.heard is None:
             return None
-        bids, asks = ([national.Quoted(r.price, r.size, r.venue) for r in side] for side in (self._book.bids, self._book.asks))
+        bids, asks = self._book.bids, self._book.asks
         lot, seconds = national.round_lot(price), max(national.STALE_SECONDS, self._quiet_seconds)
         excluded = national.stale(bids, asks, self._venues_heard, now, lot=lot, stale_seconds=seconds)
         return national.nbbo(bids, asks, lot=lot, excluded=excluded)

@@ -152,11 +152,14 @@ class SymbolFeed:
             self._refuse("RTVolume", error)
 
     def depth(self, operation: int, position: int, side: int, price: float, size: float, venue: str, market_maker: str) -> None:
-        now = self._hear()
-        if not self._depth.on or self._depth.broken:
+        line = self._depth
+        self._spoken_to = True
+        self.heard = now = self._monotonic()
+        self._received_ns = self._market_ns()
+        if not line.on or line.broken:
             return
         try:
-            self._depth.apply(operation, position, side, price, size, venue, market_maker, now)
+            line.apply(operation, position, side, price, size, venue, market_maker, now)
         except BookError as error:
             self._refuse("depth", error)
         self._book_ns = self._received_ns
@@ -393,21 +396,22 @@ class SymbolFeed:
         self.last_refusal = f"{self.symbol} {what}: {error}"
 
     def _print(self, raw: Raw) -> None:
-        hours = self._hours.at(self._received_ns)
-        trade = self._tape.add(
-            raw, self.seq + 1, self._received_ns, hours.name if hours else "", self._before, tick_by_tick=self.ticks_on
-        )
+        tape, received_ns = self._tape, self._received_ns
+        hours = self._hours.at(received_ns)
+        session = hours.name if hours else ""
+        trade = tape.add(raw, self.seq + 1, received_ns, session, self._before, tick_by_tick=self.ticks_on)
         if trade is None:
             return
-        self._next()
-        if self._tape.unknown_conditions:
-            unknown, self._tape.unknown_conditions = self._tape.unknown_conditions, Counter()
+        self.seq += 1
+        if tape.unknown_conditions:
+            unknown, tape.unknown_conditions = tape.unknown_conditions, Counter()
             self.refused["unknown sale condition"] += 1
             self.last_refusal = f"{self.symbol}: sale condition {' '.join(unknown)[:40]} is in no table; counted as volume only"
         if trade.counts_for_last:
-            self._status.printed(self._received_ns, raw.price, self._quote.prev_close, hours)
+            self._status.printed(received_ns, raw.price, self._quote.prev_close, hours)
         self.changed.add("trades")
-        self._emit(trade)
+        if self.full:
+            self._events.append(trade)
 
     def _why_not_ready(self, now: float, sides: Sides) -> str | None:
         if self._depth.on:

@@ -64,24 +64,25 @@ class HiddenDetector(msgspec.Struct):
         """Fold one print with the best quote that stood before it."""
         if not venue or venue in OFF_EXCHANGE or ask <= bid:
             return
-        inside = _inside(price, bid, ask)
+        inside = bid + _EDGE < price < ask - _EDGE
         at_mid = inside and abs(price - (bid + ask) / 2) <= _EDGE
-        bought = shares if inside and side == "buy" else 0.0
-        sold = shares if inside and not bought else 0.0
-        if inside and side == "unknown":
-            bought = sold = shares / 2
-        self.prints += 1
+        bought = sold = 0.0
         if inside:
+            if side == "unknown":
+                bought = sold = shares / 2
+            elif side == "buy":
+                bought = shares
+            else:
+                sold = shares
             self._execution(ts_ns, received_ns, price, shares, venue, side, at_mid)
-        second = received_ns // SECOND_NS
-        entry = (second, shares, bought, sold, shares if at_mid else 0.0)
-        if self.slots and self.slots[-1][0] >= second:
-            last = self.slots[-1]
-            entry = (last[0], last[1] + entry[1], last[2] + entry[2], last[3] + entry[3], last[4] + entry[4])
-            self.slots[-1] = entry
+        self.prints += 1
+        second, mid, slots = received_ns // SECOND_NS, shares if at_mid else 0.0, self.slots
+        if slots and slots[-1][0] >= second:
+            last, lit, had_bought, had_sold, had_mid = slots[-1]
+            slots[-1] = (last, lit + shares, had_bought + bought, had_sold + sold, had_mid + mid)
         else:
-            self.slots.append(entry)
-        self.forget(received_ns)
+            slots.append((second, shares, bought, sold, mid))
+            self.forget(received_ns)
 
     def _execution(self, ts_ns: int, received_ns: int, price: float, shares: float, venue: str, side: str, at_mid: bool) -> None:
         last = self.executions[-1] if self.executions else None

@@ -111,14 +111,20 @@ class IcebergDetector(msgspec.Struct):
 
     def fill(self, received_ns: int, price: float, shares: float, side: str, venue: str) -> None:
         """Fold one lit print; `side` the aggressor's."""
-        if side not in ("buy", "sell"):
+        if side == "buy":
+            resting = "ask"
+        elif side == "sell":
+            resting = "bid"
+        else:
             return
-        self._leave(received_ns)
-        resting = "ask" if side == "buy" else "bid"
-        watch = next(
-            (w for w in reversed(self.watched) if w.price == price and w.side == resting and w.venue == venue),
-            None,
-        )
+        watched = self.watched
+        if watched and received_ns - watched[0].fill_ns > WINDOW_NS:
+            self._leave(received_ns)
+        watch = None
+        for one in reversed(watched):
+            if one.price == price and one.side == resting and one.venue == venue:
+                watch = one
+                break
         first = watch is None or received_ns - watch.fill_ns > REFILL_NS
         before = self._before(received_ns, price, resting, venue) if first else 0.0
         if watch is None:
@@ -127,9 +133,10 @@ class IcebergDetector(msgspec.Struct):
             watch = Watched(resting, price, venue, before, before, received_ns, received_ns)
         elif before:
             watch.shown = watch.left = before
-        self.watched = [w for w in self.watched if w is not watch]
-        self.watched.append(watch)
-        del self.watched[:-_MOST_PRICES]
+        if not watched or watched[-1] is not watch:
+            self.watched = [one for one in watched if one is not watch]
+            self.watched.append(watch)
+            del self.watched[:-_MOST_PRICES]
         watch.fill_ns = received_ns
         watch.executed += shares
         watch.left -= shares
@@ -143,10 +150,12 @@ class IcebergDetector(msgspec.Struct):
 
     def _before(self, received_ns: int, price: float, resting: str, venue: str) -> float:
         """The most that the venue displayed at the price in the tolerance before now."""
-        most = 0.0
+        most, since_ns, bid = 0.0, received_ns - TOLERANCE_NS, resting == "bid"
         for book in reversed(self.books):
-            most = max(most, displayed_at(book.bids if resting == "bid" else book.asks, price, venue))
-            if received_ns - book.received_ns >= TOLERANCE_NS:
+            size = displayed_at(book.bids if bid else book.asks, price, venue)
+            if size > most:
+                most = size
+            if book.received_ns <= since_ns:
                 break  # it stood when the tolerance began
         return most
 
@@ -178,7 +187,12 @@ class IcebergDetector(msgspec.Struct):
         if watch.found:
             for at in range(len(self.icebergs) - 1, -1, -1):
                 old = self.icebergs[at]
-                if (old.side, old.price, old.venue, old.first_ns) == (found.side, found.price, found.venue, found.first_ns):
+                if (
+                    old.price == found.price
+                    and old.side == found.side
+                    and old.venue == found.venue
+                    and old.first_ns == found.first_ns
+                ):
                     self.icebergs[at] = found
                     return
         else:
@@ -203,9 +217,9 @@ class IcebergDetector(msgspec.Struct):
 
 def displayed_at(levels: Levels, price: float, venue: str) -> float:
     """The size that a venue shows at a price; 0 where it shows nothing there."""
-    level = next((level for level in levels if level.price == price), None)
-    if level is None:
-        return 0.0
-    if not level.parts:
-        return level.size if level.venue in (venue, "") else 0.0
-    return sum(part.size for part in level.parts if part.venue == venue)
+    for level in levels:
+        if level.price == price:
+            if level.parts:
+                return sum(part.size for part in level.parts if part.venue == venue)
+            return level.size if level.venue in (venue, "") else 0.0
+    return 0.0

@@ -8,23 +8,30 @@ count at the worst price that was needed to make one. Round lots by price since 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Final, NamedTuple
+from operator import attrgetter
+from typing import Final, Protocol
 
 from alphatrader.contract.messages.market import Nbbo
 from alphatrader.core.market.venues import PROTECTED
 
 ROUND_LOTS: Final = ((250.0, 100), (1_000.0, 40), (10_000.0, 10))
 """(prices up to and including, shares). Above the last: 1."""
+_price: Final = attrgetter("price")
 STALE_SECONDS: Final = 5.0
 """A venue not heard for this long is left out where its quote does not fit the others' any more."""
 
 
-class Quoted(NamedTuple):
+class Quoted(Protocol):
     """One row: what a venue shows at a price."""
 
-    price: float
-    size: float
-    venue: str
+    @property
+    def price(self) -> float: ...
+
+    @property
+    def size(self) -> float: ...
+
+    @property
+    def venue(self) -> str: ...
 
 
 def round_lot(price: float) -> int:
@@ -41,7 +48,7 @@ def protected(rows: Iterable[Quoted], lot: int, *, bid: bool) -> tuple[float, fl
     The size is in whole round lots, as the tapes show it.
     """
     gathered = 0.0
-    for row in sorted(rows, key=lambda row: -row.price if bid else row.price):
+    for row in sorted(rows, key=_price, reverse=bid):
         gathered += row.size
         if gathered >= lot:
             return row.price, gathered // lot * lot
@@ -85,7 +92,10 @@ def _best(
         if not is_protected(row.venue):
             left_out.add(row.venue)
             continue
-        by_venue.setdefault(row.venue, []).append(row)
+        if (its := by_venue.get(row.venue)) is None:
+            by_venue[row.venue] = [row]
+        else:
+            its.append(row)
     best: float | None = None
     standing: list[tuple[float, str]] = []
     for venue, its in by_venue.items():

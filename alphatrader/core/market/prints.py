@@ -42,6 +42,10 @@ class TickRule:
         if bid is not None and ask is not None and bid < ask:
             from_middle = price - (bid + ask) / 2
             if abs(from_middle) > SAME_PRICE:
-                return Decided("buy" if from_middle > 0 else "sell", "quote")
+                return _BOUGHT if from_middle > 0 else _SOLD
             rule = "midpoint"
         return Decided(direction, "none" if direction == "unknown" else rule)
+
+
+_BOUGHT: Final = Decided("buy", "quote")
+_SOLD: Final = Decided("sell", "quote")

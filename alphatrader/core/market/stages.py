@@ -28,11 +28,12 @@ class Stages:
         else:
             self.exchange_ns = exchange_ns
         offset = received_ns - exchange_ns
-        while self._least and self._least[-1][1] >= offset:
-            self._least.pop()
-        self._least.append((received_ns, offset))
-        while self._least[0][0] < received_ns - WINDOW_NS:
-            self._least.popleft()
+        least = self._least
+        while least and least[-1][1] >= offset:
+            least.pop()
+        least.append((received_ns, offset))
+        while least[0][0] < received_ns - WINDOW_NS:
+            least.popleft()
 
     @property
     def offset_ns(self) -> int | None:

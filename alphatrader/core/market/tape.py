@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from alphatrader.contract.messages.market import Trade
 from alphatrader.core.market.bar_check import BarCheck
@@ -12,12 +14,12 @@ from alphatrader.core.market.day import DayFold, Repeats, impossible
 from alphatrader.core.market.prints import TickRule
 from alphatrader.core.market.quotes import MOST_PRICE, MOST_SIZE, BadTickError, checked
 from alphatrader.core.market.stages import Stages
-from alphatrader.core.market.venues import venue_name
+from alphatrader.core.market.venues import OTHER_NAMES
 
 RECENT_TRADES: Final = 50
 
 
-class Raw(NamedTuple):
+class Raw(msgspec.Struct, frozen=True, gc=False):
     """A print as the wire has it."""
 
     ts_ns: int
@@ -56,38 +58,41 @@ class Tape:
         tick_by_tick: bool = False,
     ) -> Trade | None:
         """The next print with the quote that stood before it; None for a copy of one told before. Raises BadTickError."""
-        checked("print price", raw.price, MOST_PRICE)
-        checked("print size", raw.size, MOST_SIZE)
-        if raw.size < 0:
-            raise BadTickError(f"print size {raw.size} is negative")
-        self.day.of(session)
-        if self._repeats.is_repeat(*raw):
-            self.day.duplicates += 1
+        price, size, day = raw.price, raw.size, self.day
+        if not -MOST_PRICE < price < MOST_PRICE:
+            checked("print price", price, MOST_PRICE)
+        if not 0 <= size < MOST_SIZE:
+            checked("print size", size, MOST_SIZE)
+            raise BadTickError(f"print size {size} is negative")
+        day.of(session)
+        if self._repeats.is_repeat(raw):
+            day.duplicates += 1
             return None
-        first = not self.day.eligible_seen
+        first = not day.eligible_seen
         count = counts(raw.conditions, first_of_day=first, past_limit=raw.past_limit, unreported=raw.unreported)
         bid, ask = quote
-        if wrong := impossible(raw.price, bid, ask, count):
-            self.day.impossible += 1
+        if wrong := impossible(price, bid, ask, count):
+            day.impossible += 1
             raise BadTickError(wrong)
         if count.unknown:
             self.unknown_conditions.update(count.unknown)
-        side, rule = self._rule.decide(raw.price, bid, ask, moves=(count.vpin or count.last) and not count.late)
-        self.day.add(raw.price, raw.size, count)
-        self.stages.see(raw.ts_ns, received_ns, late=count.late)
-        self.check.add(raw.ts_ns, raw.price, raw.size, volume=count.volume, in_range=count.range)
+        late, volume, last, vpin = count.late, count.volume, count.last, count.vpin
+        side, rule = self._rule.decide(price, bid, ask, moves=(vpin or last) and not late)
+        day.add(price, size, count)
+        self.stages.see(raw.ts_ns, received_ns, late=late)
+        self.check.add(raw.ts_ns, price, size, volume=volume, in_range=count.range)
         trade = Trade(
             seq,
             raw.ts_ns,
             received_ns,
-            raw.price,
-            raw.size,
-            venue_name(raw.venue),
+            price,
+            size,
+            OTHER_NAMES.get(raw.venue, raw.venue),
             raw.conditions,
             side,
-            count.volume,
-            count.last,
-            count.vpin,
+            volume,
+            last,
+            vpin,
             count.range,
             rule,
             bid,

@@ -46,7 +46,8 @@ VENUES: Final = (
     Venue("", "OOTC", "OTC", protected=False),
 )
 _BY_MIC: Final = {venue.mic: venue.name or venue.mic for venue in VENUES} | dict.fromkeys(("FINC", "FINY", "XADF"), "FINRA")
-_OTHER_NAMES: Final = {"ISLAND": "NASDAQ", "NSDQ": "NASDAQ", "EDGX": "DRCTEDGE", "EDGA": "EDGEA"} | _BY_MIC
+OTHER_NAMES: Final = {"ISLAND": "NASDAQ", "NSDQ": "NASDAQ", "EDGX": "DRCTEDGE", "EDGA": "EDGEA"} | _BY_MIC
+"""What the broker also calls a venue -> its one name."""
 OFF_EXCHANGE: Final = frozenset({"FINRA", "OTC"})
 """Trade reporting facilities: dark pools and internalizers report there."""
 LETTERS: Final = {venue.name: venue.letter for venue in VENUES if venue.name}
@@ -55,7 +56,7 @@ PROTECTED: Final = frozenset(venue.name or venue.mic for venue in VENUES if venu
 
 def venue_name(name: str) -> str:
     """One name for each venue, whatever the broker calls it in this message."""
-    return _OTHER_NAMES.get(name, name)
+    return OTHER_NAMES.get(name, name)
 
 
 def unknown_venues(names: Iterable[str]) -> list[str]:

@@ -17,6 +17,7 @@ from random import Random
 from typing import Any, Final
 
 from alphatrader.clients.ibkr.connection import BrokerConnection
+from alphatrader.clients.ibkr.framing import frame
 from alphatrader.clients.ibkr.option_names import OptionNames
 from alphatrader.clients.ibkr.subscriptions import Subscriptions
 from alphatrader.clients.ibkr.wiretap import tap
@@ -156,6 +157,7 @@ class IBKRIngestion(StreamModule):
 
     def _prepare(self, ib: Any) -> None:
         self._answers.begin(ib)
+        frame(ib)
         tap(ib, self._recorder)
 
     async def _on_connected(self, ib: Any) -> None:

@@ -23,6 +23,7 @@ class Publisher:
         self._feeds, self._options = feeds, options
         self._renewed_at = float("-inf")
         self._shown_at: dict[str, float] = {}
+        self._streams = {symbol: k.EVENTS_MARKET.at(symbol=symbol) for symbol in feeds}
 
     def add_to(self, batch: Batch, now: float) -> None:
         """One turn; `now` is monotonic seconds."""
@@ -38,8 +39,9 @@ class Publisher:
                 batch.put(k.QUOTES.at(con_id=option.con_id), option.message())
 
     def _show(self, batch: Batch, feed: SymbolFeed, now: float, *, renew: bool) -> None:
+        stream = self._streams[feed.symbol]
         for event in feed.take_events(now):
-            batch.append(k.EVENTS_MARKET.at(symbol=feed.symbol), event)
+            batch.append(stream, event)
         if not feed.alive(now):
             self._shown_at.pop(feed.symbol, None)
             return

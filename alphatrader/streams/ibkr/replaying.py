@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
+from alphatrader.clients.ibkr.framing import cut, fields_of
 from alphatrader.clients.ibkr.handlers import Feed, Handlers
 from alphatrader.clients.ibkr.subscriptions import Kind as SubscriptionKind
 from alphatrader.contract.messages.market import MarketEvent
@@ -89,11 +90,8 @@ class Ingestion:
 
     def receive(self, instant: tuple[int, float], data: bytes) -> None:
         self._waiting.append(instant)
-        content, at = self._rest + data, 0
-        while len(content) - at > 4 and len(content) - at >= 4 + (size := int.from_bytes(content[at : at + 4], "big")):
-            self._waiting.append(content[at + 4 : at + 4 + size])
-            at += 4 + size
-        self._rest = content[at:]
+        frames, self._rest = cut(self._rest + data)
+        self._waiting.extend(frames)
 
     def handle(self, until: int | None = None) -> None:
         """What waits, up to so many frames of ours handled on this connection; all of it where nothing is said."""
@@ -111,10 +109,8 @@ class Ingestion:
             if self._some and len(head) > 3 and head[place] not in self._requests:
                 handlers.handled += 1  # of another symbol: it would be looked up, and passed over
                 continue
-            fields = item.decode(errors="backslashreplace").split("\0")
-            fields.pop()
             with contextlib.suppress(Exception):  # the broker's library passes over whatever a handler raises
-                self._table[int(fields[0])](fields)
+                self._table[int(head[0])](fields_of(item))
 
     # -- what the module told
 
