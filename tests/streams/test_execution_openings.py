@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from alphatrader.contract import keys as k
 from alphatrader.contract.messages.contracts import OptionRef
+from alphatrader.contract.modules import Module
 from alphatrader.runtime.clock import Clock
 from tests.support.gateway import new_york_ns
 from tests.support.servers import Servers
@@ -79,6 +81,26 @@ def test_an_option_that_moves_by_nickels_is_bought_protected_and_sold_on_nickels
         assert {("i-1", 4.05), ("i-1/stop", 3.0), ("i-1/target", 6.05), ("i-1/stop", 3.35), ("i-1/exit-1", 3.9)} <= asked
         errors = [line["fields"]["code"] for line in on.gateway.wire() if line.get("message") == "error" and line["dir"] == "out"]
         assert 110 not in errors
+
+    play(servers, tmp_path, story)
+
+
+def test_a_late_write_of_an_older_halt_opens_nothing(servers: Servers, tmp_path: Path) -> None:
+    async def story(on: Stage) -> None:
+        async with on.execution() as execution:
+            stood = on.store(Module.OPERATOR).get(k.HALT.at())
+            on.halt(True)
+            await until(lambda: execution.desk.permission.halt.halted, what="halted")  # type: ignore[union-attr]
+            # when what stood before comes once more, with a lease and an approval of its epoch
+            batch = on.store(Module.EMERGENCY).batch()
+            batch.put(k.HALT.at(), stood)
+            on.store(Module.EMERGENCY).commit(batch)
+            on.epoch, on.halted = stood.epoch, False
+            on.renew()
+            on.approve("i-1")
+            await until(lambda: on.state("i-1") == "REJECTED", what="refusal")
+            assert (on.orders()["i-1"].reason or "").startswith("halted: ")
+            assert on.placed() == []
 
     play(servers, tmp_path, story)
 

@@ -177,6 +177,25 @@ def test_a_missing_halt_is_a_halt(servers: Servers) -> None:
     play(servers, story)
 
 
+def test_a_late_write_of_an_older_halt_lifts_nothing(servers: Servers) -> None:
+    async def story(on: Floor) -> None:
+        async with on.running(RiskManager):
+            await until(lambda: granted(on), what="lease")
+            stood = on.see.get(k.HALT.at())
+            on.halt(True)
+            await until(lambda: refused_lease(on, "halted by"), what="halted")
+            # when what stood before comes once more, from a connection that was thought dead
+            on.say(Module.EMERGENCY, (k.HALT.at(), stood))
+            on.propose(on.signal("s-1"))
+            await until(lambda: on.approvals(), what="verdict")
+            assert on.approvals()["s-1"].reason.startswith("halt: halted by")
+            # and a true resume, of a newer epoch, does lift it
+            on.halt(False)
+            await until(lambda: granted(on), what="lease after the resume")
+
+    play(servers, story)
+
+
 @pytest.mark.parametrize("by", [Module.DASHBOARD, Module.TELEGRAM, Module.CLI, Module.WATCHDOG])
 def test_a_halt_request_is_obeyed_before_it_is_recorded_and_over_a_restart(servers: Servers, by: Module) -> None:
     async def story(on: Floor) -> None:

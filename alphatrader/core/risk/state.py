@@ -74,6 +74,12 @@ def consecutive_losses(trades: Iterable[ClosedTrade], session: str) -> int:
     return losses
 
 
+def never_back(known: Halt | None, read: Halt | None) -> Halt | None:
+    """`global:halt` as it counts for a reader who has seen `known`: a write that was held up on a dead connection may come after
+    the newer one, and must not lift a halt until emergency has written anew. Missing stays missing: halted."""
+    return known if known is not None and read is not None and read.epoch < known.epoch else read
+
+
 def stopped(state: RiskState, request: ControlRequest, *, halted: bool) -> RiskState:
     """Obeys a request to halt or flatten at once; emergency records it in its own time. `halted`: whether a halt stood before."""
     return replace(state, stop=Stop(request.by, request.reason, request.machine_ns, recorded=halted))

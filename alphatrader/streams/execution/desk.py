@@ -24,6 +24,7 @@ from alphatrader.contract.modules import Module
 from alphatrader.core.orders.book import Booked, Changes, Now, OrderBook
 from alphatrader.core.orders.pricing import Prices
 from alphatrader.core.orders.states import is_open
+from alphatrader.core.risk.state import never_back
 from alphatrader.runtime.clock import Clock
 from alphatrader.runtime.cursor import Cursor
 from alphatrader.runtime.health import Heartbeat
@@ -52,6 +53,7 @@ class Permission:
     """Machine time of the newest request to halt that emergency has not recorded yet; 0 where there is none."""
     flatten_requested: float = -FLATTEN_REQUEST_SECONDS
     """When flattening was last asked for, monotonic: emergency is given a moment to record it."""
+    newest_halt: Halt | None = None
     newest_fence: int = 0
     """Of risk: a smaller one is of an instance that was replaced."""
 
@@ -60,6 +62,8 @@ class Permission:
         return (self.halt is not None and self.halt.flatten) or monotonic - self.flatten_requested < FLATTEN_REQUEST_SECONDS
 
     def take(self, lease: Lease | None, halt: Halt | None, monotonic: float) -> None:
+        halt = never_back(self.newest_halt, halt)
+        self.newest_halt = halt or self.newest_halt
         self.lease, self.halt, self.read_monotonic = lease, halt, monotonic
         if lease is not None:
             self.newest_fence = max(self.newest_fence, lease.fence)

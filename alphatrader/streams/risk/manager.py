@@ -20,7 +20,7 @@ from alphatrader.contract import keys as k
 from alphatrader.contract.key import BoundKey, Server
 from alphatrader.contract.messages.orders import OPEN_STATES, Account, Fill, OrderEvent, OrderRecord
 from alphatrader.contract.messages.positions import ClosedTrade, Position, PositionEvent
-from alphatrader.contract.messages.risk import ControlRequest, HaltEvent, Lease
+from alphatrader.contract.messages.risk import ControlRequest, Halt, HaltEvent, Lease
 from alphatrader.contract.messages.signals import Signal, SignalEvent
 from alphatrader.contract.modules import Module
 from alphatrader.core.orders.refs import intent_of, role_of
@@ -77,6 +77,7 @@ class RiskManager(StreamModule):
         self._signals_fence = 0
         self._halted = True
         """Whether a halt stood at the last look."""
+        self._newest_halt: Halt | None = None
         self._miscounts = 0
         self._cursor = Cursor.at_end(STREAMS)
         self._backlog: list[Entry[Any]] = []
@@ -241,6 +242,8 @@ class RiskManager(StreamModule):
             k.PNL_UNREALIZED.at(),
         ]
         halt, buying_power, summary, realized, unrealized = await self.store.get_many(bounds)
+        halt = state.never_back(self._newest_halt, halt)
+        self._newest_halt = halt or self._newest_halt
         now_ns, machine_ns = self.clock.market_ns(), self.clock.machine_ns()
         session = self.calendar.current(now_ns)
         if self._state.session != session.name and now_ns >= session.open_ns:
