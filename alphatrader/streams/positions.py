@@ -222,8 +222,9 @@ class PositionManager(StreamModule):
     def _plan(
         self, batch: Batch, record: Position, last: WantedExit | None, quote: ContractQuote | None, now_ns: int
     ) -> tuple[Position, WantedExit | None]:
+        judged = record if marking.firm(quote) else replace(record, mark=None)
         wish = exits.plan(
-            record, last, flat_reason=self._flat_reason(record, now_ns), trailing=self._trailing, tick=marking.tick(quote)
+            judged, last, flat_reason=self._flat_reason(record, now_ns), trailing=self._trailing, tick=marking.tick(quote)
         )
         wanted = exits.wanted(record, wish, last, self.clock.machine_ns())
         stop = record.stop if wish.hold == 0 else wish.stop

@@ -152,6 +152,30 @@ def test_without_a_fresh_quote_the_mark_is_unknown_not_zero(servers: Servers) ->
     play(servers, story)
 
 
+def test_a_quote_whose_ask_was_pulled_for_a_moment_moves_no_stop_and_reaches_no_target(servers: Servers) -> None:
+    """Its mid stands anywhere: a stop that followed it would sell all at the next true price."""
+
+    async def story(on: Floor) -> None:
+        async with on.running(PositionManager):
+            on.account()
+            approve(on, "i-1")
+            on.fill(fill("i-1", "BUY", 3, "4.00"))
+            on.quote(SPY, 4.0, 4.1)
+            await until(lambda: exit_of(on), what="plan")
+            # when the ask jumps to ten times what it was, with the bid where it stood
+            on.quote(SPY, 4.0, 41.0)
+            await until(lambda: (held := position(on)) and held.mark == D("22.5"), what="marked")
+            on.quote(SPY, 4.0, 4.1)
+            await until(lambda: (held := position(on)) and held.mark == D("4.05"), what="as before")
+            # then stop and targets stand as they were, and the best price is a true one
+            held, wanted = position(on), exit_of(on)
+            assert held is not None and wanted is not None
+            assert (held.stop, held.targets_hit, held.best_mark) == (D("3.00"), 0, D("4.05"))
+            assert (wanted.hold, wanted.stop, wanted.version) == (3, D("3.00"), 1)
+
+    play(servers, story)
+
+
 def test_a_restart_at_any_moment_books_nothing_twice_and_loses_nothing(servers: Servers) -> None:
     async def story(on: Floor) -> None:
         approve(on, "i-1")
