@@ -60,11 +60,13 @@ class Report:
     """(setting, then, now) of each that is another one now."""
     runs: int = 0
     not_read: list[str] = field(default_factory=list)
+    wires: list[str] = field(default_factory=list)
+    """Logs of a connection alone: there is nothing to run again."""
 
     def code(self) -> int:
         if any(outcome.first is not None for outcome in self.modules):
             return WRONG
-        if self.not_read or any(outcome.holes or outcome.unread for outcome in self.modules) or not self.runs:
+        if self.not_read or any(outcome.holes or outcome.unread for outcome in self.modules) or not (self.runs or self.wires):
             return UNREADABLE
         return DONE
 
@@ -94,6 +96,7 @@ def run(args: argparse.Namespace) -> int:
                 "modules": [asdict(outcome) for outcome in report.modules],
                 "settings": report.settings,
                 "not_read": report.not_read,
+                "wires": report.wires,
                 "decisions": [asdict(decision) for decision in decisions.in_order()],
             }
         )
@@ -121,6 +124,9 @@ async def _replay_log(
     log: Log, report: Report, decisions: Decisions, pace: Pace | None, present: Settings | None, other: bool
 ) -> None:
     kind = _module(log.name)
+    if kind is not None and kind.wire_logged:
+        report.wires.append(log.name)
+        return
     if kind is None:
         report.not_read.append(f"{log.name}: no module of this name is recorded")
         return
@@ -150,7 +156,7 @@ def _module(name: str) -> type[StreamModule] | None:
     found = getattr(importlib.import_module(package), target, None)
     if not isinstance(found, type) or not issubclass(found, StreamModule):
         return None
-    return found if found.recorded or found.replay is not None else None
+    return found if found.recorded or found.wire_logged or found.replay is not None else None
 
 
 def _begun(log: Log, first: Record | None, records: Iterator[Record], report: Report) -> Begun | None:
@@ -210,6 +216,8 @@ def _show(report: Report, decisions: Decisions, *, told: bool) -> None:
             say(f"  {first.what}")
             for name, then, now in first.fields:
                 say(f"    {name or 'content'}\n      then {then}\n      now  {now}")
+    for name in report.wires:
+        say(f"{name}: raw messages of its connection; what it decides is not run again")
     for line in report.not_read:
         say(f"NOT READ: {line}")
     for name, then, now in report.settings:

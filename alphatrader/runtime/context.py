@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from alphatrader.contract.modules import Module, instance_name
 from alphatrader.contract.settings import Settings
 from alphatrader.runtime import log
+from alphatrader.runtime.audit import AuditLog
 from alphatrader.runtime.calendar import Calendar, nyse
 from alphatrader.runtime.clock import Clock, open_clock
 from alphatrader.runtime.recording import Recorder
@@ -44,6 +46,11 @@ class Context:
         """For a module that is recorded; None where the settings give it no disk."""
         most_bytes = self.settings.log.turns_most_bytes
         return Recorder(self.data_dir / "audit", self.instance, self.settings, self.clock, most_bytes) if most_bytes else None
+
+    def wire_log(self, pack: Callable[[int, Any], bytes] | None = None) -> AuditLog | None:
+        """For a module with a connection to the broker: each raw byte of it, both ways; None where the settings give no disk."""
+        most_bytes = self.settings.log.audit_most_bytes
+        return AuditLog(self.data_dir / "audit", self.instance, self.clock, most_bytes, pack=pack) if most_bytes else None
 
 
 def process_context(module: Module, shard: int = 1) -> Context:

@@ -40,6 +40,8 @@ class StreamModule(ABC):
     """Servers without which it cannot work. What moves money needs the state server alone."""
     recorded: ClassVar[bool] = False
     """Whether what it takes and gives is recorded, so that `alphatrader replay` can run it again. For modules of one task."""
+    wire_logged: ClassVar[bool] = False
+    """Whether its log is its broker connection's alone, to be read: what it decides is not run again."""
     replay: ClassVar[Callable[..., Awaitable[None]] | None] = None
     """How its log is run again, where that is not a decider's: takes how the run began, its records, the outcome and the pace."""
 

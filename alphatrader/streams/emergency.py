@@ -19,6 +19,7 @@ from msgspec.structs import replace
 
 from alphatrader.clients.ibkr.connection import IB, BrokerConnection
 from alphatrader.clients.ibkr.flatten import Flattening, FlattenReport
+from alphatrader.clients.ibkr.wiretap import tap
 from alphatrader.contract import keys as k
 from alphatrader.contract.key import Server
 from alphatrader.contract.messages.risk import ControlRequest, Halt, HaltEvent
@@ -46,11 +47,13 @@ AGAIN_SECONDS: Final = 0.5
 class EmergencyManager(StreamModule):
     name = Module.EMERGENCY
     needs = (Server.STATE,)
+    wire_logged = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         broker = self.settings.broker
         account = broker.account or (self.settings.sandbox.account if self.settings.mode == "sandbox" else "")
+        self._wire = context.wire_log()
         self.connection = BrokerConnection(
             broker.gateways,
             broker.emergency_client_id,
@@ -62,6 +65,7 @@ class EmergencyManager(StreamModule):
             backoff_most_seconds=broker.backoff_most_seconds,
             log=self.log,
             random=Random(broker.emergency_client_id),  # noqa: S311 only spreads reconnects
+            prepare=self._prepare,
         )
         self.door = EmergencyDoor(self.data_dir, self.secrets.require("emergency_token"), self._answer)
         self.halt: Halt | None = None
@@ -77,6 +81,10 @@ class EmergencyManager(StreamModule):
         self._disk_problem: str | None = None
         """Why halt.json is not what was recorded last."""
 
+    def _prepare(self, ib: IB) -> None:
+        if self._wire is not None:
+            tap(ib, self._wire)
+
     # -- what lives without Redis
 
     async def begin(self) -> None:
@@ -91,6 +99,8 @@ class EmergencyManager(StreamModule):
         if self.halt is not None and self.halt.flatten:
             self._flatten_wanted.set()
         await self.door.open()
+        if self._wire is not None:
+            self._wire.start()
         self._background = [
             asyncio.create_task(self.connection.run(self.stopping, self._on_connected, self._on_lost), name="broker"),
             asyncio.create_task(self._flatten_when_wanted(), name="flatten"),
@@ -328,6 +338,7 @@ class EmergencyManager(StreamModule):
     def _tell_health(self) -> None:
         self.health.fact("halted", self.halt.halted if self.halt else None)
         self.health.fact("epoch", self.halt.epoch if self.halt else None)
+        self.health.fact("audit_dropped", self._wire.dropped if self._wire else None)
         if self._flatten_wanted.is_set():
             problem = self.report.problem if self.report else None
             self.health.degraded(f"flattening: {problem or 'under way'}")
@@ -335,6 +346,8 @@ class EmergencyManager(StreamModule):
             self.health.degraded(self._disk_problem)
         elif not self.connection.connected:
             self.health.degraded(f"could not flatten now: broker: {self.connection.problem}")
+        elif self._wire is not None and self._wire.problem:
+            self.health.degraded(f"audit log: {self._wire.problem}")
         else:
             self.health.ready()
 
@@ -343,6 +356,8 @@ class EmergencyManager(StreamModule):
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
+        if self._wire is not None:
+            await asyncio.to_thread(self._wire.close)
         if self._only is not None:
             os.close(self._only)
             self._only = None

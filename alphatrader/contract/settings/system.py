@@ -131,7 +131,8 @@ class Log(Section, frozen=True):
     level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="Least level that is written.")] = "info"
     format: Annotated[Literal["console", "json"], Meta(description="What the terminal shows; files are always JSON.")] = "console"
     audit_most_bytes: Annotated[
-        int, Meta(ge=0, description="Disk for raw messages of the broker's data connection; the oldest go first. 0: none kept.")
+        int,
+        Meta(ge=0, description="Disk for the raw messages of each connection to the broker; the oldest go first. 0: none kept."),
     ] = 2_000_000_000
     turns_most_bytes: Annotated[
         int, Meta(ge=0, description="Disk for what each decider took and gave, for `alphatrader replay`; likewise.")

@@ -2,7 +2,8 @@
 
 Reads events:approvals, control:*, events:halt, global:halt, lease, exits:*, quotes:*, and the broker over its own connection
 (`broker.orders_client_id`). Writes orders:*, ledger:orders, ledger:fills, events:orders, events:fills, events:account,
-global:buying_power, journal.jsonl. Started by `alphatrader run execution`.
+global:buying_power, journal.jsonl, and every raw message of its connection to the audit log. Started by
+`alphatrader run execution`.
 
 Recovery comes before anything else: the ledgers are read, the broker is asked for open orders, completed orders, executions and
 positions, missed fills are booked, and every open record is settled by its orderRef. Nothing is ever sent twice or late.
@@ -18,6 +19,7 @@ from typing import Any, Final
 
 from alphatrader.clients.ibkr.connection import IB, BrokerConnection
 from alphatrader.clients.ibkr.orders import BrokerOrders
+from alphatrader.clients.ibkr.wiretap import tap
 from alphatrader.contract import keys as k
 from alphatrader.contract.key import Server
 from alphatrader.contract.messages.broker import News
@@ -50,11 +52,13 @@ DAY_NS: Final = 86_400 * SECOND
 class ExecutionManager(StreamModule):
     name = Module.EXECUTION
     needs = (Server.STATE,)
+    wire_logged = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         broker = self.settings.broker
         self.orders = BrokerOrders(self._hear)
+        self._wire = context.wire_log()
         self.connection = BrokerConnection(
             broker.gateways,
             broker.orders_client_id,
@@ -66,7 +70,7 @@ class ExecutionManager(StreamModule):
             backoff_most_seconds=broker.backoff_most_seconds,
             log=self.log,
             random=Random(broker.orders_client_id),  # noqa: S311 only spreads reconnects
-            prepare=self.orders.bind,
+            prepare=self._prepare,
         )
         self.journal = Journal(self.data_dir)
         self.desk: Desk | None = None
@@ -75,6 +79,11 @@ class ExecutionManager(StreamModule):
 
     def _wanted_account(self) -> str:
         return self.settings.broker.account or (self.settings.sandbox.account if self.settings.mode == "sandbox" else "")
+
+    def _prepare(self, ib: IB) -> None:
+        self.orders.bind(ib)
+        if self._wire is not None:
+            tap(ib, self._wire)
 
     # -- start-up is recovery
 
@@ -133,6 +142,8 @@ class ExecutionManager(StreamModule):
 
     async def run(self) -> None:
         desk = self._desk()
+        if self._wire is not None:
+            self._wire.start()
         workers: dict[str, Coroutine[Any, Any, None]] = {
             "broker": self.connection.run(self.stopping, self._connected, self._lost),
             "approvals": self._read_approvals(),
@@ -157,6 +168,8 @@ class ExecutionManager(StreamModule):
 
     async def shut(self) -> None:
         self.journal.close()
+        if self._wire is not None:
+            await asyncio.to_thread(self._wire.close)
 
     def _desk(self) -> Desk:
         if self.desk is None:
@@ -298,6 +311,7 @@ class ExecutionManager(StreamModule):
         late_seconds = self.settings.orders.unconfirmed_alarm_seconds
         late = self._settlement().unconfirmed(late_seconds)
         self.health.fact("open_orders", len(desk.book.open()))
+        self.health.fact("audit_dropped", self._wire.dropped if self._wire else None)
         self.health.fact("short", self.exits.shorts())
         self.health.fact("held", {intent: holding.quantity for intent, holding in self.exits.holdings().items()})
         if late:
@@ -314,5 +328,7 @@ class ExecutionManager(StreamModule):
             self.health.degraded("the journal on disk cannot be written: nothing opens")
         elif unread := self.connection.decode_errors + self._settlement().garbled:
             self.health.degraded(f"{unread} frames of the broker could not be read")
+        elif self._wire is not None and self._wire.problem:
+            self.health.degraded(f"audit log: {self._wire.problem}")
         else:
             self.health.ready()

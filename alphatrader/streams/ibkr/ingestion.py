@@ -29,7 +29,6 @@ from alphatrader.core.market.feed import SymbolFeed
 from alphatrader.core.market.link import Link, in_window
 from alphatrader.core.market.slots import nearest
 from alphatrader.core.market.status import Hours, MarketWide
-from alphatrader.runtime.audit import AuditLog
 from alphatrader.runtime.batch import Batch
 from alphatrader.runtime.context import Context
 from alphatrader.runtime.module import StreamModule
@@ -61,8 +60,7 @@ class IBKRIngestion(StreamModule):
         super().__init__(context)
         market, wire = self.settings.market, self.settings.broker
         self._instruments = {instrument.symbol: instrument for instrument in instruments(market)}
-        most_bytes, folder = self.settings.log.audit_most_bytes, self.data_dir / "audit"
-        self._audit = AuditLog(folder, str(self.name), self.clock, most_bytes, pack=recording.pack) if most_bytes else None
+        self._audit = context.wire_log(recording.pack)
         self._recorder = FeedRecorder(self.clock, self.settings, str(self.name), self._audit)
         self._market_wide = MarketWide()
         self._feeds = {symbol: self._feed(instrument) for symbol, instrument in self._instruments.items()}

@@ -45,10 +45,10 @@ class Told:
 
 
 def log_files(path: Path) -> list[Path]:
-    """The file, or every log of a folder in order of its name."""
-    files = sorted(path.glob(f"*{SUFFIX}")) if path.is_dir() else [path]
+    """The file, or the parts of the data connection's log in a folder, in order."""
+    files = sorted(path.glob(f"ibkr-*{SUFFIX}")) if path.is_dir() else [path]
     if not files:
-        raise ValueError(f"{path}: no {SUFFIX} file in it")
+        raise ValueError(f"{path}: no ibkr-*{SUFFIX} file in it")
     return files
 
 
