@@ -1,9 +1,9 @@
 """AnalyticsEngine: folds every market event into the metrics of its symbol.
 
 Reads `events:market:{symbol}` of all equities and futures and `events:options` (one XREAD; what was missed is recovered, see
-runtime/market_reader.py), `options:{symbol}:chain`,
-`market:{symbol}:history` and `:daily` (warm-up), `discovered:vpin_bucket_size`, `:vol_regimes` and `:mm_profiles`. Writes
-`metrics:{symbol}:*` (vpin and obi in each turn that changed them, gex and dex in each that moved the spot, all once a second),
+runtime/market_reader.py), `options:{symbol}:chain`, `market:{symbol}:history` and `:daily` (warm-up), and of `discovered:*`
+`vpin_bucket_size`, `lookback_bars`, `vol_regimes` and `mm_profiles`. Writes `metrics:{symbol}:*` (vpin and obi in each turn that
+changed them, gex and dex in each that moved the spot, all once a second),
 `events:metrics` (at most ten a second a symbol), `checkpoint:{symbol}` and `checkpoint:{symbol}:vpin_history`. Started by the
 Procfile line `analytics`, as `analytics.shards` processes that share the symbols. A restart goes on from the checkpoint and the
 stream since; a first start warms up from the broker's bars.
@@ -178,12 +178,14 @@ class AnalyticsEngine(StreamModule):
         self._meters[symbol].take_chain(chain, closes, self.clock.market_ns())
 
     async def _look(self) -> None:
-        """Bucket sizes, volatility states, and history for whoever has not been warmed up."""
+        """Bucket sizes, look-back, volatility states, and history for whoever has not been warmed up."""
         found = await self.store.get(k.DISCOVERED_VPIN_BUCKET_SIZE.at())
+        lookback = await self.store.get(k.DISCOVERED_LOOKBACK_BARS.at())
         states = await self.store.get(k.DISCOVERED_VOL_REGIMES.at())
         profiles = await self.store.get(k.DISCOVERED_MM_PROFILES.at())
         now_ns = self.clock.market_ns()
         for symbol, meter in self._meters.items():
+            meter.take_lookback(lookback.by_symbol.get(symbol) if lookback else None)
             meter.take_vol_states(states.by_symbol.get(symbol) if states else None)
             profile = profiles.by_symbol.get(symbol) if profiles else None
             meter.state.makers.usual = usual_presence(profile, meter.state.names)

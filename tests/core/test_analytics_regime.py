@@ -16,11 +16,10 @@ from alphatrader.contract.messages.market import Bar
 from alphatrader.contract.messages.metrics import Metric
 from alphatrader.contract.settings.market import Analytics
 from alphatrader.core.analytics.adx import wilder_adx
+from alphatrader.core.analytics.lookback import DEFAULT_BARS
 from alphatrader.core.analytics.minutes import MINUTE_NS, Minutes
 from alphatrader.core.analytics.regime import (
     DWELL_NS,
-    SLOPE_T_OF_CHANCE,
-    SPAN,
     WEIGHTS,
     Judged,
     Reading,
@@ -29,6 +28,7 @@ from alphatrader.core.analytics.regime import (
     judge,
     read,
     slope_t,
+    slope_t_of_chance,
 )
 from alphatrader.core.analytics.regime_metric import regime as regime_metric
 from alphatrader.core.analytics.symbol import fresh
@@ -39,7 +39,7 @@ def bar(start: int, close: float) -> Bar:
     return Bar(start, close, close + 0.5, close - 0.5, close, 100.0, close, 1)
 
 
-def reading(slope: float | None = 0.0, adx: float | None = 0.0, vol: float | None = 0.5, n: int = SPAN) -> Reading:
+def reading(slope: float | None = 0.0, adx: float | None = 0.0, vol: float | None = 0.5, n: int = DEFAULT_BARS) -> Reading:
     return Reading(0.3, slope, 0.001, vol, 0.1, n, adx)
 
 
@@ -62,10 +62,29 @@ def test_the_t_statistics_are_those_of_scipy() -> None:
     assert read(Minutes(), 14).drift_t is None
 
 
-def test_the_slopes_bound_is_passed_by_one_random_walk_in_twenty() -> None:
-    walks = np.cumsum(np.random.default_rng(2).normal(size=(20_000, SPAN)), axis=1)
-    passed = np.mean([abs(slope_t(walk) or 0.0) > SLOPE_T_OF_CHANCE for walk in walks])
+@pytest.mark.parametrize("points", [5, 9, 13, 20, 25, 75, 120])
+def test_the_slopes_bound_is_passed_by_one_random_walk_in_twenty(points: int) -> None:
+    walks = np.cumsum(np.random.default_rng(2).normal(size=(20_000, points)), axis=1)
+    passed = np.mean([abs(slope_t(walk) or 0.0) > slope_t_of_chance(points) for walk in walks])
     assert passed == pytest.approx(0.05, abs=0.005)
+
+
+@pytest.mark.parametrize("span", [5, 9, 60])
+def test_what_is_looked_back_over_is_as_many_minutes_as_are_asked_for(span: int) -> None:
+    closes = 100 * np.exp(np.cumsum(np.random.default_rng(4).normal(0.0002, 0.001, 150)))
+    minutes = Minutes()
+    minutes.warm_up([bar(i * MINUTE_NS, float(close)) for i, close in enumerate(closes)])
+    found, changes = read(minutes, 14, span), np.diff(np.log(closes))
+    assert found.span == found.n == span
+    assert found.drift_t == pytest.approx(stats.ttest_1samp(changes[-span:], 0.0).statistic)
+    fit = stats.linregress(np.arange(span), closes[-span:])
+    assert found.slope_t == pytest.approx(fit.slope / fit.stderr)
+    past = [statistics.stdev(changes[i : i + span]) for i in range(len(changes) - span + 1)]
+    assert found.vol_percentile == pytest.approx(np.mean([v <= past[-1] + 1e-18 for v in past]))
+    # and a session that is one change short of it has none, though it would have of fewer
+    few = Minutes()
+    few.warm_up([bar(i * MINUTE_NS, float(close)) for i, close in enumerate(closes[:span])])
+    assert read(few, 14, span).slope_t is None and read(few, 14, span).n == span - 1
 
 
 def adx_by_the_book(bars: list[tuple[int, int, int]], n: int) -> Fraction | None:
@@ -131,7 +150,7 @@ def test_adx_is_of_the_newest_session_alone() -> None:
 
 def test_strengths_by_hand() -> None:
     # a slope of half the bound, an ADX of 30, and dealers short of gamma
-    trending = reading(SLOPE_T_OF_CHANCE / 2, 30.0, 0.6)
+    trending = reading(slope_t_of_chance(DEFAULT_BARS) / 2, 30.0, 0.6)
     judged = judge(trending, evidence(trending, 0.7, -1e9, None))
     assert judged["TREND_UP"].strength == pytest.approx(0.4 * 0.5 + 0.4 * 0.75 + 0.2)
     assert judged["TREND_UP"].confidence == judged["TREND_UP"].strength
@@ -188,7 +207,9 @@ def test_the_metric_carries_each_feature_and_says_what_is_missing() -> None:
     state = fresh("SPY", Analytics())
 
     def metric(look: Reading, vpin: float | None, gex: float | None, feed: str | None = None) -> Metric:
-        return regime_metric(state, look, 0, lambda instant_ns: 0.0, feed, 0.1, vpin, gex, Vol(None, None, NOT_DISCOVERED, {}))
+        return regime_metric(
+            state, look, 0, lambda instant_ns: 0.0, feed, 0.1, vpin, gex, Vol(None, None, NOT_DISCOVERED, {}), "nobody looked"
+        )
 
     # given too few minutes, or no feed, then no class is taken
     early = metric(Reading(None, None, None, None, None, 3), 0.9, -5.0)

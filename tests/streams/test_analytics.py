@@ -84,12 +84,14 @@ def stage(servers: Servers, tmp_path: Path) -> Iterator[Stage]:
 
 
 def set_scene(stage: Stage) -> None:
-    """History to warm up from, a discovered bucket size, a chain."""
+    """History to warm up from, a discovered bucket size and look-back, a chain."""
     opens = exchange_instant(DAY, "09:30")
     bars = (*minute_bars(opens - 24 * 3_600_000_000_000, 390, 659.0, 200.0), *minute_bars(opens, 29, 660.0, 200.0))
     stage.put(Module.IBKR, k.MARKET_HISTORY.at(symbol="SPY"), Bars("SPY", opens, 60, bars))
     sizes = {"SPY": Parameter(float(BUCKET), 5000, 0.9, None)}
     stage.put(Module.DISCOVERY, k.DISCOVERED_VPIN_BUCKET_SIZE.at(), Discovered(opens, opens, sizes))
+    bars_back = {"SPY": Parameter(9.0, 5000, 0.9, None), "ES": Parameter(9.0, 5000, 0.1, None)}
+    stage.put(Module.DISCOVERY, k.DISCOVERED_LOOKBACK_BARS.at(), Discovered(opens, opens, bars_back))
     states = {"SPY": Parameter(2.0, 5000, 0.9, None, VOL_STATES)}
     stage.put(Module.DISCOVERY, k.DISCOVERED_VOL_REGIMES.at(), Discovered(opens, opens, states))
     say_chain(stage)
@@ -148,6 +150,12 @@ def test_a_feed_becomes_all_seven_metrics_with_their_ttl_and_events(stage: Stage
             regime = await until(lambda: (m := metric(stage, "regime")) and m.components.get("vol_states") and m, "regime")
             assert regime.components["vol_state_windows"] == 5 and regime.components["vol_state"] in (0, 1)
             assert sum(regime.components["vol_state_probabilities"]) == pytest.approx(1.0)
+            # and the regime looks back as far as discovery measured, or says why it does not
+            assert (regime.components["lookback_bars"], regime.components["lookback_reason"]) == (9, None)
+            told = {symbol: await until(lambda s=symbol: metric(stage, "regime", s), symbol) for symbol in ("ES", "VXX")}  # type: ignore[misc]
+            assert told["ES"].components["lookback_bars"] == told["VXX"].components["lookback_bars"] == 20
+            assert "found 9 bars at a confidence of 0.10" in told["ES"].components["lookback_reason"]
+            assert told["VXX"].components["lookback_reason"] == "discovered:lookback_bars is not there"
             # and every key of every symbol is there, with at most five seconds to live; nothing says a number it has not
             for symbol in ("SPY", "VXX", "ES"):
                 for name, key in METRIC_KEYS.items():

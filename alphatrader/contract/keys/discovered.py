@@ -8,7 +8,7 @@ from alphatrader.contract.keys.declaring import DATA, DAY, STATE, STREAM, VALUE,
 from alphatrader.contract.messages import metrics as a
 from alphatrader.contract.modules import Module as M
 
-_FOUND = (M.ANALYTICS, M.SIGNALS, M.RISK, M.ROUTINES)
+_FOUND = (M.ANALYTICS,)
 _DISCOVERED: Final[dict[str, Any]] = {"server": DATA, "ttl": DAY, "plan": True}
 DISCOVERED_VPIN_BUCKET_SIZE = declare(
     "discovered:vpin_bucket_size", VALUE, a.Discovered, M.DISCOVERY, _FOUND, "Shares in a VPIN bucket", **_DISCOVERED
@@ -23,7 +23,7 @@ DISCOVERED_VOL_REGIMES = declare(
     "discovered:vol_regimes", VALUE, a.Discovered, M.DISCOVERY, _FOUND, "Volatility states and their bounds", **_DISCOVERED
 )
 DISCOVERED_CORRELATION_MATRIX = declare(
-    "discovered:correlation_matrix", VALUE, a.Correlation, M.DISCOVERY, _FOUND, "Return correlations, shrunk", **_DISCOVERED
+    "discovered:correlation_matrix", VALUE, a.Correlation, M.DISCOVERY, (M.RISK,), "Return correlations, shrunk", **_DISCOVERED
 )
 DISCOVERED_CANDIDATES = declare(
     "discovered:candidates",

@@ -10,6 +10,7 @@ from alphatrader.contract.messages.metrics import Metric, Parameter
 from alphatrader.contract.messages.options import Chain
 from alphatrader.contract.settings.market import Analytics
 from alphatrader.core.analytics import measures
+from alphatrader.core.analytics.lookback import Lookback, lookback_of
 from alphatrader.core.analytics.makers import makers
 from alphatrader.core.analytics.measures import AgeOf
 from alphatrader.core.analytics.options_view import OptionsView
@@ -45,6 +46,7 @@ class Meter:
         self._reading: tuple[tuple[int, int], Reading, float | None] | None = None
         self._vol_filter: Filter | None = None
         self._no_vol_filter: str | None = NOT_DISCOVERED
+        self._lookback = Lookback()
 
     def fold(self, event: MarketEvent, session: tuple[int, int] | None) -> None:
         vpin = self.state.vpin
@@ -70,6 +72,12 @@ class Meter:
         found, self._no_vol_filter = filter_of(parameter)
         if found != self._vol_filter:
             self._vol_filter, self._reading = found, None
+
+    def take_lookback(self, parameter: Parameter | None) -> None:
+        """What discovery published of how far the symbol's past reaches; the regime is read anew where that differs."""
+        found = lookback_of(parameter)
+        if found != self._lookback:
+            self._lookback, self._reading = found, None
 
     def take_chain(self, chain: Chain, closes_ns: Mapping[str, int], now_ns: int) -> None:
         """A chain was refreshed: exposure is prepared from it, and what traded since the one before says whether it is hedged."""
@@ -113,7 +121,7 @@ class Meter:
             made.append(measures.hidden(state, now_ns, age_of, feed))
             percentile = self.ranks.rank(value["vpin"]).percentile
             vol = state.vol_state.reading(self._vol_filter, self._no_vol_filter, now_ns)
-            made.append(regime(state, reading, now_ns, age_of, feed, atr, percentile, value["gex"], vol))
+            made.append(regime(state, reading, now_ns, age_of, feed, atr, percentile, value["gex"], vol, self._lookback.reason))
             made.append(makers(state, now_ns, age_of, feed, self._settings.market_makers))
         self.values |= {metric.metric: metric.value for metric in made}
         return made
@@ -123,7 +131,8 @@ class Meter:
         bars = self.state.minutes.bars
         key = (len(bars), bars[-1][0] if bars else 0)
         if self._reading is None or self._reading[0] != key:
-            self._reading = (key, read(self.state.minutes, self._settings.adx_period), self.state.minutes.atr(self._atr_period))
+            minutes, period = self.state.minutes, self._settings.adx_period
+            self._reading = (key, read(minutes, period, self._lookback.bars), minutes.atr(self._atr_period))
             if self._vol_filter is not None and self.state.opened_ns is not None:
                 runs = self.state.minutes.runs()
                 self.state.vol_state.advance(self._vol_filter, runs[-1] if runs else (), self.state.opened_ns)

@@ -1,9 +1,9 @@
 """Trend and volatility regime from one-minute bars, VPIN and gamma, with hysteresis. domain.md §5.
 
-Each feature is evidence between 0 and 1 for the classes it speaks of (`WEIGHTS`), and a class's strength is the weighted mean
-over the features that are there. What is missing is not taken for neutral: the confidence is the strength times the share of the
-class's weight that was there. A class is entered at 0.6, left at 0.4, and stands at least five minutes; where none is entered it
-is RANGE.
+How many bars it looks back over is the symbol's own (lookback.py). Each feature is evidence between 0 and 1 for the classes
+it speaks of (`WEIGHTS`), and a class's strength is the weighted mean over the features that are there. What is missing is not
+taken for neutral: the confidence is the strength times the share of the class's weight that was there. A class is entered at
+0.6, left at 0.4, and stands at least five minutes; where none is entered it is RANGE.
 """
 
 from __future__ import annotations
@@ -16,17 +16,18 @@ import msgspec
 import numpy as np
 
 from alphatrader.core.analytics.adx import wilder_adx
+from alphatrader.core.analytics.lookback import DEFAULT_BARS
 from alphatrader.core.analytics.minutes import Minutes
 
 RegimeClass = Literal["TREND_UP", "TREND_DOWN", "RANGE", "HIGH_VOL"]
-SPAN: Final = 20
 ENTER: Final = 0.6
 LEAVE: Final = 0.4
 DWELL_NS: Final = 5 * 60_000_000_000
 MIN_PAST: Final = 60
-SLOPE_T_OF_CHANCE: Final = 12.3
-"""|t| of the slope that one in twenty random walks of SPAN points passes, by simulation (the tests do it again). Errors that add
-up make it no Student's t: 3 is less than its median."""
+_POINTS: Final = (5.0, 6.0, 7.0, 8.0, 10.0, 12.0, 15.0, 20.0, 30.0, 45.0, 60.0, 90.0, 120.0)
+_T_OF_CHANCE: Final = (7.65, 7.55, 7.74, 8.07, 8.79, 9.54, 10.6, 12.3, 15.1, 18.6, 21.5, 26.4, 30.7)
+"""|t| of the slope that one in twenty random walks of so many points passes, by simulation (the tests do it again). Errors that
+add up make it no Student's t: 3 is less than its median."""
 ADX_CERTAIN: Final = 40.0
 """So that Wilder's 25, from which he follows a trend, is 0.62."""
 _TREND: Final = {"slope_t": 0.4, "adx": 0.4, "gex_negative": 0.2}
@@ -38,6 +39,7 @@ WEIGHTS: Final[Mapping[str, Mapping[str, float]]] = {
 """Dealers short of gamma trade with the move: negative GEX speaks for a trend and for volatility alike."""
 _NEEDED: Final = {"HIGH_VOL": "vol_percentile", "TREND_UP": "slope_t", "TREND_DOWN": "slope_t"}
 _PAST_CHANGES: Final = 120
+_LEAST_CHANGES: Final = 20
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -52,24 +54,27 @@ class Reading(msgspec.Struct, frozen=True):
     """Standard deviation of a one-minute price change, over up to two hours."""
     n: int
     adx: float | None = None
+    span: int = DEFAULT_BARS
+    """Minutes that the slope, the drift and the volatility are of."""
 
 
-def read(minutes: Minutes, adx_period: int) -> Reading:
+def read(minutes: Minutes, adx_period: int, span: int = DEFAULT_BARS) -> Reading:
+    """`span`: changes to look back over, 5 to 120."""
     split = minutes.runs()
     adx = wilder_adx([bar[2:] for bar in split[-1]], adx_period) if split else None
     runs = [np.array([bar[4] for bar in run], dtype=float) for run in split]
     logs = [np.diff(np.log(run)) for run in runs if len(run) > 1]
     changes = np.concatenate([np.diff(run) for run in runs]) if runs else np.empty(0)
-    newest = logs[-1][-SPAN:] if logs else np.empty(0)
-    sigma = float(np.std(changes[-_PAST_CHANGES:], ddof=1)) if len(changes) >= SPAN else None
-    if len(newest) < SPAN:
-        return Reading(None, None, None, None, sigma or None, len(newest), adx)
+    newest = logs[-1][-span:] if logs else np.empty(0)
+    sigma = float(np.std(changes[-_PAST_CHANGES:], ddof=1)) if len(changes) >= _LEAST_CHANGES else None
+    if len(newest) < span:
+        return Reading(None, None, None, None, sigma or None, len(newest), adx, span)
     deviation = float(np.std(newest, ddof=1))
-    drift_t = float(np.mean(newest)) / (deviation / math.sqrt(SPAN)) if deviation > 0 else None
-    past = [np.std(np.lib.stride_tricks.sliding_window_view(run, SPAN), axis=1, ddof=1) for run in logs if len(run) >= SPAN]
+    drift_t = float(np.mean(newest)) / (deviation / math.sqrt(span)) if deviation > 0 else None
+    past = [np.std(np.lib.stride_tricks.sliding_window_view(run, span), axis=1, ddof=1) for run in logs if len(run) >= span]
     known = np.concatenate(past)
     percentile = float(np.mean(known <= deviation)) if len(known) >= MIN_PAST else None
-    return Reading(drift_t, slope_t(runs[-1][-SPAN:]), deviation, percentile, sigma or None, SPAN, adx)
+    return Reading(drift_t, slope_t(runs[-1][-span:]), deviation, percentile, sigma or None, span, adx, span)
 
 
 def slope_t(closes: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float | None:
@@ -80,6 +85,11 @@ def slope_t(closes: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float | Non
     slope = float(x @ y) / float(x @ x)
     residual = float(np.sum((y - slope * x) ** 2))
     return slope / math.sqrt(residual / (n - 2) / float(x @ x)) if residual > 0 else None
+
+
+def slope_t_of_chance(points: int) -> float:
+    """|t| of the slope of so many closes, 5 to 120, that one in twenty random walks passes."""
+    return float(np.interp(points, _POINTS, _T_OF_CHANCE))
 
 
 class Judged(msgspec.Struct, frozen=True):
@@ -101,7 +111,7 @@ def evidence(
     """Each feature as evidence between 0 and 1; None where it is missing. A percentile speaks from the middle up;
     `high_vol` is the expected place among the volatility states."""
     return {
-        "slope_t": min(abs(reading.slope_t) / SLOPE_T_OF_CHANCE, 1.0) if reading.slope_t is not None else None,
+        "slope_t": min(abs(reading.slope_t) / slope_t_of_chance(reading.span), 1.0) if reading.slope_t is not None else None,
         "adx": min(reading.adx / ADX_CERTAIN, 1.0) if reading.adx is not None else None,
         "vol_percentile": _upper(reading.vol_percentile),
         "vpin_percentile": _upper(vpin_percentile),

@@ -7,7 +7,7 @@ from typing import Final
 
 from alphatrader.contract.messages.metrics import Metric
 from alphatrader.core.analytics.measures import AgeOf, make
-from alphatrader.core.analytics.regime import SPAN, Reading, evidence, judge
+from alphatrader.core.analytics.regime import Reading, evidence, judge
 from alphatrader.core.analytics.symbol import SymbolState
 from alphatrader.core.analytics.vol_state import Vol
 
@@ -24,16 +24,18 @@ def regime(
     vpin_percentile: float | None,
     gex_usd: float | None,
     vol: Vol,
+    no_lookback: str | None,
 ) -> Metric:
-    """`vpin_percentile` and `gex_usd` are None where their metric is not ready."""
+    """`vpin_percentile` and `gex_usd` are None where their metric is not ready; `no_lookback` says why the default's bars are
+    looked back over, None where discovery's are."""
     found = evidence(reading, vpin_percentile, gex_usd, vol.high)
     judged = judge(reading, found)
-    known = feed is None and reading.n >= SPAN
+    known = feed is None and reading.n >= reading.span
     name = state.regime.update(judged, now_ns) if known else state.regime.name
     strength = None if reading.drift_t is None else max(-1.0, min(1.0, reading.drift_t / 3.0))
     reason = feed
     if reason is None and strength is None:
-        reason = f"{reading.n} of 20 one-minute changes of this session"
+        reason = f"{reading.n} of {reading.span} one-minute changes of this session"
     trends = {f"trend_{seconds}s": trend(state, reading, now_ns, seconds) for seconds in _TREND_SECONDS}
     return make(
         "regime",
@@ -51,6 +53,8 @@ def regime(
             "strengths": {of: one.strength for of, one in judged.items()} if known else {},
             "evidence": found,
             "missing": [feature for feature, part in found.items() if part is None],
+            "lookback_bars": reading.span,
+            "lookback_reason": no_lookback,
             "drift_t": reading.drift_t,
             "slope_t": reading.slope_t,
             "adx": reading.adx,
