@@ -243,6 +243,34 @@ def test_the_daily_loss_latches_asks_once_and_survives_restart_and_resume(server
     play(servers, story)
 
 
+def test_a_mark_that_was_wrong_for_a_moment_refuses_and_does_not_end_the_day(
+    servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(on: Floor) -> None:
+        async with on.running(RiskManager):
+            await until(lambda: granted(on), what="lease")
+            # when the account is worth a tenth less, for a shorter time than latches
+            monkeypatch.setattr("alphatrader.streams.risk.manager.STANDS_SECONDS", 60.0)
+            on.equity = D(89_000)
+            await until(lambda: state(on).limits["drawdown"].startswith("11.00%"), what="fallen")
+            on.propose(on.signal("s-1"))
+            await until(lambda: "s-1" in on.approvals(), what="verdict")
+            assert on.approvals()["s-1"].reason.startswith("drawdown: 11.00%")
+            on.equity = D(100_000)
+            await until(lambda: state(on).limits["drawdown"].startswith("0.00%"), what="recovered")
+            # then nothing is latched, and signals are approved again
+            assert state(on).latched is None and on.see.latest(k.CONTROL.at(module=Module.RISK), 10) == []
+            on.propose(on.signal("s-2"))
+            await until(lambda: "s-2" in on.approvals(), what="verdict")
+            assert on.approvals()["s-2"].approved
+            # and where it stands, it latches
+            monkeypatch.setattr("alphatrader.streams.risk.manager.STANDS_SECONDS", 0.5)
+            on.equity = D(89_000)
+            await until(lambda: refused_lease(on, "drawdown: 11.00%"), what="latch")
+
+    play(servers, story)
+
+
 def test_three_losses_in_a_row_latch_and_the_next_session_clears_them(servers: Servers) -> None:
     async def story(on: Floor) -> None:
         async with on.running(RiskManager):

@@ -47,6 +47,11 @@ def breach(picture: Picture, limits: Risk) -> str | None:
     return None
 
 
+def by_marks(breach: str) -> bool:
+    """Whether a breach comes of what quotes say now, and not of closed trades alone."""
+    return not breach.startswith("consecutive losses:")
+
+
 def in_words(picture: Picture, limits: Risk) -> dict[str, str]:
     """Each limit that needs no signal: used of allowed, for the dashboard."""
     table = {**KNOWN, **OPENING}

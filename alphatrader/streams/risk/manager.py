@@ -45,6 +45,9 @@ STREAMS: Final[tuple[BoundKey[Any], ...]] = (
     *(k.CONTROL.at(module=module) for module in REQUESTERS),
 )
 LEAST_WAIT: Final = 0.01
+STANDS_SECONDS: Final = 3.0
+"""A breach by marks refuses at once and latches when it has stood so long: a quote of which a side was pulled for a moment must
+not end the day."""
 PEAK_SECONDS: Final = 60.0
 """How often a rising peak of equity is journalled."""
 MISCOUNTS: Final = 3
@@ -78,6 +81,7 @@ class RiskManager(StreamModule):
         self._halted = True
         """Whether a halt stood at the last look."""
         self._newest_halt: Halt | None = None
+        self._breached_since: float | None = None
         self._miscounts = 0
         self._cursor = Cursor.at_end(STREAMS)
         self._backlog: list[Entry[Any]] = []
@@ -322,7 +326,14 @@ class RiskManager(StreamModule):
     def _latch(self, batch: Batch, picture: Picture) -> Picture:
         """A breach refuses until the next session, and asks emergency to halt, once."""
         breach = verdict.breach(picture, self._limits)
+        now = self.clock.monotonic()
+        if breach is None:
+            self._breached_since = None
         if breach is None or self._state.latched is not None:
+            return picture
+        if self._breached_since is None:
+            self._breached_since = now
+        if verdict.by_marks(breach) and now - self._breached_since < STANDS_SECONDS:
             return picture
         self._state = replace(self._state, latched=breach)
         limit = breach.partition(":")[0]
