@@ -5,8 +5,10 @@ Who starts it: runtime/child.py. A worker beats `health:{module}` itself; beat a
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
+from celery.exceptions import SecurityWarning
 from celery.signals import task_failure, task_postrun, worker_process_init, worker_ready
 
 from alphatrader.roster import Line
@@ -39,6 +41,8 @@ def _work(line: Line) -> None:
         """A forked process makes connections of its own."""
         celery_app.store.cache_clear()
 
+    # Said at every start of a worker by root, as in a container: what it warns of is unpickling, and JSON alone is accepted.
+    warnings.filterwarnings("ignore", category=SecurityWarning)
     app.worker_main(
         [
             "--quiet",

@@ -182,6 +182,7 @@ def test_the_basic_post_survives_a_killed_worker_once_and_not_early(office):
     )
     verdicts = {name: JUDGES[name].verdict(evidence) for name in ("I18 never early", "I19 told once", "disclaimer")}
     assert {name: (v.outcome, v.broken) for name, v in verdicts.items()} == dict.fromkeys(verdicts, ("held", []))
+    assert "superuser privileges" not in office.log.read_text()
     logs = [office.log, *office.log.parent.glob("logs/*/*.jsonl*")]
     assert len(logs) > 2 and not [
         (log.name, name) for log in logs for name, secret in vendor_environment().items() if secret in log.read_text()
