@@ -56,7 +56,6 @@ def test_a_bad_value_is_named_with_its_place_and_what_is_allowed(variable: str, 
         ("POSITIONS__FLAT_BY", "25:99", "positions.flat_by: .*matching regex"),
         ("POSITIONS__FLAT_BY", "16:30", "positions: flat_by: 16:30 is not between 09:30 and 16:00"),
         ("STRATEGIES__ZERO_DTE__CLOSES", "09:00", "strategies.zero_dte: closes: 09:00 is not after opens, 09:45"),
-        ("STRATEGIES__ZERO_DTE__SYMBOLS", "[SPYY]", "strategies.zero_dte.symbols: not among market.equities: SPYY"),
         ("STRATEGIES__ZERO_DTE__WEIGHTS", "{flo: 1}", "weights: no such feature: flo; there are book, flow"),
         ("STRATEGIES__ZERO_DTE__WEIGHTS", "{flow: .nan}", "weights: flow is nan"),
         ("STRATEGIES__ZERO_DTE__WEIGHTS", "{flow: 1, book: -0.99}", "weights: book is -0.99"),
@@ -85,6 +84,11 @@ def test_a_value_that_would_open_a_gate_or_end_a_module_later_is_refused_at_the_
     """Each of these was once accepted: no limit at all, an hour that is none, two listeners at one port, a delay turned round."""
     with pytest.raises(SettingsError, match=said):
         load({f"ALPHATRADER_{variable}": value})
+
+
+def test_following_fewer_symbols_needs_no_other_change_than_the_pinned_ones() -> None:
+    few = load({"ALPHATRADER_MARKET__EQUITIES": "[AAPL]", "ALPHATRADER_MARKET__PINNED": "[]"})
+    assert few.market.equities == ("AAPL",)
 
 
 def test_servers_of_two_machines_may_have_one_port() -> None:

@@ -49,10 +49,6 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         shards, symbols = self.analytics.shards, len(self.market.equities) + len(self.market.futures)
         if shards > symbols:
             raise ValueError(f"analytics.shards: {shards} processes cannot share {symbols} symbols; at most one a symbol")
-        for name in msgspec.structs.asdict(self.strategies):
-            foreign = set(getattr(self.strategies, name).symbols) - set(self.market.equities)
-            if foreign:
-                raise ValueError(f"strategies.{name}.symbols: not among market.equities: {', '.join(sorted(foreign))}")
         self._check_ports()
 
     def _check_ports(self) -> None:

@@ -62,8 +62,6 @@ class Market(Section, frozen=True):
         twice = sorted({symbol for symbol in self.equities if self.equities.count(symbol) > 1})
         if twice:
             raise ValueError(f"equities: more than once: {', '.join(twice)}")
-        if foreign := set(self.etfs) - set(self.equities):
-            raise ValueError(f"etfs: not among equities: {', '.join(sorted(foreign))}")
         unknown = set(self.pinned) - set(self.equities) - {future.root for future in self.futures}
         if unknown:
             raise ValueError(f"pinned: neither an equity nor a future with depth: {', '.join(sorted(unknown))}")
