@@ -1,24 +1,27 @@
 """What the audit log costs `ibkr`: CPU a message with the log on and off, in turn, writer's thread and closing included.
 
-A message's way is the module's own but for the sockets: ib_insync's framing, our handlers, the feed's fold, the bytes for Redis.
-Of ten messages seven are depth, three are prints. One message a socket read is a quiet line, sixteen a busy one.
+A message's way is the module's own but for reading the gateway's socket: our framing and handlers, the feed's fold, each turn in
+one write to a server of its own. Of ten messages seven are depth, three are prints. One message a socket read is a quiet line,
+sixteen a busy one. `bytes`: every raw message, as design.md has it; `replayable`: the module's own recorder, which also notes the
+instant of each read and digests what each turn wrote, so that `alphatrader replay` can compare.
 """
 
 from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from time import process_time
 from typing import Any
 
-import hiredis
+import uvloop
 from ib_insync import IB
 from interleaved import title, verdict
 
+from alphatrader.clients.ibkr.framing import frame
 from alphatrader.clients.ibkr.handlers import Feed, Handlers
 from alphatrader.clients.ibkr.wiretap import messages, tap
 from alphatrader.contract.modules import Module
@@ -28,11 +31,18 @@ from alphatrader.runtime.audit_file import SUFFIX, read
 from alphatrader.runtime.batch import Batch
 from alphatrader.runtime.clock import Clock
 from alphatrader.runtime.settings import load
+from alphatrader.streams.ibkr import recording
 from alphatrader.streams.ibkr.publishing import Publisher
+from alphatrader.streams.ibkr.recording import FeedRecorder
 
-COUNT, ROUNDS = 40_000, 15
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from tests.support.servers import Servers, running_servers
+
+COUNT, ROUNDS = 4_000, 25
+"""Many short rounds: what else the machine does in one of them is then in few."""
 READS = (1, 16)
 """Messages in one read of the socket."""
+KINDS = ("off", "bytes", "replayable")
 
 
 def frames(count: int) -> list[bytes]:
@@ -60,68 +70,106 @@ class Line:
         self.fresh = False
 
 
-def run(reads: list[bytes], audit: AuditLog | None) -> float:
-    """CPU seconds of the process until everything is folded, and on disk where there is a log."""
-    clock = Clock()
+class Bytes(FeedRecorder):
+    """Notes what passes over the wire, and nothing else."""
+
+    def __init__(self, clock: Clock, settings: Any, name: str, log: AuditLog) -> None:
+        super().__init__(clock, settings, name, None)
+        self._wire = log
+
+    def opened(self, peer: str) -> None:
+        self._wire.opened(peer)
+
+    def received(self, data: bytes) -> None:
+        self.tick()
+        self._wire.received(data)
+
+
+async def run(reads: list[bytes], kind: str, log: AuditLog, servers: Servers) -> float:
+    """CPU seconds of the process until everything is folded and written, and on disk where there is a log."""
+    asyncio.set_event_loop(asyncio.get_running_loop())
+    clock, settings, store = Clock(), load(), servers.async_store(Module.IBKR)
     ib: Any = IB()
     client = ib.client
     client._serverVersion = client.decoder.serverVersion = 176
     client._apiReady, client.connState = True, client.CONNECTED
-    feed = SymbolFeed("SPY", full=True, depth_rows=20, quiet_seconds=5.0, market_ns=clock.market_ns, monotonic=clock.monotonic)
+    recorder = Bytes(clock, settings, "bench", log) if kind == "bytes" else FeedRecorder(
+        clock, settings, "bench", log if kind == "replayable" else None
+    )  # fmt: skip
+    instants = recorder.instants
+    feed = SymbolFeed(
+        "SPY", full=True, depth_rows=20, quiet_seconds=5.0, market_ns=instants.market_ns, monotonic=instants.monotonic
+    )  # fmt: skip
+    recorder.tick()
     feed.set_depth(True)
     feed.set_ticks(True)
     line = Line(feed)
     Handlers(dict.fromkeys((1, 2), line), print).install(client.decoder.handlers)
-    publisher = Publisher(load().market, {"SPY": feed}, {})
+    publisher = Publisher(settings.market, {"SPY": feed}, {})
     ttls = {"market.ttl_seconds": 1.0}
+    frame(ib)
+    tap(ib, recorder)
+    await store.post(Batch(Module.IBKR, ttls))
     gc.collect()
     started = process_time()
-    if audit is not None:
-        tap(ib, audit)
-        audit.opened("the benchmark")
-        audit.start()
-    deliver: Callable[[bytes], None] = client.conn.data_received
-    sent = 0
+    if kind != "off":
+        recorder.opened("the benchmark")
+        log.start()
     for data in reads:
-        deliver(data)
+        client.conn.data_received(data)
         feed.end_of_read()
         batch = Batch(Module.IBKR, ttls)
-        publisher.add_to(batch, clock.monotonic())
-        sent += len(b"".join(map(hiredis.pack_command, batch.commands)))
-    if audit is not None:
-        audit.close()
-    return process_time() - started
+        machine_ns, now = recorder.tick()
+        publisher.add_to(batch, now)
+        recorder.wrote(batch.commands, machine_ns, now, after_read=True)
+        await store.post(batch)
+        await asyncio.sleep(0)
+    if kind != "off":
+        log.close()
+    spent = process_time() - started
+    await store.close()
+    return spent
+
+
+def measured(reads: list[bytes], kind: str, servers: Servers) -> tuple[float, int]:
+    """(CPU seconds, bytes on disk)."""
+    with tempfile.TemporaryDirectory() as folder:
+        log = AuditLog(Path(folder), "bench", Clock(), 1_000_000_000, pack=recording.pack)
+        spent = uvloop.run(run(reads, kind, log, servers))
+        if kind == "off":
+            return spent, 0
+        (path,) = Path(folder).glob(f"*{SUFFIX}")
+        kept, sent = sum(1 for _ in messages(read(path))), sum(read_.count(b"\0\0\0") for read_ in reads)
+        if log.dropped or kept != sent:
+            raise SystemExit(f"the log holds {kept} of {sent} messages, {log.dropped} records dropped")
+        return spent, path.stat().st_size
 
 
 def main() -> None:
-    asyncio.set_event_loop(asyncio.new_event_loop())
     title(
         "Audit log on and off: CPU of ibkr a message",
-        f"{COUNT} messages a round, {ROUNDS} rounds; no system calls of sockets: the share in the running module is less",
+        f"{COUNT} messages a round, {ROUNDS} rounds; each turn is written to a server; reading the gateway's socket is not in it",
     )
     every = frames(COUNT)
-    for turn in READS:
-        reads = [b"".join(every[at : at + turn]) for at in range(0, len(every), turn)]
-        off, on, size = [], [], 0
-        for number in range(ROUNDS + 1):
-            with tempfile.TemporaryDirectory() as folder:
-                log = AuditLog(Path(folder), "bench", Clock(), 1_000_000_000)
-                one, other = (run(reads, None), run(reads, log)) if number & 1 else (run(reads, log), run(reads, None))
-                without, with_log = (one, other) if number & 1 else (other, one)
-                (path,) = Path(folder).glob(f"*{SUFFIX}")
-                kept = sum(1 for _ in messages(read(path)))
-                if log.dropped or kept != len(every):
-                    raise SystemExit(f"the log holds {kept} of {len(every)} messages, {log.dropped} reads dropped")
-                size = path.stat().st_size
-            if number:  # the first round warms up
-                off.append(without)
-                on.append(with_log)
-        each = 1e6 / len(every)
-        share = median(with_log / without - 1 for with_log, without in zip(on, off, strict=True))
-        raw = sum(map(len, reads))
-        print(f"   {turn:2} a read: off {median(off) * each:6.2f} us, on {median(on) * each:6.2f} us a message; "
-              f"{raw / len(every):.0f} bytes on the wire, {size / len(every):.1f} on disk")  # fmt: skip
-        verdict(f"CPU the log adds, {turn} a read, %", share * 100, 10, at_most=True)
+    with tempfile.TemporaryDirectory() as folder, running_servers(Path(folder)) as servers:
+        for turn in READS:
+            reads = [b"".join(every[at : at + turn]) for at in range(0, len(every), turn)]
+            spent: dict[str, list[float]] = {kind: [] for kind in KINDS}
+            size = dict.fromkeys(KINDS, 0)
+            for number in range(ROUNDS + 1):
+                for kind in KINDS[number % 3 :] + KINDS[: number % 3]:
+                    seconds, size[kind] = measured(reads, kind, servers)
+                    if number:  # the first round warms up
+                        spent[kind].append(seconds)
+            each = 1e6 / len(every)
+            wire = sum(map(len, reads)) / len(every)
+            print(
+                f"   {turn:2} a read, {wire:.0f} bytes a message on the wire: off {median(spent['off']) * each:.2f} us a message"
+            )
+            for kind in KINDS[1:]:
+                share = median(on / off - 1 for on, off in zip(spent[kind], spent["off"], strict=True))
+                print(f"      {kind}: {median(spent[kind]) * each:.2f} us; {size[kind] / len(every):.1f} bytes on disk")
+                verdict(f"CPU the log adds, {turn} a read, {kind}, %", share * 100, 10, at_most=True)
 
 
 if __name__ == "__main__":

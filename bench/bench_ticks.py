@@ -1,10 +1,14 @@
-"""A tick on the gateway's socket until `metrics:*` shows it in Redis: the product beside raw sockets and hiredis.
+"""A tick on the gateway's socket until `market:*` and until `metrics:*` show it in Redis: the product beside raw sockets and
+hiredis.
 
 Real processes: the stand-in gateway, `ibkr`, `analytics`, a data server; for the reference a like server, two bare processes.
 Both take turns under the same rates, beside the same background: the whole Procfile, every module on the sandbox's twenty
 instruments, on servers of its own. `--background none` measures them alone. "Visible": the observer has read a
 `metrics:{symbol}:vpin` whose source sequence is at or past the tick's; it is woken by the server's invalidation push, the
-same way for both.
+same way for both. Likewise of `market:{symbol}:trades`, which either writes every 50 ms at most.
+
+It ends within `--budget` seconds: the background gets a share of them to come up, and is measured beside as it then stands; each
+rate is measured once, and again while time is left.
 """
 
 from __future__ import annotations
@@ -19,6 +23,8 @@ import sys
 import tempfile
 import threading
 import time
+from collections import deque
+from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import date
 from pathlib import Path
@@ -29,6 +35,7 @@ import hiredis
 from interleaved import title, verdict
 
 from alphatrader.contract import keys as k
+from alphatrader.contract.key import Key
 from alphatrader.contract.messages.metrics import Discovered, Parameter
 from alphatrader.contract.modules import Module
 from alphatrader.runtime.clock import exchange_instant
@@ -37,7 +44,7 @@ from alphatrader.runtime.store import decode
 
 BENCH = Path(__file__).resolve().parent
 sys.path.insert(0, str(BENCH.parent))
-from tests.flow.system import System, system_in, wait_for  # noqa: E402
+from tests.flow.system import System, system_in  # noqa: E402
 from tests.support.servers import Servers, running_servers  # noqa: E402
 
 DAY = date(2026, 11, 18)
@@ -45,29 +52,35 @@ SYMBOLS = ("SPY", "AAPL", "ES")
 BUCKET = 1000
 SECONDS = {2_000: 3.0, 20_000: 1.5}
 ROUNDS = 3
-SETTLE_SECONDS = 30.0
-UP_SECONDS = 120.0
+SETTLE_SECONDS = 15.0
+BUDGET_SECONDS = 220.0
+UP_SHARE = 0.5
 MODULES = (Module.IBKR, Module.ANALYTICS, Module.SIGNALS, Module.RISK, Module.EXECUTION, Module.POSITIONS, Module.DISTRIBUTION)
-"""Of the background, those that must be ready before anything is measured."""
+"""Of the background, those that should be ready before anything is measured."""
+SHOWN: dict[str, tuple[Key[Any], Callable[[Any], int | None]]] = {
+    "metrics": (k.METRICS_VPIN, lambda metric: metric.source_seq),
+    "market": (k.MARKET_TRADES, lambda recent: recent.trades[-1].seq if recent.trades else None),
+}
+"""What shows a tick: the key, and the newest sequence in its message."""
 
 
 class Observer(threading.Thread):
-    """Reads each symbol's vpin metric as soon as the server says it changed; notes (source sequence, instant)."""
+    """Reads each key that shows ticks as soon as the server says it changed; notes (sequence, instant)."""
 
     def __init__(self, port: int, user: str, password: str) -> None:
         super().__init__(daemon=True)
         self._socket = socket.create_connection(("127.0.0.1", port))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._reader = hiredis.Reader()
-        self._names = {k.METRICS_VPIN.at(symbol=symbol).name.encode(): symbol for symbol in SYMBOLS}
-        self.seen: dict[str, list[tuple[int, int]]] = {symbol: [] for symbol in SYMBOLS}
+        self._names = {key.at(symbol=s).name.encode(): (what, s) for what, (key, _) in SHOWN.items() for s in SYMBOLS}
+        self.seen: dict[tuple[str, str], list[tuple[int, int]]] = {place: [] for place in self._names.values()}
         prefixes = [part for name in self._names for part in ("PREFIX", name.decode())]
         for command in (("HELLO", "3", "AUTH", user, password), ("CLIENT", "TRACKING", "ON", "BCAST", *prefixes)):
             self._socket.sendall(hiredis.pack_command(command))
         self.stopping = False
 
     def run(self) -> None:
-        waiting: list[str] = []
+        waiting: deque[tuple[str, str]] = deque()
         while not self.stopping:
             self._reader.feed(self._socket.recv(1 << 20))
             now = time.monotonic_ns()
@@ -81,10 +94,12 @@ class Observer(threading.Thread):
                             waiting.append(self._names[name])
                             ask += hiredis.pack_command(("GET", name))
                 elif isinstance(reply, bytes) and waiting:
-                    symbol = waiting.pop(0)
-                    seq = decode(k.METRICS_VPIN, reply).source_seq
-                    if seq is not None:
-                        self.seen[symbol].append((seq, now))
+                    place = waiting.popleft()
+                    key, newest = SHOWN[place[0]]
+                    if (seq := newest(decode(key, reply))) is not None:
+                        self.seen[place].append((seq, now))
+                elif reply is None and waiting:
+                    waiting.popleft()  # expired meanwhile
             if ask:
                 self._socket.sendall(ask)
 
@@ -132,7 +147,8 @@ class Side:
         self.name, self._feeder, self.processes = name, feeder, processes
         self._store = servers.store(Module.OPERATOR)
         self._observed = servers
-        self.late: dict[int, list[tuple[float, float, float]]] = {}
+        self.late: dict[tuple[str, int], list[tuple[float, float, float]]] = {}
+        """(what shows it, rate) -> (p50, p99, most) of each run, ms."""
         self.cpu: dict[int, list[float]] = {}
         self.achieved: dict[int, list[float]] = {}
         """Ticks a second the feeder really sent: on a busy machine it may fall short of the rate."""
@@ -154,33 +170,39 @@ class Side:
         cpu = sum(map(cpu_seconds, self.processes.values())) - cpu
         observer.stopping = True
         self.achieved.setdefault(rate, []).append((len(sent) - 1) * 1e9 / (sent[-1] - sent[0]))
-        late, lost = [], 0
+        late: dict[str, list[float]] = {what: [] for what in SHOWN}
+        lost = dict.fromkeys(SHOWN, 0)
         for number, symbol in enumerate(SYMBOLS):
             stamps = sent[number :: len(SYMBOLS)]
             events = self._store.latest(k.EVENTS_MARKET.at(symbol=symbol), 25_000)
             prints = sorted(e.seq for e in events if type(e).__name__ == "Trade" and e.seq > before[symbol])
-            seen = observer.seen[symbol]
-            newest = [seq for seq, _ in seen]
             if len(prints) != len(stamps):
-                raise SystemExit(f"{self.name}: {len(prints)} prints of {symbol} in Redis for {len(stamps)} sent at {rate}/s")
-            for seq, stamp in zip(prints, stamps, strict=True):
-                at = bisect.bisect_left(newest, seq)
-                if at == len(seen):
-                    lost += 1
-                else:
-                    late.append((seen[at][1] - stamp) / 1e6)
-        late.sort()
-        if not late or lost > len(sent) // 100:
-            print(f"   {self.name} at {rate}/s: {lost} of {len(sent)} ticks never became visible")
-        if late:
-            self.late.setdefault(rate, []).append((late[len(late) // 2], late[len(late) * 99 // 100], late[-1]))
-            self.cpu.setdefault(rate, []).append(cpu / len(sent) * 1e6)
+                print(f"   {self.name} at {rate}/s: {len(prints)} prints of {symbol} in Redis for {len(stamps)} sent: no reading")
+                return
+            for what in SHOWN:
+                seen = observer.seen[what, symbol]
+                newest = [seq for seq, _ in seen]
+                for seq, stamp in zip(prints, stamps, strict=True):
+                    at = bisect.bisect_left(newest, seq)
+                    if at == len(seen):
+                        lost[what] += 1
+                    else:
+                        late[what].append((seen[at][1] - stamp) / 1e6)
+        for what, found in late.items():
+            found.sort()
+            if not found or lost[what] > len(sent) // 100:
+                print(f"   {self.name} at {rate}/s: {lost[what]} of {len(sent)} ticks never became visible in {what}:*")
+            if found:
+                times = (found[len(found) // 2], found[len(found) * 99 // 100], found[-1])
+                self.late.setdefault((what, rate), []).append(times)
+        self.cpu.setdefault(rate, []).append(cpu / len(sent) * 1e6)
 
     def _settle(self, observer: Observer, until_seq: dict[str, int]) -> None:
         """Waits until everything that was sent has come through: a backlog may stand before Redis."""
         until = time.monotonic() + SETTLE_SECONDS
         while time.monotonic() < until:
-            if all(observer.seen[s] and observer.seen[s][-1][0] >= seq for s, seq in until_seq.items()):
+            newest = {place: seen[-1][0] if seen else 0 for place, seen in observer.seen.items()}
+            if all(newest[what, s] >= seq for what in SHOWN for s, seq in until_seq.items()):
                 return
             time.sleep(0.05)
 
@@ -231,13 +253,16 @@ def children(stack: ExitStack, servers: Servers, feeder: Feeder, log: Path, whic
     return found
 
 
-def background(stack: ExitStack, folder: Path) -> System:
-    """The Procfile as it stands, in a folder of its own, up and fed."""
+def background(stack: ExitStack, folder: Path, seconds: float) -> System:
+    """The Procfile as it stands, in a folder of its own; up and fed as far as it comes in so many seconds."""
     folder.mkdir()
     system = stack.enter_context(system_in(folder))
+    begun = time.monotonic()
     system.start()
-    for module in MODULES:
-        wait_for(f"the background's {module} is ready", lambda module=module: system.ready(module), UP_SECONDS)  # type: ignore[misc]
+    while (missing := [module for module in MODULES if not system.ready(module)]) and time.monotonic() - begun < seconds:
+        time.sleep(0.5)
+    state = f"not ready: {', '.join(missing)}" if missing else f"{len(MODULES)} modules of it ready"
+    print(f"   the background after {time.monotonic() - begun:.0f} s: {state}")
     return system
 
 
@@ -262,15 +287,18 @@ def main() -> None:
     arguments.add_argument("--rates", type=int, nargs="*", default=[2_000, 20_000])
     arguments.add_argument("--rounds", type=int, default=ROUNDS)
     arguments.add_argument("--background", choices=("all", "none"), default="all")
+    arguments.add_argument("--budget", type=float, default=BUDGET_SECONDS)
     options = arguments.parse_args()
+    ends = time.monotonic() + options.budget
     title(
-        "tick on the gateway's socket -> metrics visible in Redis, prints over SPY, AAPL and ES",
+        "tick on the gateway's socket -> visible in Redis, prints over SPY, AAPL and ES",
         f"beside both: {'the whole Procfile on 20 instruments' if options.background == 'all' else 'nothing'}",
         "all share this machine's cores, so p99 is mostly the scheduler's",
         "the reference folds and measures with the product's core: the ratio is that of sockets, event loop and Redis client",
     )
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        system = background(stack, Path(folder) / "background") if options.background == "all" else None
+        up_seconds = options.budget * UP_SHARE
+        system = background(stack, Path(folder) / "background", up_seconds) if options.background == "all" else None
         sides = []
         log = Path(os.environ.get("BENCH_LOG") or Path(folder) / "processes.log")
         for name in ("product", "raw"):
@@ -285,10 +313,15 @@ def main() -> None:
                 side._feeder.send("raw" if side.name == "raw" else "product", 200, 0.5)
             time.sleep(2.0)
             begun, spent = time.monotonic(), system_cpu(system) if system else 0.0
-            for rate in options.rates:
-                for _ in range(options.rounds):
+            longest = 0.0
+            for number in range(options.rounds):
+                for rate in options.rates:
+                    started_at = time.monotonic()
+                    if number and started_at + longest > ends:
+                        continue
                     for side in sides:
                         side.run(rate)
+                    longest = max(longest, time.monotonic() - started_at)
             if system is not None:
                 load = (system_cpu(system) - spent) / (time.monotonic() - begun)
                 print(f"   the background took {load:.2f} of this machine's {os.cpu_count()} cores meanwhile")
@@ -299,25 +332,29 @@ def main() -> None:
 
 
 def report(sides: list[Side], rates: list[int]) -> None:
-    product, raw = sides
-    for rate in rates:
-        for side in sides:
-            if not side.late.get(rate):
-                print(f"   {side.name} at {rate}/s: nothing became visible")
-                continue
-            p50, p99, most = (median(values) for values in zip(*side.late[rate], strict=True))
-            cpu = median(side.cpu[rate])
-            print(
-                f"   {side.name:<8} {rate:>6}/s  p50 {p50:8.2f} ms  p99 {p99:8.2f}  most {most:8.2f}  CPU {cpu:6.1f} us a tick"
-                f"  (sent {median(side.achieved[rate]):.0f}/s)"
-            )
-        if product.late.get(rate) and raw.late.get(rate):
-            pairs = list(zip(product.late[rate], raw.late[rate], strict=False))
-            verdict(f"tick -> metrics at {rate}/s, p50 over raw", median(p[0] / r[0] for p, r in pairs), 1.25, at_most=True)
-            if rate < 10_000:
-                verdict(f"tick -> metrics at {rate}/s, p99 over raw", median(p[1] / r[1] for p, r in pairs), 2.0, at_most=True)
-            else:
-                verdict(f"tick -> metrics at {rate}/s, p99 ms", median(p[1] for p, _ in pairs), 10.0, at_most=True)
+    for what in SHOWN:
+        for rate in rates:
+            compared(what, rate, *sides)
+
+
+def compared(what: str, rate: int, product: Side, raw: Side) -> None:
+    runs = [side.late.get((what, rate), []) for side in (product, raw)]
+    for side, late in zip((product, raw), runs, strict=True):
+        if not late:
+            print(f"   {side.name} at {rate}/s: nothing became visible in {what}:*")
+            return
+        p50, p99, most = (median(values) for values in zip(*late, strict=True))
+        cpu, achieved = median(side.cpu[rate]), median(side.achieved[rate])
+        print(
+            f"   {what:<8} {side.name:<8} {rate:>6}/s  p50 {p50:8.2f} ms, p99 {p99:8.2f}, most {most:8.2f};"
+            f" CPU {cpu:5.0f} us a tick ({achieved:.0f}/s sent, runs {len(late)})"
+        )
+    pairs = list(zip(*runs, strict=False))
+    verdict(f"tick -> {what} at {rate}/s, p50 over raw", median(p[0] / r[0] for p, r in pairs), 1.25, at_most=True)
+    if rate < 10_000:
+        verdict(f"tick -> {what} at {rate}/s, p99 over raw", median(p[1] / r[1] for p, r in pairs), 2.0, at_most=True)
+    elif what == "metrics":
+        verdict(f"tick -> {what} at {rate}/s, p99 ms", median(p[1] for p, _ in pairs), 10.0, at_most=True)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,9 @@ RECORD_COST: Final = 200
 """Memory of a waiting record beside its data."""
 WAKE_SECONDS: Final = 0.25
 CLOSE_SECONDS: Final = 1.5
+CHUNK: Final = 256
+"""Records that the thread takes at once."""
+_BYTES: Final = {bytes}
 PARTS: Final = 8
 """A file ends at this share of the bound, so that dropping the oldest drops little."""
 
@@ -89,17 +92,22 @@ class AuditLog:
     def add(self, kind: int, machine_ns: int, data: bytes | Deferred) -> None:
         weight = self._weight
         put = weight[0] + RECORD_COST + (len(data) if type(data) is bytes else data.weight)  # type: ignore[union-attr]
-        if put - weight[1] > self._queue_bytes:
+        if self._unsaid or put - weight[1] > self._queue_bytes:
+            self._add_or_drop(kind, machine_ns, data, put)
+            return
+        self._queue.append((kind, machine_ns, data))
+        weight[0] = put
+
+    def _add_or_drop(self, kind: int, machine_ns: int, data: bytes | Deferred, put: int) -> None:
+        if put - self._weight[1] > self._queue_bytes:
             self._refused += 1
             self._unsaid += 1
             return
-        if self._unsaid:
-            missing = b"%d" % self._unsaid
-            self._queue.append((DROPPED, machine_ns, missing))
-            put += len(missing) + RECORD_COST
-            self._unsaid = 0
+        missing = b"%d" % self._unsaid
+        self._unsaid = 0
+        self._queue.append((DROPPED, machine_ns, missing))
         self._queue.append((kind, machine_ns, data))
-        weight[0] = put
+        self._weight[0] = put + len(missing) + RECORD_COST
 
     def opened(self, peer: str) -> None:
         self.add(OPENED, self._now(), peer.encode())
@@ -138,24 +146,30 @@ class AuditLog:
 
     def _drain(self, *, whole: bool) -> None:
         """Writes the blocks that are full or old enough; the rest too when `whole`."""
-        take, pending, size, taken = self._queue.popleft, self._pending, self._pending_bytes, 0
-        for _ in range(len(self._queue)):
-            record = take()
-            data = record[2]
-            if type(data) is bytes:
-                taken += RECORD_COST + len(data)
+        take, pending, size, left = self._queue.popleft, self._pending, self._pending_bytes, len(self._queue)
+        while left:
+            records = [take() for _ in range(min(left, CHUNK))]
+            left -= len(records)
+            contents = [data for _, _, data in records]
+            if set(map(type, contents)) == _BYTES:
+                waited = new = sum(map(len, contents))
             else:
-                taken += RECORD_COST + data.weight
-                data = self._packed(record[0], data.content)
-                record = (record[0], record[1], data)
-            pending.append(record)
-            size += len(data)
-            if size >= BLOCK_BYTES:
-                self._weight[1] += taken
-                taken = 0
-                self._write(pending)
-                pending, size = [], 0
-        self._weight[1] += taken
+                waited = sum(len(data) if type(data) is bytes else data.weight for data in contents)
+                records = [
+                    (kind, at, data if type(data) is bytes else self._packed(kind, data.content)) for kind, at, data in records
+                ]
+                new = sum(len(data) for _, _, data in records)
+            self._weight[1] += waited + RECORD_COST * len(records)
+            if size + new < BLOCK_BYTES:
+                pending += records
+                size += new
+                continue
+            for record in records:
+                pending.append(record)
+                size += len(record[2])
+                if size >= BLOCK_BYTES:
+                    self._write(pending)
+                    pending, size = [], 0
         if pending and (whole or self._now() - pending[0][1] >= BLOCK_NS):
             self._write(pending)
             pending, size = [], 0

@@ -15,6 +15,7 @@ and `turn` records
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -35,6 +36,7 @@ from alphatrader.runtime.recording import begun_data
 NOT_RUN_AGAIN: Final = (k.QUOTES, k.MARKET_HISTORY)
 """Contracts asked for by other modules, and minutes that came as an answer: neither is folded from what feeds are told here."""
 _COMMAND_WEIGHT: Final = 300
+_packed: Final = msgspec.msgpack.Encoder().encode
 
 
 class Instants:
@@ -145,9 +147,11 @@ class FeedRecorder:
             self._log.add(TOLD, machine_ns, msgspec.msgpack.encode([monotonic, self.handled(), to, what, *arguments]))
 
     def wrote(self, commands: list[Command], machine_ns: int, monotonic: float, *, after_read: bool) -> None:
-        """A turn has ended. Its bytes are digested by the log's thread."""
-        if self._log is not None:
-            self._log.add(TURN, machine_ns, Deferred(_COMMAND_WEIGHT * len(commands), (monotonic, after_read, commands)))
+        """A turn has ended. Its bytes are digested by the log's thread; most turns of a quiet line write none."""
+        if self._log is None:
+            return
+        content = (monotonic, after_read, commands)
+        self._log.add(TURN, machine_ns, Deferred(_COMMAND_WEIGHT * len(commands), content) if commands else pack(TURN, content))
 
     # -- wiretap.Recorder
 
@@ -158,7 +162,7 @@ class FeedRecorder:
     def received(self, data: bytes) -> None:
         machine_ns, monotonic = self.tick()
         if self._log is not None:
-            self._log.add(TOLD, machine_ns, msgspec.msgpack.encode([monotonic]))
+            self._log.add(TOLD, machine_ns, _packed([monotonic]))
             self._log.received(data)
 
     def sent(self, data: bytes) -> None:
@@ -172,16 +176,17 @@ class FeedRecorder:
 
 def pack(_kind: int, content: tuple[float, bool, list[Command]]) -> bytes:
     monotonic, after_read, commands = content
-    return msgspec.msgpack.encode([monotonic, after_read, digests(commands)])
+    return _packed([monotonic, after_read, digests(commands)])
 
 
 def digests(commands: Sequence[Command]) -> list[list[Any]]:
     """[name of the key, digest of the whole command] of each write that is run again."""
-    return [
-        [command[1], blake2b(msgspec.msgpack.encode(command), digest_size=8).digest()]
-        for command in commands
-        if not any(key.parse(command[1]) for key in NOT_RUN_AGAIN)
-    ]
+    return [[command[1], blake2b(_packed(command), digest_size=8).digest()] for command in commands if _run_again(command[1])]
+
+
+@lru_cache(maxsize=4096)
+def _run_again(name: str) -> bool:
+    return not any(key.parse(name) for key in NOT_RUN_AGAIN)
 
 
 def _none() -> int:
