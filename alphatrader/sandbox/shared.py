@@ -7,7 +7,7 @@ from typing import Any
 
 from alphatrader.sandbox.market.types import Market
 
-_METHODS = ("step", "contract", "contracts", "quote", "book", "bars", "expiries", "chain", "news")
+_METHODS = ("step", "contract", "contracts", "quote", "book", "bars", "expiries", "chain", "news", "pause")
 
 
 class SharedMarket:

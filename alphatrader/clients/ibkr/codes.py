@@ -103,7 +103,11 @@ TABLE: Final = (
     Code(101, "No market data line is left", Answer.LIMIT),
     Code(309, "No depth subscription is left", Answer.LIMIT),
     Code(10190, "No tick-by-tick subscription is left", Answer.LIMIT),
-    Code(420, "No 5-second bars are left, or they were asked for too fast", Answer.LIMIT),
+    Code(
+        420,
+        "No 5-second bars are left, or they were asked for too fast; refused where its text tells of permissions",
+        Answer.LIMIT,
+    ),
     Code(200, "No such contract, or several", Answer.UNKNOWN_CONTRACT),
     Code(300, "No such subscription to cancel", Answer.REFUSED),
     Code(310, "No such depth subscription to cancel", Answer.REFUSED),
@@ -168,9 +172,11 @@ SITUATIONS: Final[tuple[tuple[str, str, str], ...]] = (
 CODES: Final[Mapping[int, Code]] = {code.number: code for code in TABLE}
 
 
-def answer_to(code: int) -> Answer:
+def answer_to(code: int, text: str = "") -> Answer:
     """A code that is not in the table is counted and told, and changes nothing."""
     known = CODES.get(code)
+    if code == 420 and "permission" in text.lower():
+        return Answer.REFUSED  # it is no limit of the account: fewer bars of others would not help
     return known.answer if known else Answer.COUNT
 
 

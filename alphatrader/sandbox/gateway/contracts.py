@@ -5,11 +5,14 @@ Reads the market's listing and the ledger's (contracts once traded outlive their
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from alphatrader.sandbox.gateway import hours, layouts
+from alphatrader.sandbox.gateway.limits import Limits
 from alphatrader.sandbox.gateway.session import Session
+from alphatrader.sandbox.gateway.wire import Fields
 from alphatrader.sandbox.market.types import Contract, Market
 
 SEC_TYPES = frozenset(
@@ -84,10 +87,21 @@ class Refusal(ValueError):
 
 
 class Contracts:
-    def __init__(self, market: Market, known: dict[int, Contract], now_ns: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        market: Market,
+        known: dict[int, Contract],
+        now_ns: Callable[[], int],
+        limits: Limits,
+        machine_ns: Callable[[], int],
+    ) -> None:
         self._market = market
         self._known = known
         self._now_ns = now_ns
+        self._limits, self._machine_ns = limits, machine_ns
+        self._waiting: dict[Session, deque[Fields]] = {}
+        """Contract details that are paced, and the ends that follow them."""
+        self._paced_ns = 0
         self._rules: dict[int, Increments] = {rule: ((0.0, tick),) for tick, rule in RULE_OF_TICK.items()}
         self._rules |= {rule: ((0.0, tick), (COARSER_FROM, over)) for tick, (rule, over) in COARSER_RULES.items()}
         self.unlisted: set[int] = set()
@@ -173,7 +187,8 @@ class Contracts:
             raise Refusal(200, "No security definition has been found for the request")
         now = self._now_ns()
         for contract in found:
-            session.send(
+            self._tell(
+                session,
                 layouts.contract_details(
                     values["reqId"],
                     contract,
@@ -183,9 +198,38 @@ class Contracts:
                     rule_ids=",".join([str(self.rule_id(contract))] * len(contract.valid_exchanges.split(","))),
                     version=session.version,
                     agg_group=2 if contract.sec_type == "OPT" else 1,
-                )
+                ),
+                at_once=len(found) <= self._limits.details_at_once,
             )
-        session.send(layouts.contract_details_end(values["reqId"]))
+        self._tell(session, layouts.contract_details_end(values["reqId"]), at_once=True)
+
+    def _tell(self, session: Session, fields: Fields, *, at_once: bool) -> None:
+        """Now, or behind what this connection already waits for: a flood of details is throttled."""
+        waiting = self._waiting.get(session)
+        if waiting is None and at_once:
+            session.send(fields)
+            return
+        if waiting is None:
+            if not self._waiting:
+                self._paced_ns = self._machine_ns()
+            waiting = self._waiting[session] = deque()
+        waiting.append(fields)
+
+    def turn(self) -> None:
+        """So many of the details that wait as the time since the last turn allows."""
+        now = self._machine_ns()
+        due = (now - self._paced_ns) * self._limits.details_per_second // hours.NS
+        if not self._waiting or due < 1:
+            return
+        self._paced_ns = now
+        for session, waiting in list(self._waiting.items()):
+            for _ in range(min(due, len(waiting))):
+                session.send(waiting.popleft())
+            if not waiting:
+                del self._waiting[session]
+
+    def forget(self, session: Session) -> None:
+        self._waiting.pop(session, None)
 
     def _option_parameters(self, session: Session, values: dict[str, Any]) -> None:
         classes: dict[tuple[str, str], tuple[set[str], set[float]]] = {}

@@ -22,6 +22,7 @@ from alphatrader.sandbox.gateway.wire import Fields
 from alphatrader.sandbox.market.types import Auction, Market, Print, Quote, Step
 
 NS = 10**9
+NOT_SUBSCRIBED = (354, "Requested market data is not subscribed. Delayed market data is available.")
 TICK_BY_TICK = {"Last": 1, "AllLast": 2, "BidAsk": 3, "MidPoint": 4}
 
 
@@ -64,6 +65,7 @@ class MarketData:
         self._last_auction: dict[int, Auction] = {}
         self._silent = False
         self._muted: set[int] = set()  # con_ids of which nothing is told, injected
+        self._not_subscribed: set[int] = set()  # con_ids for which the account has no live data, injected
         self._recording: Recording | None = None
 
     def handlers(self) -> dict[str, Callable[[Session, dict[str, Any]], None]]:
@@ -101,6 +103,22 @@ class MarketData:
         for line in self._lines.values():
             line.pending = True
         self._push_depth({line.con_id for line in self._depth.values()})
+
+    def entitle(self, con_ids: Collection[int], entitled: bool) -> None:
+        """Injected: the account's data subscription for some instruments ends, or is there again. What runs is ended by 354."""
+        if entitled:
+            self._not_subscribed -= set(con_ids)
+            return
+        self._not_subscribed |= set(con_ids)
+        for line in [line for line in self._lines.values() if line.con_id in con_ids]:
+            line.session.error(line.req_id, *NOT_SUBSCRIBED)
+        for table in (self._lines, self._depth, self._ticks, self._bars):
+            for key in [key for key, line in table.items() if line.con_id in con_ids]:
+                del table[key]
+
+    def _entitled(self, con_id: int, code: int, text: str) -> None:
+        if con_id in self._not_subscribed:
+            raise Refusal(code, text)
 
     def tell_lines(self, code: int, text: str) -> None:
         """An error to every top-of-book line."""
@@ -164,6 +182,7 @@ class MarketData:
     def _subscribe(self, session: Session, values: dict[str, Any]) -> None:
         key = self._key(session, values, self._lines)
         contract = self._contracts.one(values)
+        self._entitled(contract.con_id, *NOT_SUBSCRIBED)
         if not values["snapshot"] and len(self._lines) >= self._limits.market_data_lines:
             raise Refusal(101, "Max number of tickers has been reached")
         generic = frozenset(part.split(":")[0] for part in values["genericTickList"].split(",") if part)
@@ -213,6 +232,7 @@ class MarketData:
         book = self._market.book(contract.con_id)
         if book is None:
             raise Refusal(10092, "Deep market data is not supported for this combination of security type/exchange")
+        self._entitled(contract.con_id, *NOT_SUBSCRIBED)
         if not 0 < values["numRows"] <= 100:
             raise Refusal(321, f"Error validating request.-'bX' : cause - numRows {values['numRows']} is outside 1..100")
         if len(self._depth) >= self._limits.depth:
@@ -253,6 +273,7 @@ class MarketData:
             raise Refusal(321, f"Error validating request.-'bX' : cause - Unknown tick-by-tick type {values['tickType']!r}")
         if contract.sec_type == "OPT":
             raise Refusal(10189, "Failed to request tick-by-tick data.:Tick-by-tick data are not available for options")
+        self._entitled(contract.con_id, 10189, "Failed to request tick-by-tick data.:No market data permissions")
         if len(self._ticks) >= self._limits.tick_by_tick:
             raise Refusal(10190, "Max number of tick-by-tick requests has been reached.")
         self._ticks[key] = TickLine(session, values["reqId"], contract.con_id, kind)
@@ -264,6 +285,7 @@ class MarketData:
             raise Refusal(321, f"Error validating request.-'bX' : cause - Bar size {values['barSize']} is not 5")
         if values["whatToShow"] != "TRADES":
             raise Refusal(321, f"Error validating request.-'bX' : cause - {values['whatToShow']} bars are not simulated")
+        self._entitled(contract.con_id, 420, "Invalid Real-time Query:No market data permissions")
         if len(self._bars) >= self._limits.realtime_bars:
             raise Refusal(420, "Invalid real-time query:Max number of real-time bar requests has been reached")
         self._bars[key] = BarLine(session, values["reqId"], contract.con_id)

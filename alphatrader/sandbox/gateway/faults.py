@@ -18,6 +18,9 @@
 | repeat, reorder | count, client_id | so many messages of market data come twice; so many pairs change places |
 | deaf, hear | client_id | the gateway reads nothing of its clients; reads on |
 | halt | symbol, value (0 ends it) | tick 49 for the symbol, and nothing of it matches |
+| pause | symbol, seconds (300) | a volatility pause: tick 49 value 2, neither prints nor quotes, then a print reopens (`5`) |
+| hmds | state: broken, asleep or there | 2105 and 162 to who asks; 2107, awake when asked; 2106 |
+| not_subscribed, subscribed | symbol | 354 on its lines, and to who asks for it (10189 for ticks, 420 for bars); no more |
 | refuse_next | code, text, order_type, count | the next orders are refused with the code (201) |
 | inactive | order_ref, stubborn (bool) | a working order becomes Inactive, listed as open, until cancelled; stubborn: for ever |
 | fill_cap | size, count | at most `size` is filled at each of the next `count` fills |
@@ -40,12 +43,13 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import yaml
 
 from alphatrader.sandbox.gateway import hours, layouts
+from alphatrader.sandbox.gateway.history import FARM_NOTICES
 from alphatrader.sandbox.gateway.session import Session
 from alphatrader.sandbox.gateway.wire import Fields, encode_frame
 
@@ -137,6 +141,10 @@ class Faults:
             "deaf": lambda client_id=None: self._listen(client_id, False),
             "hear": lambda client_id=None: self._listen(client_id, True),
             "halt": self._halt,
+            "pause": lambda symbol, seconds=300: gateway.market.pause(symbol, seconds),
+            "hmds": self._hmds,
+            "not_subscribed": lambda symbol: gateway.data.entitle(self._con_ids(symbol) or (), False),
+            "subscribed": lambda symbol: gateway.data.entitle(self._con_ids(symbol) or (), True),
             "refuse_next": self._refuse_next,
             "inactive": self._inactive,
             "fill_cap": self._fill_cap,
@@ -271,6 +279,11 @@ class Faults:
             if contract.sec_type != "OPT":
                 self._gateway.quotes.halts[contract.con_id] = value
         self._gateway.quotes.refresh()
+
+    def _hmds(self, state: Literal["there", "asleep", "broken"]) -> None:
+        code, text = FARM_NOTICES[state]
+        self._gateway.history.farm = state
+        self._notice(code, text)
 
     def _refuse_next(self, code: int = 201, text: str = "", order_type: str = "", count: int = 1) -> None:
         reason = text or "Order rejected - reason:Injected refusal"

@@ -22,7 +22,7 @@ from alphatrader.sandbox.gateway.contracts import Contracts, Refusal
 from alphatrader.sandbox.gateway.data import MarketData
 from alphatrader.sandbox.gateway.depth import Mode
 from alphatrader.sandbox.gateway.faults import Faults
-from alphatrader.sandbox.gateway.history import History
+from alphatrader.sandbox.gateway.history import FARM_NOTICES, History
 from alphatrader.sandbox.gateway.ledger import Execution, Ledger, Order
 from alphatrader.sandbox.gateway.limits import HistoryMeter, Limits
 from alphatrader.sandbox.gateway.matching import Engine, commission
@@ -45,7 +45,7 @@ ORDER_REQUESTS = frozenset({"placeOrder", "cancelOrder", "reqGlobalCancel"})
 FARMS = (
     (2104, "Market data farm connection is OK:usfarm"),
     (2104, "Market data farm connection is OK:usopt"),
-    (2106, "HMDS data farm connection is OK:ushmds"),
+    FARM_NOTICES["there"],
     (2158, "Sec-def data farm connection is OK:secdefnj"),
 )
 
@@ -91,7 +91,7 @@ class Gateway:
         self.account = Account(self.ledger, self.quotes)
         self.reporter = Reporter(self.ledger, self.sessions, self.wire_log, master_client_id)
         self.engine = Engine(self.ledger, self.quotes, self.reporter)
-        self.contracts = Contracts(market, self.ledger.contracts, now_ns)
+        self.contracts = Contracts(market, self.ledger.contracts, now_ns, self.limits, machine_ns)
         self.orders = Orders(self.ledger, self.contracts, self.account, self.engine, self.reporter, now_ns)
         self.data = MarketData(market, self.quotes, self.contracts, self.limits, machine_ns, depth_mode, depth_modes or {})
         if recording is not None:
@@ -185,6 +185,7 @@ class Gateway:
         self.engine.turn(now)
         self.data.turn(step)
         self.data.turn_recording(now)
+        self.contracts.turn()
         self.settle()
 
     def _step(self, now: int) -> Step:
@@ -224,6 +225,7 @@ class Gateway:
     def forget(self, session: Session, reason: str) -> None:
         self.sessions.remove(session)
         self.data.forget(session)
+        self.contracts.forget(session)
         self.account_feed.forget(session)
         self.wire_log.write("disconnect", client=session.client_id, port=session.port, reason=reason)
 

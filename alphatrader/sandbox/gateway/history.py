@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from alphatrader.sandbox.gateway import hours, layouts
@@ -35,6 +35,12 @@ MAX_BARS = 20_000
 HEAD_YEARS = 2
 NO_DATA = "Historical Market Data Service error message:HMDS query returned no data: "
 
+FARM_NOTICES = {
+    "there": (2106, "HMDS data farm connection is OK:ushmds"),
+    "asleep": (2107, "HMDS data farm connection is inactive but should be available upon demand.ushmds"),
+    "broken": (2105, "HMDS data farm connection is broken:ushmds"),
+}
+
 
 class History:
     def __init__(self, market: Market, contracts: Contracts, meter: HistoryMeter, now_ns: Callable[[], int]) -> None:
@@ -42,6 +48,8 @@ class History:
         self._contracts = contracts
         self._meter = meter
         self._now_ns = now_ns
+        self.farm: Literal["there", "asleep", "broken"] = "there"
+        """Of historical data (HMDS): asleep it wakes when it is asked, broken it refuses. Injected."""
 
     def handlers(self) -> dict[str, Callable[[Session, dict[str, Any]], None]]:
         return {
@@ -53,6 +61,7 @@ class History:
 
     def _bars(self, session: Session, values: dict[str, Any]) -> None:
         contract = self._contracts.one(values)
+        self._need_farm(session)
         bar_seconds = BAR_SECONDS.get(values["barSize"])
         if bar_seconds is None:
             raise _invalid(f"Historical data bar size setting is invalid: {values['barSize']!r}")
@@ -77,6 +86,13 @@ class History:
         start = bars[0].ts_ns
         session.send(layouts.historical_data(values["reqId"], hours.stamp(start), hours.stamp(end), rows))
 
+    def _need_farm(self, session: Session) -> None:
+        if self.farm == "broken":
+            raise Refusal(162, "Historical Market Data Service error message:HMDS server disconnect occurred.")
+        if self.farm == "asleep":
+            self.farm = "there"
+            session.error(-1, *FARM_NOTICES["there"])
+
     def _find(self, contract: Contract, end: int, seconds: int, sessions: int, bar_seconds: int) -> list[Bar]:
         if sessions:
             calendar_days = sessions * 7 // 5 + 5  # weekends and a holiday or two
@@ -99,6 +115,7 @@ class History:
 
     def _head(self, session: Session, values: dict[str, Any]) -> None:
         contract = self._contracts.one(values)
+        self._need_farm(session)
         now = hours.new_york(self._now_ns())
         first = hours.session(hours.next_session(now.date().replace(year=now.year - HEAD_YEARS, day=1)))
         if first is None:

@@ -26,6 +26,8 @@ class Limits:
     small_bar_requests: int = 60  # historical requests for bars of 30 s or less in 10 minutes; 162
     small_bar_same_contract: int = 6  # of them for one contract within 2 s; 162
     small_bar_identical_seconds: int = 15  # an identical one within this time; 162
+    details_at_once: int = 100  # contract details that are sent at once; the rest of a wide request follows at the pace below
+    details_per_second: int = 500  # of a connection; what it asks for meanwhile waits behind them
     buffered_bytes: int = 64 << 20  # unread output after which a client that does not read is dropped
 
 

@@ -24,7 +24,8 @@ Simplifications: everything trades in the New York session only, futures and for
 mean of its rows' open, high, low and close, weighted by volume; implied volatility is set by a smile, not by flow.
 """
 
-from .simulation import Halt, SimulatedMarket
+from .pauses import Halt
+from .simulation import SimulatedMarket
 from .truth import TruthLog
 
 __all__ = ["Halt", "SimulatedMarket", "TruthLog"]

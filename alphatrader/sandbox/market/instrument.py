@@ -56,6 +56,10 @@ class Instrument:
     def mid(self) -> float:
         return (self.bid + self.ask) / (2 * self.table.per_unit)
 
+    def take_table(self, table: SlotTable) -> None:
+        """The session's table, changed from the next slot on."""
+        self.table, self._totals = table, RunningTotals(table)
+
     def position(self, now_ns: int) -> None:
         """Stand at `now_ns` as if the session had been played so far."""
         table = self.table

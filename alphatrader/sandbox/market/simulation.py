@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from datetime import date
 from math import exp, inf
 
@@ -22,6 +21,7 @@ from .listings import Listing, find_unlisted, future_months, unpack_option
 from .news import news_items
 from .option_desk import OptionDesk
 from .paths import SLOT_NS, SLOT_SECONDS, Paths
+from .pauses import Halt, natural
 from .session_truth import session_truth
 from .slots import Tape
 from .tables import Activity, SlotTable, build_table
@@ -33,15 +33,6 @@ from .venues import PRIMARY_VENUE
 _MONTH_SHARE = (1.0, 0.12, 0.04, 0.02)  # of a root's activity by rank of the contract month
 _IDLE_SHARE = 0.01
 _TABLES_KEPT = 160
-
-
-@dataclass(frozen=True, slots=True)
-class Halt:
-    """A scheduled halt of one equity (LULD pause, tick 49 value 2), widened to whole 5-second slots."""
-
-    symbol: str
-    start_ns: int
-    end_ns: int
 
 
 class SimulatedMarket:
@@ -166,7 +157,9 @@ class SimulatedMarket:
         table = self._tables.get(key)
         if table is None:
             name = self._path_name(contract)
-            halts = tuple((h.start_ns, h.end_ns) for h in self._halts if h.symbol == name and h.start_ns < session.close_ns)
+            rare = natural(self._seed, name, session) if contract.sec_type == "STK" else ()
+            mine = (*rare, *(halt for halt in self._halts if halt.symbol == name))
+            halts = tuple((h.start_ns, h.end_ns) for h in mine if h.start_ns < session.close_ns)
             table = self._tables[key] = build_table(
                 self._seed, SPECS[name], self._activity(contract, session), str(contract.con_id), session,
                 self._paths.session(name, session), rate=self._rate, halts=halts,
@@ -176,6 +169,17 @@ class SimulatedMarket:
         else:
             self._tables.move_to_end(key)
         return table
+
+    def pause(self, symbol: str, seconds: float) -> None:
+        """Scripted: the stock is paused from its next slot on. Raises ValueError where there is none that trades."""
+        found = [i for i in self._instruments.values() if i.contract.symbol == symbol and i.contract.sec_type == "STK"]
+        if not found or not self.is_open or found[0].slot + 1 >= found[0].table.slots:
+            raise ValueError(f"{symbol}: no stock that trades now")
+        (instrument,) = found
+        start_ns = self._session.open_ns + (instrument.slot + 1) * SLOT_NS
+        self._halts += (Halt(symbol, start_ns, start_ns + int(seconds * 1e9)),)
+        del self._tables[(instrument.contract.con_id, self._session.day)]
+        instrument.take_table(self._table(instrument.contract, self._session))
 
     # -- time --------------------------------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from .hashing import mix
 from .paths import SLOT_NS
 from .queue import Parts, Queue
 from .tables import MIN_PRINTS, SlotTable
-from .venues import BY_WEIGHT, CLOSING, LIT, ODD_LOT, OFF_EXCHANGE, OFF_EXCHANGE_SPECIAL, OPENING, REGULAR, SWEEP
+from .venues import BY_WEIGHT, CLOSING, LIT, ODD_LOT, OFF_EXCHANGE, OFF_EXCHANGE_SPECIAL, OPENING, REGULAR, REOPENING, SWEEP
 
 QUOTE, PRINT, TRUTH, INDEX = 0, 1, 2, 3
 _FIRST_KNOT_NS, _LAST_KNOT_NS, _JITTER_NS = 40_000_000, 4_850_000_000, 100_000_000
@@ -181,7 +181,7 @@ def _plan_prints(table: SlotTable, i: int, tape: Tape, bids: list[int], asks: li
     plan[at_high].append(_Order(1, weight=0.5))
     plan[at_low].append(_Order(-1, weight=0.5))
     crosses = tape.is_stock
-    first, last = crosses and i == 0, crosses and i == table.slots - 1
+    first, last = crosses and _begins_by_a_cross(table, i), crosses and i == table.slots - 1
     plan[0].insert(0, _Order(1 if table.opens_at_ask[i] else -1, "cross" if first else "lit", 0, 12.0 * count if first else 0.8))
     plan[-1].append(_Order(1 if table.closes_at_ask[i] else -1, "cross" if last else "lit", 0, 30.0 * count if last else 0.8))
     _give_sizes(plan, volume, lot)
@@ -241,7 +241,7 @@ def fill_slot(table: SlotTable, i: int, tape: Tape, rate: float) -> list[Event]:
             if order.what == "sweep":
                 ts = times[k] + min(room // 2, 60_000_000) * (j + 1) // (len(orders) + 1)
             queue = sides[-order.side]
-            made = _print(table, tape, order, ts, bid, ask, queue, first=i == 0 and k == 0, draw=draw)
+            made = _print(table, tape, order, ts, bid, ask, queue, draw=draw, cross=_cross_at(table, i, k))
             events.append(made)
             if made.hidden:
                 fields = {"price": made.price, "size": made.size, "side": made.side, "venue": made.exchange}
@@ -263,7 +263,19 @@ def fill_slot(table: SlotTable, i: int, tape: Tape, rate: float) -> list[Event]:
     return events
 
 
-def _print(table: SlotTable, tape: Tape, order: _Order, ts: int, bid: int, ask: int, queue: Queue, *, first: bool, draw: Random
+def _begins_by_a_cross(table: SlotTable, i: int) -> bool:
+    """The session's first slot, and the first after a halt."""
+    return i == 0 or bool(table.halted[i - 1])
+
+
+def _cross_at(table: SlotTable, i: int, k: int) -> str:
+    """The sale condition of a cross at one knot of a slot."""
+    if k == 0 and _begins_by_a_cross(table, i):
+        return OPENING if i == 0 else REOPENING
+    return CLOSING
+
+
+def _print(table: SlotTable, tape: Tape, order: _Order, ts: int, bid: int, ask: int, queue: Queue, *, cross: str, draw: Random
            ) -> PrintEvent:  # fmt: skip
     unit = table.per_unit
     ticks: float = ask if order.side > 0 else bid
@@ -273,7 +285,7 @@ def _print(table: SlotTable, tape: Tape, order: _Order, ts: int, bid: int, ask: 
     if order.what == "iceberg":
         exchange = queue.reserved
     if order.what == "cross":
-        conditions = OPENING if first else CLOSING
+        conditions = cross
     elif order.what == "odd":
         conditions, sets_last = ODD_LOT, False
     elif order.what == "sweep":

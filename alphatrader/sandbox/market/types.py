@@ -181,5 +181,8 @@ class Market(Protocol):
     def chain(self, symbol: str) -> list[Quote]:
         """Quotes (with greeks, implied volatility and open interest) of every listed option of `symbol`."""
 
+    def pause(self, symbol: str, seconds: float) -> None:
+        """Scripted: an equity and its options do not trade for so long (LULD, tick 49 value 2). Raises ValueError."""
+
     def news(self, symbol: str, limit: int) -> list[tuple[int, str, float, float]]:
         """(ts_ns, headline, sentiment -1..1, relevance 0..1), newest first."""

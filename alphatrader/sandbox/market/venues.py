@@ -48,7 +48,7 @@ PRIMARY_VENUE = {"NASDAQ": "ISLAND", "ARCA": "ARCA", "BATS": "BATS"}  # where th
 MARKET_MAKERS = ("CDRG", "NITE", "VIRT", "ETMM", "SOHO", "JNST", "HRTF", "UBSS", "GSCO", "MSCO")
 ANONYMOUS = "NSDQ"
 
-REGULAR, SWEEP, ODD_LOT, OPENING, CLOSING = "@", "F", "I", "O", "6"
+REGULAR, SWEEP, ODD_LOT, OPENING, CLOSING, REOPENING = "@", "F", "I", "O", "6", "5"
 # Conditions of some off-exchange reports which set neither last nor high nor low.
 OFF_EXCHANGE_SPECIAL = ("W", "4", "7", "Z")
 

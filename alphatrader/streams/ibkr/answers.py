@@ -34,7 +34,7 @@ class Answers:
     def on_error(self, req_id: int, code: int, text: str, _contract: Any) -> None:
         lines, link, at = self._lines, self._link, self._clock.monotonic()
         subscription = lines.subscriptions.by_id(req_id) if lines.subscriptions is not None else None
-        answer = answer_to(code)
+        answer = answer_to(code, text)
         self._say(code, text, answer, subscription.name if subscription else None, at)
         match answer:
             case Answer.LINK_LOST:

@@ -120,5 +120,11 @@ class ReplayedMarket:
     def chain(self, symbol: str) -> list[Quote]:
         return self._behind.chain(symbol)
 
+    def pause(self, symbol: str, seconds: float) -> None:
+        found = self._behind.contract(self._con_id)
+        if found is not None and found.symbol == symbol:
+            raise ValueError(f"{symbol} is a recording: it is not paused")
+        self._behind.pause(symbol, seconds)
+
     def news(self, symbol: str, limit: int) -> list[tuple[int, str, float, float]]:
         return self._behind.news(symbol, limit)
