@@ -16,7 +16,7 @@ from alphatrader.core.discovery.bars import SessionReturns, average_daily_volume
 from alphatrader.core.discovery.bucket_size import Traded, bucket_size
 from alphatrader.core.discovery.correlation import correlation, nearest
 from alphatrader.core.discovery.lookback import lookback
-from alphatrader.core.discovery.makers import maker_profiles
+from alphatrader.core.discovery.makers import MakerTally, maker_profiles
 from alphatrader.core.discovery.regime_filter import densities, forward, transitions
 from alphatrader.core.discovery.regimes import vol_regimes
 
@@ -334,6 +334,15 @@ def test_several_at_one_price_are_told_apart_and_a_gap_is_not_watched_time() -> 
     assert profiles["NITE"] == profiles["NITE"] | {"presence": 0.0, "mean_size": 100.0, "two_sided": 0.0}
     assert found.detail["seconds"] == 999 + 999 + 5
     assert (found.from_ns, found.to_ns) == (OPEN, OPEN + 3799 * 10**9)
+
+
+def test_the_sample_ends_with_its_last_book_where_a_gap_follows_it() -> None:
+    tally = MakerTally()
+    for second in range(1900):
+        tally.add(book(second, [(100.0, 300.0, "CDRG")], [(100.01, 300.0, "CDRG")]))
+    tally.broken()
+    found = tally.profiles()
+    assert (found.from_ns, found.to_ns) == (OPEN, OPEN + 1899 * 10**9)
 
 
 def test_under_half_an_hour_of_depth_there_is_no_profile() -> None:

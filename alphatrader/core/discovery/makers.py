@@ -48,6 +48,7 @@ class MakerTally:
         self._seconds = 0.0
         self._books = 0
         self._from_ns: int | None = None
+        self._to_ns: int | None = None
 
     def add(self, book: BookEvent | MakersEvent) -> None:
         """The next book in order of time. One that is not ready, or of the quote line, ends what stood before it."""
@@ -57,6 +58,7 @@ class MakerTally:
             return
         self._books += 1
         self._from_ns = self._from_ns or book.ts_ns
+        self._to_ns = book.ts_ns
         if not self._tick:
             self._first.append(book)
             if len(self._first) >= FIRST_BOOKS:
@@ -92,7 +94,7 @@ class MakerTally:
                 "meaning": "attributed displayed interest: a firm's name where Nasdaq shows one, else the venue",
             },
             from_ns=self._from_ns,
-            to_ns=self._before.ts_ns if self._before else None,
+            to_ns=self._to_ns,
         )
 
     def _profile(self, one: _Seen) -> dict[str, float]:
