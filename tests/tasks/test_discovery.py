@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 import stat
 import time
 from pathlib import Path
@@ -21,7 +22,7 @@ from alphatrader.core.market.checksum import checksum
 from alphatrader.runtime.calendar import nyse
 from alphatrader.runtime.clock import Clock
 from alphatrader.runtime.settings import ROOT
-from alphatrader.tasks.discovery import ParameterDiscovery
+from alphatrader.tasks.discovery import ParameterDiscovery, schedule
 from alphatrader.tasks.discovery.report import TITLES
 from alphatrader.tasks.discovery.runner import SEED, read, write
 from tests.support.servers import Servers
@@ -156,6 +157,19 @@ def test_republishing_keeps_the_values_and_their_date(servers: Servers, tmp_path
     discovery(servers, tmp_path).run()
     kept = seen(servers, MAPS[0]).by_symbol["SPY"]
     assert kept.value == computed.by_symbol["SPY"].value and kept.fallback.startswith("kept from an earlier run")
+
+
+def test_beat_runs_it_each_night_and_publishes_again_long_before_a_key_lapses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALPHATRADER_DISCOVERY__HOUR", "3")
+    configured = runpy.run_path(str(ROOT / "celeryconfig.py"))
+    nightly, again = (configured["beat_schedule"][f"discovery-{name}"] for name in ("nightly", "republish"))
+    assert (nightly["task"], again["task"]) == (schedule.run.name, schedule.republish.name)
+    every_day = {"day_of_week": set(range(7)), "day_of_month": set(range(1, 32)), "month_of_year": set(range(1, 13))}
+    for entry, hours, minutes in ((nightly, {3}, {0}), (again, set(range(24)), {30})):
+        assert {name: getattr(entry["schedule"], name) for name in every_day} == every_day
+        assert (entry["schedule"].hour, entry["schedule"].minute) == (hours, minutes)
+    assert configured["timezone"] == "America/New_York"
+    assert all(key.ttl_seconds == 24 * 3600 for key in (*MAPS, k.DISCOVERED_CORRELATION_MATRIX))
 
 
 def test_one_symbols_failure_loses_no_other(servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -365,6 +365,23 @@ def test_a_refusal_of_the_vendor_makes_every_process_pause_until_one_call_is_ans
     assert desk.client().chain("SPY").rows
 
 
+def test_an_open_breaker_is_told_where_the_operator_looks(servers: Servers) -> None:
+    """`vendor` is a fact of the worker's heartbeat, which the dashboard and `status` show; the state is what `doctor` judges."""
+    with running_answers() as answers:
+        desk = desk_of(servers, answers.url)
+        vendors = msgspec.structs.replace(desk.settings.vendors, breaker_failures=1)
+        desk.settings = msgspec.structs.replace(desk.settings, vendors=vendors)
+        ingestion = desk.ingestion()
+        assert ingestion.vendor() == "breaker closed"
+        answers.answer = lambda handler: send(handler, b"", 503)
+        ingestion.refresh("SPY")
+        assert ingestion.vendor() == "breaker open, backing off after 1 failures"
+        assert ingestion.refusing() == {"SPY": "http_5xx"}
+        ingestion.pull_all()
+        state = desk.servers.store(Module.DASHBOARD).get(k.AV_STATE.at())
+        assert (state["breaker"], state["refused"]["http_5xx"]) == ("open", 1)
+
+
 # -- news ----------------------------------------------------------------------------------------------------------------
 
 

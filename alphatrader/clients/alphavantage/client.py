@@ -97,8 +97,9 @@ class AlphaVantage:
 
     def _ask(self, parameters: dict[str, str], read: Callable[[bytes], T]) -> T:
         grants: list[Grant] = []
+        broken: list[AlphaVantageError] = []
         try:
-            found = self._attempts(grants)(self._once, parameters, read, grants)
+            found = self._attempts(grants)(self._once, parameters, read, grants, broken)
         except AlphaVantageError as error:
             if not error.own:
                 self.refused[error.reason] += 1
@@ -114,11 +115,23 @@ class AlphaVantage:
         elif grants[-1].failures:
             self._budget.answered()
 
-    def _once(self, parameters: dict[str, str], read: Callable[[bytes], T], grants: list[Grant]) -> T:
-        with self.breaker.guard():
-            grant = self._spend()
-            grants.append(grant)
-            return read(self._get(parameters, grant))
+    def _once(
+        self,
+        parameters: dict[str, str],
+        read: Callable[[bytes], T],
+        grants: list[Grant],
+        broken: list[AlphaVantageError],
+    ) -> T:
+        try:
+            with self.breaker.guard():
+                grant = self._spend()
+                grants.append(grant)
+                return read(self._get(parameters, grant))
+        except AlphaVantageError as error:
+            if error.own and broken:
+                raise broken[0] from None  # no second call was made: it ended with what broke the first
+            broken.append(error)
+            raise
 
     def _attempts(self, grants: list[Grant]) -> Retrying:
         """One more try, at once, where a connection broke; a time-out has already used up the chain's freshness, and while all
