@@ -317,7 +317,8 @@ def main() -> None:
             for number in range(options.rounds):
                 for rate in options.rates:
                     started_at = time.monotonic()
-                    if number and started_at + longest > ends:
+                    if started_at + longest > ends:
+                        print(f"   no time is left for round {number + 1} at {rate}/s")
                         continue
                     for side in sides:
                         side.run(rate)

@@ -28,6 +28,7 @@ from tests.support.gateway import Clock, Running, new_york_ns, running_gateway  
 SYMBOLS = {"SPY": SPY, "AAPL": AAPL, "ES": ES_DEC}
 START = "2026-11-18 10:00:00"
 SPEAK_SECONDS = 1.0
+MOST_TIMES = 4
 
 
 PRICES = (("600.0", "600.02"), ("249.99", "250.01"), ("5999.75", "6000.25"))
@@ -42,11 +43,15 @@ def frame(req_id: int, number: int, market_seconds: int) -> bytes:
 
 
 def pace(send: Any, lines: list[int], rate: int, seconds: float, market_ns: Any) -> list[int]:
-    """Sends one print at a time, evenly, over the lines in turn. Returns when each left."""
+    """Sends one print at a time, evenly, over the lines in turn. Returns when each left. Whoever does not take them holds it up:
+    what is not out in some times the time is not sent."""
     total = int(rate * seconds)
-    sent = []
+    sent: list[int] = []
     start = time.monotonic_ns()
+    ends = start + int(seconds * MOST_TIMES * 1e9)
     for number in range(total):
+        if sent and sent[-1] > ends:
+            break
         due = start + number * 1_000_000_000 // rate
         while (left := due - time.monotonic_ns()) > 0:
             time.sleep(left / 1e9)
