@@ -17,6 +17,7 @@ import argparse
 import bisect
 import json
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -33,6 +34,7 @@ from typing import Any
 
 import hiredis
 from interleaved import title, verdict
+from tick_feeder import LINES_SECONDS, MOST_TIMES, STUCK_SECONDS
 
 from alphatrader.contract import keys as k
 from alphatrader.contract.key import Key
@@ -112,8 +114,13 @@ class Feeder:
     def send(self, who: str, rate: int, seconds: float) -> list[int]:
         self._process.stdin.write(f"{who} {rate} {seconds}\n".encode())
         self._process.stdin.flush()
-        sent: list[int] = json.loads(self._process.stdout.readline())
-        return sent
+        limit = seconds * MOST_TIMES + LINES_SECONDS + STUCK_SECONDS
+        if not select.select([self._process.stdout], [], [], limit)[0]:
+            raise SystemExit(f"the feeder says nothing for {limit:.0f} s: no reading")
+        sent = json.loads(self._process.stdout.readline() or '"the feeder ended"')
+        if isinstance(sent, str):
+            raise SystemExit(f"{who} at {rate}/s: {sent}: no reading")
+        return list(sent)
 
 
 def started(stack: ExitStack, arguments: list[str], log: Path, **pipes: Any) -> Any:

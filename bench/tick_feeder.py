@@ -28,7 +28,9 @@ from tests.support.gateway import Clock, Running, new_york_ns, running_gateway  
 SYMBOLS = {"SPY": SPY, "AAPL": AAPL, "ES": ES_DEC}
 START = "2026-11-18 10:00:00"
 SPEAK_SECONDS = 1.0
+LINES_SECONDS = 30.0
 MOST_TIMES = 4
+STUCK_SECONDS = 10.0
 
 
 PRICES = (("600.0", "600.02"), ("249.99", "250.01"), ("5999.75", "6000.25"))
@@ -62,12 +64,16 @@ def pace(send: Any, lines: list[int], rate: int, seconds: float, market_ns: Any)
 
 
 def sender(descriptor: int) -> Any:
+    """Raises TimeoutError where nobody takes a print for STUCK_SECONDS."""
+
     def send(data: bytes) -> None:
-        left = memoryview(data)
+        left, until = memoryview(data), time.monotonic() + STUCK_SECONDS
         while left:
             try:
                 left = left[os.write(descriptor, left) :]
             except BlockingIOError:
+                if time.monotonic() > until:
+                    raise TimeoutError(f"nothing was taken for {STUCK_SECONDS:g} s") from None
                 time.sleep(0.0002)
 
     return send
@@ -100,17 +106,23 @@ def obey(running: Running, raw: socket.socket, sending: threading.Event) -> None
                 connections[0].setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             send, lines = sender(connections[0].fileno()), list(range(len(SYMBOLS)))
         else:
-            ticks = running.gateway.data._ticks
+            ticks, until = running.gateway.data._ticks, time.monotonic() + LINES_SECONDS
             while len(ticks) < len(SYMBOLS):
+                if time.monotonic() > until:
+                    print(json.dumps(f"{len(ticks)} of {len(SYMBOLS)} tick lines are asked for"), flush=True)
+                    return
                 time.sleep(0.05)
             by_contract = {line.con_id: (line.session, line.req_id) for line in list(ticks.values())}
             session = by_contract[SPY][0]
             lines = [by_contract[con_id][1] for con_id in SYMBOLS.values()]
             send = sender(session._transport.get_extra_info("socket").fileno())
         sending.set()
-        sent = pace(send, lines, int(rate), float(seconds), running.clock)
+        try:
+            told: list[int] | str = pace(send, lines, int(rate), float(seconds), running.clock)
+        except OSError as error:
+            told = f"the line to {who} is gone: {error}"
         sending.clear()
-        print(json.dumps(sent), flush=True)
+        print(json.dumps(told), flush=True)
 
 
 async def main() -> None:
