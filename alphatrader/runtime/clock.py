@@ -9,7 +9,6 @@ all others wait for a fresh stamp. Market time never goes back: a new run goes o
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import time
@@ -87,10 +86,6 @@ class Clock:
     def machine_seconds_until(self, market_ns: int) -> float:
         """Machine seconds until a market instant; negative when it is past."""
         return (market_ns - self.market_ns()) / SECOND / self.speed
-
-    async def sleep_until(self, market_ns: int) -> None:
-        while (left := self.machine_seconds_until(market_ns)) > 0:
-            await asyncio.sleep(left)
 
 
 def _read(path: Path) -> dict[str, float] | None:

@@ -21,7 +21,7 @@ import redis
 import redis.asyncio
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoPermissionError, RedisError
+from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
@@ -395,8 +395,3 @@ class AsyncStore(_Base):
         self._readers.clear()
         for client in self._clients.values():
             await client.aclose()
-
-
-def is_permission_error(error: Exception) -> bool:
-    """Whether the server itself refused (ACL), which no retry mends."""
-    return isinstance(error, NoPermissionError)

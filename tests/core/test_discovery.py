@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from alphatrader.core.discovery.bars import SessionReturns, average_daily_volume
 from alphatrader.core.discovery.bucket_size import Traded, bucket_size
 from alphatrader.core.discovery.correlation import correlation, nearest
 from alphatrader.core.discovery.lookback import lookback
-from alphatrader.core.discovery.makers import MakerTally, maker_profiles
+from alphatrader.core.discovery.makers import MakerTally
 from alphatrader.core.discovery.regime_filter import densities, forward, transitions
 from alphatrader.core.discovery.regimes import vol_regimes
 
@@ -302,6 +302,13 @@ def book(second: float, bids: list[tuple[float, float, str]], asks: list[tuple[f
     return BookEvent(1, ts_ns, ts_ns, True, side(bids), side(asks), 0, 0)
 
 
+def profiles_of(books: Iterable[BookEvent]) -> Parameter:
+    tally = MakerTally()
+    for shown in books:
+        tally.add(shown)
+    return tally.profiles()
+
+
 def test_profiles_say_who_shows_interest_where() -> None:
     # given half an hour in which CDRG stands at both bests, NITE far away, and JNST only bids in half of the books
     books = []
@@ -310,7 +317,7 @@ def test_profiles_say_who_shows_interest_where() -> None:
         if i % 2:
             bids.insert(1, (99.99, 200.0, "JNST"))
         books.append(book(i, bids, [(100.01, 300.0, "CDRG"), (100.5, 100.0, "NITE")]))
-    found = maker_profiles(books)
+    found = profiles_of(books)
     assert found.value == 3 and found.fallback is None
     profiles = found.detail["profiles"]
     assert profiles["CDRG"]["presence"] == 1.0 and profiles["CDRG"]["alone_at_best"] == 1.0
@@ -326,7 +333,7 @@ def test_several_at_one_price_are_told_apart_and_a_gap_is_not_watched_time() -> 
     shared = (Level(100.0, 400.0, "NASDAQ", "CDRG,NITE", parts),)
     asks = (Level(100.01, 200.0, "NASDAQ", "CDRG"),)
     instants = [*range(1000), *range(2800, 3800)]
-    found = maker_profiles(BookEvent(1, OPEN + s * 10**9, OPEN, True, shared, asks, 0, 0) for s in instants)
+    found = profiles_of(BookEvent(1, OPEN + s * 10**9, OPEN, True, shared, asks, 0, 0) for s in instants)
     # then each has a profile of its own, nobody is alone at the bid, and the hole counts as a feed gone quiet: five seconds
     profiles = found.detail["profiles"]
     assert set(profiles) == {"CDRG", "NITE"}
@@ -347,9 +354,9 @@ def test_the_sample_ends_with_its_last_book_where_a_gap_follows_it() -> None:
 
 def test_under_half_an_hour_of_depth_there_is_no_profile() -> None:
     short = [book(i, [(100.0, 1.0, "CDRG")], [(100.1, 1.0, "CDRG")]) for i in range(600)]
-    found = maker_profiles(short)
+    found = profiles_of(short)
     assert found.value is None and found.fallback is not None and "10 min of" in found.fallback
-    assert maker_profiles([]).value is None
+    assert profiles_of([]).value is None
 
 
 # -- small parts ------------------------------------------------------------------------------------------------------------

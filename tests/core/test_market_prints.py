@@ -6,7 +6,7 @@ import pytest
 
 from alphatrader.core.market.conditions import counts
 from alphatrader.core.market.prints import TickRule
-from alphatrader.core.market.venues import LETTERS, PROTECTED, VENUES, unknown_venues, venue_name
+from alphatrader.core.market.venues import LETTERS, PROTECTED, VENUES, venue_name
 
 
 @pytest.mark.parametrize(
@@ -88,4 +88,4 @@ def test_venues_have_one_name_and_one_letter_each() -> None:
     assert len(set(letters)) == len(letters) == 18
     assert len(PROTECTED) == 19 and not PROTECTED & {"FINRA", "OTC", "FINC"}
     assert LETTERS["ARCA"] == "P"
-    assert unknown_venues(["ISLAND", "ARCA", "NOWHERE"]) == ["NOWHERE"]
+    assert venue_name("NOWHERE") == "NOWHERE"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -19,7 +19,6 @@ from alphatrader.core.analytics.adx import wilder_adx
 from alphatrader.core.analytics.lookback import DEFAULT_BARS
 from alphatrader.core.analytics.minutes import Minutes
 
-RegimeClass = Literal["TREND_UP", "TREND_DOWN", "RANGE", "HIGH_VOL"]
 ENTER: Final = 0.6
 LEAVE: Final = 0.4
 DWELL_NS: Final = 5 * 60_000_000_000

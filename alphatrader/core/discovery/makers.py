@@ -7,7 +7,7 @@ there is no profile: null, with the reason. Books are taken one by one as they a
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -156,13 +156,6 @@ def together(venues: Parameter, own: Parameter) -> Parameter:
         return venues if own.value is None else own
     profiles = {**venues.detail["profiles"], **own.detail["profiles"]}
     return structs.replace(own, value=float(len(profiles)), detail={**own.detail, "profiles": profiles})
-
-
-def maker_profiles(books: Iterable[BookEvent]) -> Parameter:
-    tally = MakerTally()
-    for book in books:
-        tally.add(book)
-    return tally.profiles()
 
 
 def _smallest_step(books: Sequence[BookEvent | MakersEvent]) -> float:

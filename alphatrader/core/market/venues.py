@@ -7,7 +7,6 @@ NMS): what trades at FINRA or over the counter protects nobody.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 
@@ -57,8 +56,3 @@ PROTECTED: Final = frozenset(venue.name or venue.mic for venue in VENUES if venu
 def venue_name(name: str) -> str:
     """One name for each venue, whatever the broker calls it in this message."""
     return OTHER_NAMES.get(name, name)
-
-
-def unknown_venues(names: Iterable[str]) -> list[str]:
-    """Names of no US equity venue: worth a line in the log, not a refusal."""
-    return sorted({name for name in names if venue_name(name) not in LETTERS})

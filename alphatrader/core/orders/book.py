@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any, Literal
 
 from msgspec.structs import replace
@@ -300,8 +299,3 @@ class OrderBook:
         self.put(record)
         self._count_fills(record, now)
         return self.records[ref]
-
-
-def held_price(record: OrderRecord) -> Decimal | None:
-    """Where an order stands: its stop or limit price."""
-    return record.stop_price if record.order_type.startswith("STP") else record.limit_price

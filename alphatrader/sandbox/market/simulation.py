@@ -311,7 +311,7 @@ class SimulatedMarket:
         return news_items(self._seed, self._paths, self._sessions, symbol, self._now, limit)
 
     def bars(self, con_id: int, end_ns: int, duration_seconds: int, bar_seconds: int) -> list[Bar]:
-        """`duration_seconds` is calendar time back from `end_ns`; see `sessions_back` for a number of trading days."""
+        """`duration_seconds` is calendar time back from `end_ns`."""
         if bar_seconds < SLOT_SECONDS:
             raise ValueError(f"bar_seconds: at least {SLOT_SECONDS}, got {bar_seconds}")
         contract = self.contract(con_id)
@@ -338,10 +338,3 @@ class SimulatedMarket:
         if key not in self._daily:
             self._daily[key] = bars_of(self._table(contract, session), session.open_ns, session.close_ns, DAY_SECONDS)[0]
         return [self._daily[key]]
-
-    def sessions_back(self, end_ns: int, count: int) -> int:
-        """The open of the `count`-th session back from `end_ns`, the running one included: the start of the broker's "N D"."""
-        session = self._sessions.started(end_ns)
-        for _ in range(count - 1):
-            session = self._sessions.before(session)
-        return session.open_ns
