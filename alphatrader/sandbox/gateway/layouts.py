@@ -194,7 +194,8 @@ def contract_details(
         contract.expiry,
         contract.stock_type,
     )
-    sizes: Fields = ("1", "1", "100" if contract.sec_type == "STK" else "1") if new else ("1",) if version == 163 else ()
+    suggested = "100" if contract.sec_type == "STK" else "1"
+    sizes: Fields = ("1", "1", suggested) if new else (suggested,) if version == 163 else ()
     return head + first + (() if new else (1,)) + middle + sizes
 
 
