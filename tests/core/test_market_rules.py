@@ -44,6 +44,15 @@ def test_sizes_at_the_best_are_added_over_venues() -> None:
     assert (best.bid, best.bid_size, best.bid_venues, best.ask) == (10, 400, ("IEX", "ARCA"), None)
 
 
+def test_all_rows_of_a_venue_at_its_best_price_count() -> None:
+    rows = [Row(10, 100, "NASDAQ", "NITE"), Row(10, 260, "NASDAQ", "NSDQ"), Row(9.99, 900, "NASDAQ"), Row(10, 50, "ARCA")]
+    best = nbbo(rows, [], lot=100)
+    assert (best.bid, best.bid_size, best.bid_venues) == (10, 300, ("NASDAQ",))
+    odd = [Row(10.01, 60, "NASDAQ", "NITE"), Row(10, 70, "NASDAQ", "NITE"), Row(10, 80, "NASDAQ", "NSDQ")]
+    best = nbbo([], [Row(-row.price + 20, row.size, row.venue, row.market_maker) for row in odd], lot=100)
+    assert (best.ask, best.ask_size) == (10, 200)
+
+
 @pytest.mark.parametrize(
     ("arca", "bats", "heard_ago", "left_out"),
     [

@@ -45,14 +45,18 @@ def round_lot(price: float) -> int:
 def protected(rows: Iterable[Quoted], lot: int, *, bid: bool) -> tuple[float, float] | None:
     """One venue's protected (price, size): its best round lot, odd lots before it added; None when it has less than one.
 
-    The size is in whole round lots, as the tapes show it.
+    A venue may show several rows at the price that completes it, one a market maker: all of them count. The size is in whole
+    round lots, as the tapes show it.
     """
     gathered = 0.0
+    price: float | None = None
     for row in sorted(rows, key=_price, reverse=bid):
+        if price is not None and row.price != price:
+            break
         gathered += row.size
-        if gathered >= lot:
-            return row.price, gathered // lot * lot
-    return None
+        if price is None and gathered >= lot:
+            price = row.price
+    return None if price is None else (price, gathered // lot * lot)
 
 
 def nbbo(
