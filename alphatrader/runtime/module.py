@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import signal
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable
@@ -163,6 +164,7 @@ class _Loop:
         if self._module.recorder is not None:
             self._module.recorder.recovering(self._module.fence)
         await self._module.recover()
+        _settle()
         await self._module.run()
 
     async def _beat(self) -> None:
@@ -213,6 +215,13 @@ async def end_tasks(tasks: Iterable[asyncio.Task[Any]], log: Any) -> list[Except
         raise SystemExit(f"tasks do not end: {', '.join(sorted(task.get_name() for task in pending))}")
     ends = [task.exception() for task in tasks if not task.cancelled()]
     return [end for end in ends if isinstance(end, Exception)]
+
+
+def _settle() -> None:
+    """What start-up has made lives as long as the process. The collector's rare full pass walks all of it, 60 to 80 ms in which
+    nothing is folded and no order leaves, unless it is told to leave it alone."""
+    gc.collect()
+    gc.freeze()
 
 
 def _tell_tasks(module: StreamModule) -> None:

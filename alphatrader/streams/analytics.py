@@ -12,19 +12,21 @@ stream since; a first start warms up from the broker's bars.
 from __future__ import annotations
 
 import contextlib
+from collections import deque
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from msgspec.structs import replace
 
 from alphatrader.contract import keys as k
-from alphatrader.contract.key import Key
+from alphatrader.contract.key import BoundKey, Key
 from alphatrader.contract.messages.market import BookEvent, MakersEvent, MarketEvent
-from alphatrader.contract.messages.metrics import Checkpoint, Metric, MetricsEvent
+from alphatrader.contract.messages.metrics import Checkpoint, Discovered, Metric, MetricsEvent, Parameter
 from alphatrader.contract.messages.options import OptionsEvent
 from alphatrader.contract.modules import Module
 from alphatrader.core.analytics import shards
 from alphatrader.core.analytics.makers import usual_presence
-from alphatrader.core.analytics.meter import Meter
+from alphatrader.core.analytics.meter import REWRITE_NS, Meter
 from alphatrader.core.analytics.options_view import OptionsView
 from alphatrader.core.analytics.symbol import VERSION, checkpoint, restored
 from alphatrader.core.analytics.vpin import fallback_size
@@ -48,12 +50,34 @@ METRIC_KEYS: Final[dict[str, Key[Metric]]] = {
     "regime": k.METRICS_REGIME,
     "makers": k.METRICS_MAKERS,
 }
+_DISCOVERED: Final[list[BoundKey[Discovered]]] = [
+    key.at()
+    for key in (k.DISCOVERED_VPIN_BUCKET_SIZE, k.DISCOVERED_LOOKBACK_BARS, k.DISCOVERED_VOL_REGIMES, k.DISCOVERED_MM_PROFILES)
+]
 _BLOCK_SECONDS: Final = 0.1
 _LOOK_SECONDS: Final = 5.0
 """How often the slow inputs (bucket sizes, history not yet there) are looked at."""
 _COUNT: Final = 1000
 _LAG_SECONDS: Final = 1.0
 """The lag told is the largest of this long: from an event's arrival in its stream until it was folded."""
+
+
+class _Round:
+    """Every so many seconds all symbols, one a turn, so that none of it stops the feed."""
+
+    def __init__(self, symbols: Sequence[str], seconds: float) -> None:
+        self.begun = 0.0
+        self._symbols, self._seconds = symbols, seconds
+        self._left: deque[str] = deque()
+
+    def next(self, now: float) -> str | None:
+        """Whose turn it is; None between two rounds."""
+        if not self._left:
+            if now - self.begun < self._seconds:
+                return None
+            self.begun = now
+            self._left.extend(self._symbols)
+        return self._left.popleft()
 
 
 def _written_ms(entry: Entry[Any]) -> int:
@@ -78,9 +102,10 @@ class AnalyticsEngine(StreamModule):
         self._reader = MarketReader(self, {}, [])
         self._session: Session | None = None
         self._published = 0
-        self._looked = self._kept = self._timed = 0.0
-        self._waited_ms = 0.0
-        self._keep_next = 0
+        self._look_round = _Round(self.symbols, _LOOK_SECONDS)
+        self._keep_round = _Round(self.symbols, self.settings.analytics.checkpoint_seconds)
+        self._discovered: list[Mapping[str, Parameter]] = []
+        self._timed = self._waited_ms = 0.0
         self.health.fact("symbols", ", ".join(self.symbols))
 
     async def recover(self) -> None:
@@ -102,30 +127,38 @@ class AnalyticsEngine(StreamModule):
         await self._fold(await self._reader.read(block_seconds=None, count=_COUNT))
         for symbol in self.symbols:
             await self._take_chain(symbol)
-        await self._look()
-        self._looked = self._kept = self.clock.monotonic()
+        await self._read_discovered()
+        for symbol in self.symbols:
+            await self._look(symbol)
+        now = self.clock.monotonic()
+        self._look_round.begun = self._keep_round.begun = now
         self.log.info("recovered", symbols=len(self.symbols), checkpoints=sum(saved is not None for saved in kept))
 
     def _new_meter(self, symbol: str) -> Meter:
         market, options, analytics = self.settings.market, self.settings.options, self.settings.analytics
         view = OptionsView(options.risk_free_rate, analytics.flip_range) if symbol in market.equities else None
         quiet = market.quiet_seconds_by_symbol.get(symbol, market.quiet_seconds)
-        return Meter(symbol, analytics, view, quiet, self.settings.signals.atr_period)
+        turn_ns = REWRITE_NS * self.symbols.index(symbol) // len(self.symbols)
+        return Meter(symbol, analytics, view, quiet, self.settings.signals.atr_period, turn_ns)
 
     async def run(self) -> None:
         while not self.stopping.is_set():
             entries = await self._reader.read(block_seconds=_BLOCK_SECONDS, count=_COUNT)
             await self._fold(entries)
             now = self.clock.monotonic()
-            if now - self._looked >= _LOOK_SECONDS:
-                self._looked = now
-                await self._look()
+            if (symbol := self._look_round.next(now)) is not None:
+                if symbol == self.symbols[0]:
+                    await self._read_discovered()
+                await self._look(symbol)
             await self._publish()
             if now - self._timed >= _LAG_SECONDS:
                 self._timed = now
                 self.health.fact("lag_ms", self._waited_ms)
                 self._waited_ms = 0.0
-            await self._keep(now)
+            if (symbol := self._keep_round.next(now)) is not None:
+                if symbol == self.symbols[0]:
+                    self._tell()
+                await self._checkpoint(symbol)
 
     async def shut(self) -> None:
         """The folded state as it stands, so that the next start misses nothing."""
@@ -177,35 +210,33 @@ class AnalyticsEngine(StreamModule):
         closes = {expiry: close for expiry in {row.expiry for row in chain.rows} if (close := self.calendar.close_of(expiry))}
         self._meters[symbol].take_chain(chain, closes, self.clock.market_ns())
 
-    async def _look(self) -> None:
-        """Bucket sizes, look-back, volatility states, and history for whoever has not been warmed up."""
-        found = await self.store.get(k.DISCOVERED_VPIN_BUCKET_SIZE.at())
-        lookback = await self.store.get(k.DISCOVERED_LOOKBACK_BARS.at())
-        states = await self.store.get(k.DISCOVERED_VOL_REGIMES.at())
-        profiles = await self.store.get(k.DISCOVERED_MM_PROFILES.at())
-        now_ns = self.clock.market_ns()
-        for symbol, meter in self._meters.items():
-            meter.take_lookback(lookback.by_symbol.get(symbol) if lookback else None)
-            meter.take_vol_states(states.by_symbol.get(symbol) if states else None)
-            profile = profiles.by_symbol.get(symbol) if profiles else None
-            meter.state.makers.usual = usual_presence(profile, meter.state.names)
-            parameter = found.by_symbol.get(symbol) if found else None
-            size, source = None, ""
-            if parameter is not None and parameter.value is not None and parameter.value >= 1:
-                size, source = round(parameter.value), "discovered"
-            elif meter.state.vpin.size is None:
-                daily = await self.store.get(k.MARKET_DAILY.at(symbol=symbol))
-                size, source = fallback_size([bar.volume for bar in daily.bars] if daily else []), "daily volume / 50"
-            state = meter.state
-            changes = size is not None and size != state.vpin.size
-            lacks = not state.minutes.warmed or (state.vpin.size is not None and not state.vpin.warmed)
-            if not changes and not lacks:
-                continue
-            history = await self.store.get(k.MARKET_HISTORY.at(symbol=symbol))
-            bars = history.bars if history is not None and history.bar_seconds == 60 else ()
-            if size is not None:
-                meter.take_bucket_size(size, source, bars, now_ns)
-            state.warm_up(bars)
+    async def _read_discovered(self) -> None:
+        found = await self.store.get_many(_DISCOVERED)
+        self._discovered = [message.by_symbol if message else {} for message in found]
+
+    async def _look(self, symbol: str) -> None:
+        """What discovery published of a symbol, and history where it has not been warmed up."""
+        bucket_size, lookback, vol_states, profile = (by_symbol.get(symbol) for by_symbol in self._discovered)
+        meter = self._meters[symbol]
+        state = meter.state
+        meter.take_lookback(lookback)
+        meter.take_vol_states(vol_states)
+        state.makers.usual = usual_presence(profile, state.names)
+        size, source = None, ""
+        if bucket_size is not None and bucket_size.value is not None and bucket_size.value >= 1:
+            size, source = round(bucket_size.value), "discovered"
+        elif state.vpin.size is None:
+            daily = await self.store.get(k.MARKET_DAILY.at(symbol=symbol))
+            size, source = fallback_size([bar.volume for bar in daily.bars] if daily else []), "daily volume / 50"
+        changes = size is not None and size != state.vpin.size
+        lacks = not state.minutes.warmed or (state.vpin.size is not None and not state.vpin.warmed)
+        if not changes and not lacks:
+            return
+        history = await self.store.get(k.MARKET_HISTORY.at(symbol=symbol))
+        bars = history.bars if history is not None and history.bar_seconds == 60 else ()
+        if size is not None:
+            meter.take_bucket_size(size, source, bars, self.clock.market_ns())
+        state.warm_up(bars)
 
     async def _publish(self) -> None:
         now_ns, made_ns = self.clock.market_ns(), self.clock.machine_ns()
@@ -227,16 +258,6 @@ class AnalyticsEngine(StreamModule):
             event = MetricsEvent(self._published, symbol, now_ns, state.seq or 0, state.received_ns or 0, dict(meter.values))
             batch.append(k.EVENTS_METRICS.at(), event)
         await self.store.post(batch)
-
-    async def _keep(self, now: float) -> None:
-        """Checkpoints, one symbol a turn, so that none of them stops the feed."""
-        if self._keep_next == 0 and now - self._kept < self.settings.analytics.checkpoint_seconds:
-            return
-        if self._keep_next == 0:
-            self._kept = now
-            self._tell()
-        await self._checkpoint(self.symbols[self._keep_next])
-        self._keep_next = (self._keep_next + 1) % len(self.symbols)
 
     async def _checkpoint(self, symbol: str) -> None:
         """State, stream position and VPIN's history in one write: no bucket is counted twice after a restart."""

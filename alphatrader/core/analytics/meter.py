@@ -27,7 +27,16 @@ _MOVED_BY: Final[dict[type, tuple[str, ...]]] = {Trade: ("vpin",), BookEvent: ("
 
 
 class Meter:
-    def __init__(self, symbol: str, settings: Analytics, view: OptionsView | None, quiet_seconds: float, atr_period: int) -> None:
+    def __init__(
+        self,
+        symbol: str,
+        settings: Analytics,
+        view: OptionsView | None,
+        quiet_seconds: float,
+        atr_period: int,
+        turn_ns: int = 0,
+    ) -> None:
+        """`turn_ns`: when within each REWRITE_NS all its metrics are written again: each symbol has its own turn."""
         self.symbol = symbol
         self.view = view
         self.state: SymbolState = fresh(symbol, settings)
@@ -42,7 +51,8 @@ class Meter:
         self._atr_period = atr_period
         self._told_ns = 0
         self._untold = False
-        self._all_made_ns = 0
+        self._turn_ns = turn_ns
+        self._all_due_ns = 0
         self._reading: tuple[tuple[int, int], Reading, float | None] | None = None
         self._vol_filter: Filter | None = None
         self._no_vol_filter: str | None = NOT_DISCOVERED
@@ -88,7 +98,10 @@ class Meter:
 
     def due(self, made_ns: int) -> bool:
         """Whether there is something to write: a change, or the rewriting. Instants are of machine time."""
-        return bool(self.changed) or made_ns - self._all_made_ns >= REWRITE_NS
+        return bool(self.changed) or self._all_due(made_ns)
+
+    def _all_due(self, made_ns: int) -> bool:
+        return not self._all_due_ns - REWRITE_NS <= made_ns < self._all_due_ns  # also where the machine's clock was set back
 
     def tell_due(self, made_ns: int, least_ns: int) -> bool:
         """Whether readers should be woken now: for what was written since they last were, at most every `least_ns`."""
@@ -101,7 +114,7 @@ class Meter:
         """What should be written now: the fast ones that changed, exposure where the spot has moved, once a second all.
 
         `made_ns` is machine time."""
-        state, every = self.state, made_ns - self._all_made_ns >= REWRITE_NS
+        state, every = self.state, self._all_due(made_ns)
         feed = measures.feed_reason(state, age_of, self._quiet_seconds)
         made = []
         if every or "vpin" in self.changed:
@@ -114,7 +127,7 @@ class Meter:
         if every or repriced:
             made += measures.options(state, self.view, now_ns, age_of, feed)
         if every:
-            self._all_made_ns = made_ns
+            self._all_due_ns = made_ns + REWRITE_NS - (made_ns - self._turn_ns) % REWRITE_NS
             value = {metric.metric: metric.value for metric in made}
             reading, atr = self._read()
             made.append(measures.sweep(state, now_ns, age_of, feed, self._settings.sweep_weights))
