@@ -178,7 +178,8 @@ class SweepDetector(msgspec.Struct):
         open_sweep = self._open(side, until_ns)
         if open_sweep is not None:
             open_sweep.last_ns = max(open_sweep.last_ns, received_ns)
-            open_sweep.notional += price * shares
+            # Whole units again: equal notionals stay equal, however many prints they are of.
+            open_sweep.notional = (round(open_sweep.notional * _UNITS_A_USD) + notional) / _UNITS_A_USD
             open_sweep.shares += shares
             open_sweep.prints += 1
             open_sweep.iso_prints += iso
@@ -213,10 +214,11 @@ class SweepDetector(msgspec.Struct):
         return found
 
     def _open(self, side: str, until_ns: int) -> Sweep | None:
-        """The sweep that a further print of this side belongs to: only the newest of a side can still be open."""
+        """The sweep that a further print of this side belongs to: only the newest of a side can still be open, and none from
+        before a hole in the prints."""
         for sweep in reversed(self.sweeps):
             if sweep.side == side:
-                return sweep if sweep.last_ns > until_ns else None
+                return sweep if sweep.last_ns > until_ns and sweep.last_ns >= (self.since_ns or 0) else None
         return None
 
     def _leave(self, until_ns: int) -> None:
@@ -230,9 +232,12 @@ class SweepDetector(msgspec.Struct):
         del self.recent[:gone]
 
     def forget(self, now_ns: int) -> None:
-        while self.sweeps and self.sweeps[0].last_ns <= now_ns - MEMORY_NS:
-            self.past.append(self.sweeps.pop(0).notional)
-            del self.past[:-PAST_KEPT]
+        """Sweeps that ended a minute ago are past; those before them in the list may still go on."""
+        until_ns = now_ns - MEMORY_NS
+        if any(sweep.last_ns <= until_ns for sweep in self.sweeps):
+            over = sorted((one for one in self.sweeps if one.last_ns <= until_ns), key=lambda one: one.last_ns)
+            self.past = (self.past + [one.notional for one in over])[-PAST_KEPT:]
+            self.sweeps = [one for one in self.sweeps if one.last_ns > until_ns]
 
     def reset(self) -> None:
         """A hole in the prints: no window or run spans it. What is known of past runs and sweeps stands."""
