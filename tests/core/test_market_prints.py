@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from alphatrader.core.market.conditions import counts
+from alphatrader.core.market.feed import SymbolFeed
 from alphatrader.core.market.prints import TickRule
 from alphatrader.core.market.venues import LETTERS, PROTECTED, VENUES, venue_name
 
@@ -64,6 +65,50 @@ def test_a_late_print_does_not_move_the_tick_rule() -> None:
 def test_what_a_sale_condition_counts_for(conditions: str, volume: bool, last: bool, vpin: bool) -> None:
     count = counts(conditions)
     assert (count.volume, count.last, count.vpin) == (volume, last, vpin)
+
+
+UTP_RULES = {  # consolidated update rules of the UTP specification: high and low, last (- only as the first of the day), volume
+    "@ A B D F K O S X Y 1 5 6 L": "YYY",
+    "4 G P R Z": "Y-Y",
+    "C H I N T U V W 7": "NNY",
+    "M Q": "NNN",
+    "9": "YYN",
+}
+CTA_RULES = {  # of the CTA specification
+    "E F K O X 5 6 L": "YYY",
+    "4 P R Z": "Y-Y",
+    "B C H I N T U V 7": "NNY",
+    "M Q": "NNN",
+    "9": "YYN",
+}
+
+
+@pytest.mark.parametrize(
+    ("code", "rule", "cta"),
+    [
+        (code, rule, cta)
+        for cta, rules in ((False, UTP_RULES), (True, CTA_RULES))
+        for codes, rule in rules.items()
+        for code in codes.split()
+    ],
+)
+def test_each_tapes_own_update_rules(code: str, rule: str, cta: bool) -> None:
+    later, first = (counts(code, first_of_day=first, cta=cta) for first in (False, True))
+    told = ("Y" if later.range else "N") + ("Y" if later.last else "-" if first.last else "N") + ("Y" if later.volume else "N")
+    assert (told, later.unknown) == (rule, ())
+
+
+def test_an_average_price_on_cta_moves_nothing_and_a_bunched_trade_on_utp_does() -> None:
+    assert not counts("B", cta=True).vpin and counts("B").vpin
+    for symbol, last in (("SPY", 600.0), ("AAPL", 590.0), ("NOT LISTED", 600.0)):
+        feed = SymbolFeed(
+            symbol, full=True, depth_rows=10, quiet_seconds=5.0, market_ns=lambda: 1_800_000_000 * 10**9, monotonic=lambda: 0.0
+        )
+        feed.set_ticks(True)
+        feed.trade(1_800_000_000, 600.0, 100, False, False, "ARCA", "@")
+        feed.trade(1_800_000_000, 590.0, 100, False, False, "FINRA", "B")
+        day = feed.last().day
+        assert day and (day.last, day.low, day.volume) == (last, last, 200)
 
 
 def test_a_late_print_is_the_last_price_only_as_the_first_of_the_day() -> None:

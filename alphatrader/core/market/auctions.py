@@ -31,6 +31,8 @@ LISTED_ON: Final = {
     **dict.fromkeys(("QQQ", "AAPL", "MSFT", "NVDA", "TSLA", "AMZN", "META", "GOOGL", "AMD", "PLTR", "NFLX", "AVGO"), "NASDAQ"),
 }
 """Of the seed symbols none is listed on NYSE."""
+UTP_LISTS: Final = "NASDAQ"
+"""What is listed there is told by the tape UTP, everything else by CTA."""
 
 
 def closing(

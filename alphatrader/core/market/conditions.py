@@ -1,6 +1,7 @@
 """Sale conditions: what a print may set. Tables of the consolidated tapes (UTP and CTA output specifications, "update flags").
 
-A print carries up to four codes and the most restrictive wins. IB joins them with spaces in `specialConditions`.
+A print carries up to four codes and the most restrictive wins. IB joins them with spaces in `specialConditions`. The tapes agree
+in all letters but B: bunched on UTP (Nasdaq's stocks), an average price on CTA (all others), which says nothing of the price now.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ CONDITIONS: Final[dict[str, Condition]] = {
     **dict.fromkeys(("M", "Q"), _OFFICIAL),  # official close and open
     "9": Condition(volume=False, last=True, vpin=False, range=True),  # corrected consolidated close
 }
+CTA_CONDITIONS: Final = CONDITIONS | {"B": _SPECIAL}
 ODD_LOT: Final = "I"
 
 
@@ -59,21 +61,24 @@ class Counts(NamedTuple):
 _PLAIN: Final = Counts(volume=True, last=True, vpin=True)
 
 
-def counts(conditions: str, *, first_of_day: bool = False, past_limit: bool = False, unreported: bool = False) -> Counts:
-    """What a print with these space-separated codes counts for."""
+def counts(
+    conditions: str, *, first_of_day: bool = False, past_limit: bool = False, unreported: bool = False, cta: bool = False
+) -> Counts:
+    """What a print with these space-separated codes counts for; `cta`: by that tape's letters, else by UTP's."""
     if not conditions and not past_limit and not unreported:
         return _PLAIN
-    return _counts(conditions, first_of_day, past_limit, unreported)
+    return _counts(conditions, first_of_day, past_limit, unreported, cta)
 
 
 @lru_cache(maxsize=1024)
-def _counts(conditions: str, first_of_day: bool, past_limit: bool, unreported: bool) -> Counts:
+def _counts(conditions: str, first_of_day: bool, past_limit: bool, unreported: bool, cta: bool) -> Counts:
+    table = CTA_CONDITIONS if cta else CONDITIONS
     volume = last = vpin = in_range = True
     late = False
     unknown = []
     codes = conditions.split()
     for code in codes:
-        condition = CONDITIONS.get(code)
+        condition = table.get(code)
         if condition is None:
             unknown.append(code)
             condition = UNKNOWN

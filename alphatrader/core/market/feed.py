@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from alphatrader.contract.messages import market as m
+from alphatrader.core.market.auctions import LISTED_ON, UTP_LISTS
 from alphatrader.core.market.bars import BarFold, told
 from alphatrader.core.market.book import BookError
 from alphatrader.core.market.checksum import checksum
@@ -64,7 +65,7 @@ class SymbolFeed:
         self._depth = DepthLine(depth_rows, quiet_seconds)
         self.makers = MakerBook(depth_rows, market_ns, monotonic)
         self._book_ns = 0
-        self._tape = Tape()
+        self._tape = Tape(cta=LISTED_ON.get(symbol) != UTP_LISTS)
         self._status = InstrumentStatus(symbol, market_wide or MarketWide(), equity=equity)
         self._before: tuple[float | None, float | None] = (None, None)
         self._muted_prints = 0

@@ -32,7 +32,9 @@ class Raw(msgspec.Struct, frozen=True, gc=False):
 
 
 class Tape:
-    def __init__(self) -> None:
+    def __init__(self, *, cta: bool = False) -> None:
+        """`cta`: its sale conditions are that tape's, else UTP's."""
+        self._cta = cta
         self.day = DayFold()
         self.stages = Stages()
         self.check = BarCheck()
@@ -69,7 +71,7 @@ class Tape:
             day.duplicates += 1
             return None
         first = not day.eligible_seen
-        count = counts(raw.conditions, first_of_day=first, past_limit=raw.past_limit, unreported=raw.unreported)
+        count = counts(raw.conditions, first_of_day=first, past_limit=raw.past_limit, unreported=raw.unreported, cta=self._cta)
         bid, ask = quote
         if wrong := impossible(price, bid, ask, count):
             day.impossible += 1
