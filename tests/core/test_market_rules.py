@@ -14,9 +14,9 @@ from alphatrader.core.market.day import DayFold
 from alphatrader.core.market.halts import Halts
 from alphatrader.core.market.luld import LuldEstimate, Security, bands, pause_ends_ns
 from alphatrader.core.market.nbbo import nbbo, round_lot, stale
-from alphatrader.core.market.quotes import BadTickError
+from alphatrader.core.market.quotes import BadTickError, QuoteFold
 from alphatrader.core.market.stages import Stages
-from alphatrader.core.market.status import Hours, MarketWide
+from alphatrader.core.market.status import Hours, InstrumentStatus, MarketWide
 from alphatrader.core.market.tape import Raw, Tape
 
 SECOND = 1_000_000_000
@@ -198,9 +198,27 @@ def test_halts_begin_unknown_and_reopen_for_a_minute() -> None:
         (True, "halted", True),
         (True, "unknown", None),
         (False, "unknown", None),
-        (True, "open", False),
+        (True, "reopened", False),  # it was halted when it became unknown
     ]
     assert halts.today == 2
+    halts.forget()  # the line broke: nothing is known of what was before
+    assert halts.tell(0, 99 * SECOND, "today") and halts.state(99 * SECOND) == "open"
+
+
+def test_a_halt_told_again_after_unknown_is_the_same_halt_and_its_end_starts_the_bands_anew() -> None:
+    halts = Halts()
+    for second, value in enumerate((0, 1, -1, 2)):
+        halts.tell(value, second * SECOND, "today")
+    assert (halts.today, halts.since_ns, halts.state(4 * SECOND)) == (1, 1 * SECOND, "paused")
+    hours = Hours("2027-01-15", OPEN, CLOSE)
+    status, quote = InstrumentStatus("AAPL", MarketWide(), equity=True), QuoteFold()
+    status.printed(OPEN, 100.0, 100.0, hours)
+    for second, value in enumerate((0, 2, -1, 0)):
+        status.tell_halt(value, OPEN + second * SECOND, hours)
+    status.printed(OPEN + 9 * SECOND, 103.0, 100.0, hours)  # the reopening print is the reference at once
+    now = OPEN + 9 * SECOND
+    told = status.message(now, now, hours, quote, depth="none", depth_reason=None, prints="none")
+    assert told.luld and told.luld.reference == 103.0
     assert Halts().state(0) == "unknown" and Halts().halted is None
 
 

@@ -21,6 +21,8 @@ class Halts:
         self.since_ns: int | None = None
         self.today = 0
         self._reopened_ns: int | None = None
+        self._stopped = False
+        """By the last word that was not "unknown": what opens after that reopens, whatever stood between."""
         self._session: str | None = None
 
     def tell(self, value: float, now_ns: int, session: str | None = None) -> bool:
@@ -30,13 +32,14 @@ class Halts:
             self._session, self.today = session, 0
         if code == self.code:
             return False
-        was_halted = self.code in _STATES
-        if code in _STATES and not was_halted:
-            self.since_ns, self.today = now_ns, self.today + 1
+        if code in _STATES:
+            if not self._stopped:
+                self.since_ns, self.today = now_ns, self.today + 1
+            self._stopped = True
         elif code == OPEN:
-            self._reopened_ns = now_ns if was_halted else None
-            self.since_ns = None
-        elif code is None:
+            self._reopened_ns = now_ns if self._stopped else None
+            self._stopped, self.since_ns = False, None
+        else:
             self.since_ns = self.since_ns or now_ns
         self.code = code
         return True
@@ -44,6 +47,12 @@ class Halts:
     def forget(self) -> None:
         """The line broke: nothing is known until the broker says it again."""
         self.code = self.since_ns = self._reopened_ns = None
+        self._stopped = False
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the last word that was not "unknown" was a halt."""
+        return self._stopped
 
     @property
     def halted(self) -> bool | None:

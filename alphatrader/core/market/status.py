@@ -79,9 +79,9 @@ class InstrumentStatus:
 
     def tell_halt(self, value: float, now_ns: int, hours: Hours | None) -> bool:
         """Tick 49; True when the state changed."""
-        halted_before = self.halts.halted
+        stopped_before = self.halts.stopped
         changed = self.halts.tell(value, now_ns, hours.name if hours else None)
-        if halted_before and self.halts.halted is False and self._luld is not None:
+        if stopped_before and self.halts.halted is False and self._luld is not None:
             self._luld.restart()
         return changed
 
