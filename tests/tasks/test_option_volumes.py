@@ -18,8 +18,8 @@ from alphatrader.runtime.clock import SECOND, exchange_instant
 from alphatrader.tasks.alphavantage.chains import AlphaVantageIngestion
 from alphatrader.tasks.alphavantage.volumes import VolumeHistory
 from tests.support.http import Answers, running_answers, send
+from tests.support.pulls import Desk, desk_of, row
 from tests.support.servers import Servers
-from tests.tasks.test_options import Desk, desk_of, row
 
 CALL, QUIET = "SPY261218C00600000", "SPY261218C00610000"
 MONDAY = date(2026, 11, 23)

@@ -1,109 +1,33 @@
-"""`AlphaVantageIngestion` and the news, from the stand-in's HTTP to the keys on real servers."""
+"""`AlphaVantageIngestion`, from the stand-in's HTTP to the keys on real servers."""
 
 from __future__ import annotations
 
-import json
-import random
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 import pytest
 import requests
-import structlog
 
-from alphatrader.clients.alphavantage import AlphaVantage, LimitedError
+from alphatrader.clients.alphavantage import LimitedError
 from alphatrader.contract import keys as k
 from alphatrader.contract.messages.contracts import OptionRef
-from alphatrader.contract.messages.market import Last
 from alphatrader.contract.messages.positions import PositionsSummary
 from alphatrader.contract.messages.signals import Signal, SignalMap
 from alphatrader.contract.modules import Module
-from alphatrader.contract.settings import Settings
-from alphatrader.runtime.budget import CallBudget
-from alphatrader.runtime.calendar import nyse
-from alphatrader.runtime.clock import Clock, exchange_instant
-from alphatrader.tasks.alphavantage import SentimentIngestion
-from alphatrader.tasks.alphavantage.chains import PATIENCE_SECONDS, AlphaVantageIngestion
-from tests.support.fixed_market import FixedMarket
-from tests.support.http import Answers, running_answers, send
+from alphatrader.runtime.clock import exchange_instant
+from alphatrader.tasks.alphavantage.chains import PATIENCE_SECONDS
+from tests.support.http import running_answers, send
 from tests.support.people import until
+from tests.support.pulls import Desk, chain_body, desk_of, vendor_with_every_chain
 from tests.support.servers import Servers, running_servers
-from tests.support.vendors import MONDAY_TEN_NS, Running, running_vendors
+from tests.support.vendors import MONDAY_TEN_NS, Running
 
 KEYS = (k.OPTIONS_CHAIN, k.OPTIONS_GREEKS, k.OPTIONS_FLOW, k.OPTIONS_UNUSUAL)
 SATURDAY = exchange_instant(date(2026, 11, 28), "12:00")
-
-
-class EveryMarket(FixedMarket):
-    """Shows SPY's chain and news to whoever asks, so that all twelve have one."""
-
-    def news(self, symbol: str, limit: int) -> list[tuple[int, str, float, float]]:
-        return [(MONDAY_TEN_NS - 3600 * 10**9, f"{symbol} is calm", 0.4, 0.5)][:limit]
-
-
-@dataclass
-class Desk:
-    servers: Servers
-    settings: Settings
-    log: Any
-
-    def clock(self, market_ns: int = MONDAY_TEN_NS) -> Clock:
-        return Clock(market_ns, time.time_ns(), 1.0)
-
-    def client(self) -> AlphaVantage:
-        store, calls = self.servers.store(Module.PULLS), self.settings.options.calls_per_minute
-        return AlphaVantage(
-            self.settings.options,
-            self.settings.vendors,
-            "AVKEY-SECRET-1",
-            budget=CallBudget(store, k.AV_BUDGET.at(), k.AV_PAUSE.at(), calls),
-            clock=Clock(),
-            rng=random.Random(7),
-        )
-
-    def ingestion(self, market_ns: int = MONDAY_TEN_NS) -> AlphaVantageIngestion:
-        store = self.servers.store(Module.PULLS)
-        return AlphaVantageIngestion(store, self.client(), self.settings, self.clock(market_ns), nyse(), self.log)
-
-    def spot(self, symbol: str = "SPY", bid: float = 599.9, ask: float = 600.1) -> None:
-        store = self.servers.store(Module.IBKR)
-        batch = store.batch()
-        batch.put(k.MARKET_LAST.at(symbol=symbol), Last(symbol, MONDAY_TEN_NS, 1, bid=bid, ask=ask))
-        store.commit(batch)
-
-    def seen(self, key: Any, symbol: str = "SPY") -> Any:
-        return self.servers.store(Module.DASHBOARD).get(key.at(symbol=symbol))
-
-
-def desk_of(servers: Servers, url: str, **options: Any) -> Desk:
-    changed = msgspec.structs.replace(servers.settings.options, base_url=url, **options)
-    return Desk(servers, msgspec.structs.replace(servers.settings, options=changed), structlog.get_logger())
-
-
-@pytest.fixture(scope="module")
-def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running_vendors(tmp_path_factory.mktemp("vendors"), market=EveryMarket(MONDAY_TEN_NS)) as running:
-        yield running
-
-
-@pytest.fixture
-def vendors(stand_in: Running) -> Running:
-    requests.delete(f"{stand_in.url}/sandbox/faults", timeout=5)
-    return stand_in
-
-
-@pytest.fixture
-def desk(servers: Servers, vendors: Running) -> Desk:
-    return desk_of(servers, f"{vendors.url}/alphavantage", timeout_seconds=1.0)
 
 
 def a_signal(symbol: str) -> Signal:
@@ -130,47 +54,6 @@ def a_signal(symbol: str) -> Signal:
         expires_ns=MONDAY_TEN_NS,
         fence=1,
     )
-
-
-def row(symbol: str, strike: int, right: str, day: str = "2026-11-23") -> dict[str, str]:
-    mark = f"{20 + (600 - strike if right == 'C' else strike - 600) / 2:.2f}"
-    return {
-        "contractID": f"{symbol}261218{right}{strike * 1000:08d}",
-        "symbol": symbol,
-        "expiration": "2026-12-18",
-        "strike": f"{strike}.00",
-        "type": "call" if right == "C" else "put",
-        "last": mark,
-        "mark": mark,
-        "bid": mark,
-        "ask": mark,
-        "volume": "10",
-        "open_interest": "100",
-        "date": day,
-    }
-
-
-def chain_body(symbol: str, day: str = "2026-11-23") -> bytes:
-    rows = [row(symbol, strike, right, day) for strike in (590, 600, 610) for right in "CP"]
-    return json.dumps({"endpoint": "Realtime Options", "message": "success", "data": rows}).encode()
-
-
-@contextmanager
-def vendor_with_every_chain() -> Iterator[tuple[Answers, dict[str, threading.Event]]]:
-    """Answers any symbol's chain; a symbol with an event waits for it first."""
-    held: dict[str, threading.Event] = {}
-
-    def answer(handler: Any) -> None:
-        symbol = parse_qs(urlsplit(handler.path).query)["symbol"][0]
-        if symbol in held:
-            held[symbol].wait(20)
-        send(handler, chain_body(symbol))
-
-    with running_answers() as answers:
-        answers.answer = answer
-        yield answers, held
-        for event in held.values():
-            event.set()
 
 
 # -- one chain -----------------------------------------------------------------------------------------------------------
@@ -380,32 +263,3 @@ def test_an_open_breaker_is_told_where_the_operator_looks(servers: Servers) -> N
         ingestion.pull_all()
         state = desk.servers.store(Module.DASHBOARD).get(k.AV_STATE.at())
         assert (state["breaker"], state["refused"]["http_5xx"]) == ("open", 1)
-
-
-# -- news ----------------------------------------------------------------------------------------------------------------
-
-
-def test_news_become_a_score_for_every_symbol_once(desk: Desk, vendors: Running) -> None:
-    news = SentimentIngestion(desk.servers.store(Module.PULLS), desk.client(), desk.settings, desk.clock(), desk.log)
-    before = len(vendors.wire(vendor="alphavantage"))
-    news.pull_all()
-    for symbol in desk.settings.market.equities:
-        found = desk.seen(k.SENTIMENT, symbol)
-        assert (found.n, found.score) == (1, pytest.approx(0.4))
-        assert 290_000 < (desk.servers.store(Module.DASHBOARD).ttl_ms(k.SENTIMENT.at(symbol=symbol)) or 0) <= 300_000
-    assert len(vendors.wire(vendor="alphavantage")) == before + 12
-    news.pull_all()
-    assert len(vendors.wire(vendor="alphavantage")) == before + 12
-
-
-def test_a_refused_symbol_costs_only_itself_and_a_limit_ends_the_round(desk: Desk, vendors: Running) -> None:
-    news = SentimentIngestion(desk.servers.store(Module.PULLS), desk.client(), desk.settings, desk.clock(), desk.log)
-    vendors.fault("alphavantage", "garbage", count=1)
-    news.pull_all()
-    first, *others = desk.settings.market.equities
-    assert desk.seen(k.SENTIMENT, first) is None
-    assert all(desk.seen(k.SENTIMENT, symbol) for symbol in others)
-    vendors.fault("alphavantage", "status", status=429, count=5)
-    asked = len(vendors.wire(vendor="alphavantage"))
-    news.pull_all()
-    assert len(vendors.wire(vendor="alphavantage")) == asked + 1

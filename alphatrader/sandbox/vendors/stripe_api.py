@@ -16,7 +16,7 @@ from flask import Blueprint, Response, g, request
 from alphatrader.sandbox.vendors import stripe_objects as objects
 from alphatrader.sandbox.vendors.exchange import answer, tell
 from alphatrader.sandbox.vendors.store import Store
-from alphatrader.sandbox.vendors.stripe_books import Books, subscription_of
+from alphatrader.sandbox.vendors.stripe_books import Books
 from alphatrader.sandbox.vendors.stripe_forms import (
     Refusal,
     boolean,
@@ -28,6 +28,7 @@ from alphatrader.sandbox.vendors.stripe_forms import (
     sequence,
     text,
 )
+from alphatrader.sandbox.vendors.stripe_lists import LISTS, listed, paged
 from alphatrader.sandbox.vendors.stripe_objects import Object
 from alphatrader.sandbox.vendors.stripe_pages import add_pages
 from alphatrader.sandbox.vendors.wirelog import WireLog
@@ -37,42 +38,6 @@ IDEMPOTENCY_SECONDS = 86_400
 CHECKOUT_SECONDS = 86_400
 KEPT_KEYS = 5000
 Call = Callable[..., Object]
-
-# kind -> (path, filters of its list: parameter -> what it is compared with)
-LISTS: dict[str, tuple[str, dict[str, Callable[[Object], Any]]]] = {
-    "product": ("products", {"active": lambda one: _word(one["active"])}),
-    "price": (
-        "prices",
-        {
-            "active": lambda one: _word(one["active"]),
-            "product": lambda one: one["product"],
-            "currency": lambda one: one["currency"],
-            "type": lambda one: one["type"],
-        },
-    ),
-    "customer": ("customers", {"email": lambda one: one["email"]}),
-    "checkout.session": (
-        "checkout/sessions",
-        {
-            "customer": lambda one: one["customer"],
-            "subscription": lambda one: one["subscription"],
-            "status": lambda one: one["status"],
-        },
-    ),
-    "invoice": (
-        "invoices",
-        {
-            "customer": lambda one: one["customer"],
-            "subscription": lambda one: subscription_of(one),
-            "status": lambda one: one["status"],
-        },
-    ),
-    "invoice_payment": ("invoice_payments", {"invoice": lambda one: one["invoice"], "status": lambda one: one["status"]}),
-    "charge": ("charges", {"customer": lambda one: one["customer"], "payment_intent": lambda one: one["payment_intent"]}),
-    "refund": ("refunds", {"charge": lambda one: one["charge"], "payment_intent": lambda one: one["payment_intent"]}),
-    "dispute": ("disputes", {"charge": lambda one: one["charge"], "payment_intent": lambda one: one["payment_intent"]}),
-    "event": ("events", {"type": lambda one: one["type"]}),
-}
 
 
 class Stripe:
@@ -95,7 +60,7 @@ class Stripe:
             routes.add_url_rule(f"/v1/{path}", f"{method} {path}".replace(".", "-"), self._call(act), methods=[method])
 
         for kind, (path, _) in LISTS.items():
-            on("GET", path, lambda params, kind=kind: self._list(kind, params))
+            on("GET", path, lambda params, kind=kind: listed(kind, self.books.all(kind), params))
             on("GET", f"{path}/<key>", lambda params, key, kind=kind: self.books.get(kind, key))
         on("POST", "products", self._create_product)
         on("POST", "prices", self._create_price)
@@ -189,21 +154,6 @@ class Stripe:
         elif isinstance(node.get(name), str):
             node[name] = self.books.find(node[name]) or node[name]
         self._expand(node.get(name), path[1:])
-
-    def _list(self, kind: str, params: Object) -> Object:
-        path, filters = LISTS[kind]
-        found = self.books.all(kind)
-        for name, value_of in filters.items():
-            wanted = text(params, name)
-            if wanted is not None:
-                found = [one for one in found if value_of(one) == wanted]
-        if kind == "price" and (lookups := sequence(params, "lookup_keys")):
-            found = [one for one in found if one["lookup_key"] in lookups]
-        if kind == "event" and (types := sequence(params, "types")):
-            found = [one for one in found if one["type"] in types]
-        if kind == "invoice_payment" and (intent := mapping(params, "payment").get("payment_intent")):
-            found = [one for one in found if one["payment"]["payment_intent"] == intent]
-        return _paged(f"/v1/{path}", found, params)
 
     # -- calls --------------------------------------------------------------------------------------------------------
 
@@ -322,7 +272,7 @@ class Stripe:
             found = [one for one in found if one["customer"] == customer]
         if (price := text(params, "price")) is not None:
             found = [one for one in found if any(item["price"]["id"] == price for item in one["items"]["data"])]
-        return _paged("/v1/subscriptions", found, params)
+        return paged("/v1/subscriptions", found, params)
 
     def _create_subscription(self, params: Object) -> Object:
         customer = self.books.get("customer", required(params, "customer"))
@@ -371,36 +321,6 @@ class Stripe:
 
 def _refused(refused: Refusal) -> Response:
     return answer({"error": refused.body}, refused.status)
-
-
-def _paged(url: str, found: list[Object], params: Object) -> Object:
-    limit = integer(params, "limit") or 10
-    if not 1 <= limit <= 100:
-        raise Refusal(400, "Invalid limit: must be between 1 and 100", param="limit")
-    created = params.get("created")
-    if isinstance(created, dict):
-        for bound, holds in _BOUNDS.items():
-            if (edge := integer(created, bound)) is not None:
-                found = [one for one in found if holds(one["created"], edge)]
-    places = {one["id"]: place for place, one in enumerate(found)}
-    if (after := text(params, "starting_after")) is not None:
-        found = found[places.get(after, len(found)) + 1 :]
-    elif (before := text(params, "ending_before")) is not None:
-        end = places.get(before, 0)
-        return objects.list_object(url, found[max(0, end - limit) : end], has_more=end > limit)
-    return objects.list_object(url, found[:limit], has_more=len(found) > limit)
-
-
-_BOUNDS: dict[str, Callable[[int, int], bool]] = {
-    "gt": lambda value, edge: value > edge,
-    "gte": lambda value, edge: value >= edge,
-    "lt": lambda value, edge: value < edge,
-    "lte": lambda value, edge: value <= edge,
-}
-
-
-def _word(value: bool) -> str:
-    return "true" if value else "false"
 
 
 def _lines(params: Object, under: str = "") -> str:
