@@ -11,7 +11,7 @@ from typing import Any
 import requests
 from discord_webhook import DiscordWebhook
 
-from alphatrader.clients.sending import Breaker, LostAnswerError, SendError, of_requests, of_status, seconds
+from alphatrader.clients.sending import LostAnswerError, SendError, breaker, of_requests, of_status, seconds
 from alphatrader.contract.settings.people import Vendors
 
 USERNAME = "AlphaTrader"
@@ -23,7 +23,7 @@ class DiscordBot:
     def __init__(self, vendors: Vendors, machine_ns: Callable[[], int]) -> None:
         self._base = vendors.discord_url.rstrip("/")
         self._timeout = vendors.timeout_seconds
-        self.breaker = Breaker(vendors, machine_ns)
+        self.breaker = breaker(vendors, machine_ns)
 
     def send(self, webhook: str, embed: dict[str, Any]) -> str:
         """Posts one embed to `id/token`; the message's id."""

@@ -5,18 +5,14 @@ Used by clients/discord.py, telegram.py and twitter.py. No text here carries an 
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final, TypeVar
 
-import pybreaker
 import requests
 import urllib3.exceptions as urllib3_errors
 
+from alphatrader.clients.breaker import Breaker
 from alphatrader.contract.settings.people import Vendors
-
-T = TypeVar("T")
 
 
 class SendError(Exception):
@@ -47,75 +43,16 @@ class LostAnswerError(SendError):
     """It left, and nobody can tell whether it was taken. Never send it again."""
 
 
-class Breaker:
-    """Opens after `failures` in a row that say the vendor is not there; after `reset_seconds` one call may try.
-
-    pybreaker holds its lock for the whole of a call, and one slow answer would hold every thread: calls are made outside it, and
-    only their outcome passes through.
-    """
-
-    def __init__(self, vendors: Vendors, machine_ns: Callable[[], int]) -> None:
-        self._storage: Final = pybreaker.CircuitMemoryStorage(pybreaker.STATE_CLOSED)
-        self._breaker: Final = pybreaker.CircuitBreaker(
-            fail_max=vendors.breaker_failures,
-            reset_timeout=vendors.breaker_reset_seconds,
-            state_storage=self._storage,
-            throw_new_error_on_trip=False,
-        )
-        self._reset_seconds = vendors.breaker_reset_seconds
-        self._machine_ns = machine_ns
-        self._lock = threading.Lock()
-        self._trial = False
-
-    @property
-    def state(self) -> str:
-        """closed, open or half-open."""
-        return str(self._breaker.current_state)
-
-    def ready(self) -> bool:
-        """Whether a call would be let through now."""
-        with self._lock:
-            return self.state == pybreaker.STATE_CLOSED or not (self._trial or self._seconds_left() > 0)
-
-    def call(self, send: Callable[[], T]) -> T:
-        """What `send` returns. Raises UnreachableError without a call while open."""
-        trial = self._admit()
-        failure: SendError | None = None
-        try:
-            return send()
-        except (UnreachableError, LostAnswerError) as error:
-            failure = error
-            raise
-        finally:
-            self._tell(failure, trial)
-
-    def _admit(self) -> bool:
-        with self._lock:
-            if self.state == pybreaker.STATE_CLOSED:
-                return False
-            left = self._seconds_left()
-            if self._trial or left > 0:
-                raise UnreachableError(f"breaker open after {self._breaker.fail_counter} failures", max(left, 0.5))
-            self._trial = True
-            return True
-
-    def _tell(self, failure: SendError | None, trial: bool) -> None:
-        def outcome() -> None:
-            if failure is not None:
-                raise failure
-
-        with self._lock:
-            if trial:
-                self._trial = False
-                self._breaker.half_open()
-            elif self.state != pybreaker.STATE_CLOSED:
-                return  # a call that began before it opened
-            with suppress(SendError, pybreaker.CircuitBreakerError):  # the caller raises it; here it is only counted
-                self._breaker.call(outcome)
-
-    def _seconds_left(self) -> float:
-        opened = self._storage.opened_at
-        return 0.0 if opened is None else opened.timestamp() + self._reset_seconds - self._machine_ns() / 1e9
+def breaker(vendors: Vendors, machine_ns: Callable[[], int]) -> Breaker:
+    """Before a vendor that takes messages. Raises UnreachableError without a call while open; a refusal says that the vendor is
+    there."""
+    return Breaker(
+        vendors.breaker_failures,
+        vendors.breaker_reset_seconds,
+        machine_ns,
+        outcome=lambda error: "failed" if isinstance(error, UnreachableError | LostAnswerError) else "answered",
+        refusal=lambda failures, left: UnreachableError(f"breaker open after {failures} failures", max(left, 0.5)),
+    )
 
 
 def of_requests(error: requests.RequestException) -> SendError:

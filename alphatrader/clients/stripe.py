@@ -17,7 +17,7 @@ import msgspec
 import stripe
 from msgspec import Meta
 
-from alphatrader.clients.sending import Breaker, LimitedError, LostAnswerError, RefusedError, SendError, UnreachableError
+from alphatrader.clients.sending import LimitedError, LostAnswerError, RefusedError, SendError, UnreachableError, breaker
 from alphatrader.contract.messages.billing import Price, Subscription
 from alphatrader.contract.settings.people import Vendors
 
@@ -202,7 +202,7 @@ class StripeAccount:
             key, base_addresses={"api": vendors.stripe_url}, http_client=client, max_network_retries=RETRIES
         )
         self._api = api.v1
-        self._breaker = Breaker(vendors, machine_ns)
+        self._breaker = breaker(vendors, machine_ns)
         self._paid_by: dict[str, tuple[str, int]] = {}
         """Payment intent -> the subscription it paid for and the end of that period."""
 

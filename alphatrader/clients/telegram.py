@@ -18,7 +18,7 @@ from telegram.error import BadRequest, ChatMigrated, Conflict, Forbidden, Invali
 from telegram.ext import Application, CallbackQueryHandler, CommandHandler, ContextTypes, filters
 from telegram.request import HTTPXRequest
 
-from alphatrader.clients.sending import Breaker, LimitedError, LostAnswerError, RefusedError, SendError, UnreachableError
+from alphatrader.clients.sending import LimitedError, LostAnswerError, RefusedError, SendError, UnreachableError, breaker
 from alphatrader.contract.settings.people import Vendors
 
 _UNSENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
@@ -68,7 +68,7 @@ class TelegramSender:
         self._starting = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._bot: Bot | None = None
-        self.breaker = Breaker(vendors, machine_ns)
+        self.breaker = breaker(vendors, machine_ns)
 
     def send(self, chat_id: int | str, text: str) -> str:
         """The message's id. Raises one of the four SendErrors."""

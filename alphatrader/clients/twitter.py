@@ -14,7 +14,7 @@ import requests
 import tweepy
 from requests.adapters import HTTPAdapter
 
-from alphatrader.clients.sending import Breaker, LimitedError, LostAnswerError, RefusedError, of_requests, of_status
+from alphatrader.clients.sending import LimitedError, LostAnswerError, RefusedError, breaker, of_requests, of_status
 from alphatrader.contract.settings.people import Vendors
 
 HOST: Final = "https://api.twitter.com"
@@ -64,7 +64,7 @@ class XPoster:
         )
         self._client.session.mount(f"{HOST}/", _Adapter(vendors.x_url.rstrip("/"), vendors.timeout_seconds))
         self._machine_ns = machine_ns
-        self.breaker = Breaker(vendors, machine_ns)
+        self.breaker = breaker(vendors, machine_ns)
 
     def post(self, text: str) -> str:
         """The post's id."""

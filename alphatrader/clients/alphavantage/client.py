@@ -19,8 +19,8 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt
 from alphatrader.clients.alphavantage import answers
 from alphatrader.clients.alphavantage.answers import ChainAnswer, NewsAnswer
 from alphatrader.clients.alphavantage.bounded import BoundedAdapter
-from alphatrader.clients.alphavantage.breaker import Breaker, vendor_is_there
 from alphatrader.clients.alphavantage.errors import AlphaVantageError, BadAnswerError, LimitedError, OutageError, RefusedError
+from alphatrader.clients.breaker import Breaker, Outcome
 from alphatrader.contract.settings.market import Options
 from alphatrader.contract.settings.people import Vendors
 
@@ -66,7 +66,8 @@ class AlphaVantage:
         self._budget = budget
         self._clock = clock
         self._rng = rng
-        self.breaker = Breaker(vendors.breaker_failures, vendors.breaker_reset_seconds, clock.machine_ns)
+        failures, reset_seconds = vendors.breaker_failures, vendors.breaker_reset_seconds
+        self.breaker = Breaker(failures, reset_seconds, clock.machine_ns, outcome=_outcome, refusal=_breaker_open)
         self.refused: Counter[str] = Counter()
         """Answers not taken since the start, by reason."""
         self._last_guard = limits(calls=options.calls_per_minute, period=60)(lambda: None)
@@ -101,9 +102,9 @@ class AlphaVantage:
         try:
             found = self._attempts(grants)(self._once, parameters, read, grants, broken)
         except AlphaVantageError as error:
-            if not error.own:
+            if (outcome := _outcome(error)) != "not called":
                 self.refused[error.reason] += 1
-                self._tell(grants, there=vendor_is_there(error))
+                self._tell(grants, there=outcome == "answered")
             raise
         self._tell(grants, there=True)
         return found
@@ -221,3 +222,15 @@ class AlphaVantage:
         if response.raw.length_remaining:  # read1 takes an early end for the end
             raise OutageError("truncated", f"{response.raw.length_remaining} bytes are missing", again=True)
         return b"".join(pieces)
+
+
+def _outcome(error: Exception) -> Outcome:
+    """An odd answer to one request is no failure of the vendor."""
+    if not isinstance(error, AlphaVantageError) or error.own:
+        return "not called"
+    odd = isinstance(error, BadAnswerError) or (isinstance(error, RefusedError) and error.reason == "bad_call")
+    return "answered" if odd else "failed"
+
+
+def _breaker_open(failures: int, left_seconds: float) -> LimitedError:
+    return LimitedError("breaker_open", f"after {failures} failures", wait_seconds=max(left_seconds, 0.1))
