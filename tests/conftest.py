@@ -1,14 +1,16 @@
-"""Fixtures that many suites share: real servers."""
+"""Fixtures that many suites share: real servers, and stand-ins of the vendors."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.servers import Servers, running_servers
+from tests.support.vendors import Running, running_vendors
 
 # As each module's parent sets it (runtime/parent.py); numpy and scikit-learn read it when they are first imported.
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -43,3 +45,16 @@ def servers(server_pair: Servers) -> Servers:
     """Both servers, empty."""
     server_pair.flush()
     return server_pair
+
+
+@pytest.fixture
+def vendors(tmp_path: Path) -> Iterator[Running]:
+    with running_vendors(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """One server for tests that leave nothing behind which another would see."""
+    with running_vendors(tmp_path_factory.mktemp("standing")) as running:
+        yield running

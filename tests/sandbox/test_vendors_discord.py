@@ -10,19 +10,6 @@ from tests.support.specs import OpenApi
 from tests.support.vendors import Running, running_vendors
 
 
-@pytest.fixture
-def vendors(tmp_path):
-    with running_vendors(tmp_path) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def standing(tmp_path_factory):
-    """One server for tests that leave nothing behind which another would see."""
-    with running_vendors(tmp_path_factory.mktemp("standing")) as running:
-        yield running
-
-
 def address(vendors: Running, channel: str = "premium") -> str:
     webhook, token = vendors.credentials.discord_webhooks[channel]
     return f"{vendors.url}/discord/api/webhooks/{webhook}/{token}"

@@ -16,19 +16,6 @@ from tests.support.vendors import Running, running_vendors
 VENDORS = ("alphavantage", "stripe", "telegram", "discord", "x", "openai")
 
 
-@pytest.fixture
-def vendors(tmp_path):
-    with running_vendors(tmp_path) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def standing(tmp_path_factory):
-    """One server for tests that leave nothing behind which another would see."""
-    with running_vendors(tmp_path_factory.mktemp("standing")) as running:
-        yield running
-
-
 def post(vendors: Running, text: str = "hello", timeout: float = 5.0) -> requests.Response:
     webhook, token = vendors.credentials.discord_webhooks["premium"]
     address = f"{vendors.url}/discord/api/webhooks/{webhook}/{token}?wait=true"

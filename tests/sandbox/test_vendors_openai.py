@@ -9,15 +9,9 @@ import pytest
 from openai import OpenAI
 
 from tests.support.specs import OpenApi
-from tests.support.vendors import Running, running_vendors
+from tests.support.vendors import Running
 
 PROMPT = "Write a morning note.\nSPY closed at 601.20, up 0.4%.\nVIX 14.1\nNo numbers on this line."
-
-
-@pytest.fixture
-def vendors(tmp_path):
-    with running_vendors(tmp_path) as running:
-        yield running
 
 
 def client_of(vendors: Running, **more) -> OpenAI:

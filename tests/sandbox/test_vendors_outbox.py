@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-import pytest
 import requests
 
 from tests.support.vendors import Running, running_vendors
@@ -25,12 +24,6 @@ FIELDS = {
     "told",
     *STAMPS,
 }
-
-
-@pytest.fixture
-def vendors(tmp_path):
-    with running_vendors(tmp_path) as running:
-        yield running
 
 
 def post(vendors: Running, text: str, channel: str = "premium") -> None:

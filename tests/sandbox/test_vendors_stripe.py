@@ -15,19 +15,6 @@ from tests.support.vendors import Running, running_vendors
 PREMIUM, BASIC = "price_sandbox_premium", "price_sandbox_basic"
 
 
-@pytest.fixture
-def vendors(tmp_path):
-    with running_vendors(tmp_path) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def standing(tmp_path_factory):
-    """One server for tests that leave nothing behind which another would see."""
-    with running_vendors(tmp_path_factory.mktemp("standing")) as running:
-        yield running
-
-
 def client_of(vendors: Running, key: str = "", **more) -> stripe.StripeClient:
     base = {"api": f"{vendors.url}/stripe"}
     return stripe.StripeClient(key or vendors.credentials.stripe_secret_key, base_addresses=base, **more)

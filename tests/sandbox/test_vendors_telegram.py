@@ -18,12 +18,6 @@ CHANNEL = -1001234567890
 USER = 777
 
 
-@pytest.fixture
-def vendors(tmp_path):
-    with running_vendors(tmp_path) as running:
-        yield running
-
-
 def bot_of(vendors: Running, token: str = "") -> Bot:
     return Bot(token or vendors.credentials.telegram_token, base_url=f"{vendors.url}/telegram/bot")
 

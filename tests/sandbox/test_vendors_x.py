@@ -28,19 +28,6 @@ class ToLoopback(HTTPAdapter):
         return super().send(request, **options)
 
 
-@pytest.fixture
-def vendors(tmp_path):
-    with running_vendors(tmp_path) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def standing(tmp_path_factory):
-    """One server for tests that leave nothing behind which another would see."""
-    with running_vendors(tmp_path_factory.mktemp("standing")) as running:
-        yield running
-
-
 def client_of(vendors: Running, **other) -> tweepy.Client:
     keys = vendors.credentials
     given = {

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,17 +18,11 @@ from alphatrader.runtime.clock import exchange_instant
 from alphatrader.tasks.analysis import MarketAnalysisGenerator
 from alphatrader.tasks.routines import ScheduledTasks
 from tests.support.servers import Servers
-from tests.support.vendors import CREDENTIALS, Running, running_vendors
+from tests.support.vendors import CREDENTIALS, Running
 
 DAY = date(2026, 11, 18)
 SESSION = nyse().from_day(DAY)
 NOW = exchange_instant(DAY, "10:00")
-
-
-@pytest.fixture
-def vendors(tmp_path: Path) -> Iterator[Running]:
-    with running_vendors(tmp_path) as running:
-        yield running
 
 
 def writer(vendors: Running, key: str = CREDENTIALS.openai_key) -> NoteWriter:
