@@ -56,7 +56,7 @@ def test_the_t_statistics_are_those_of_scipy() -> None:
     assert reading.drift_t == pytest.approx(stats.ttest_1samp(changes[-20:], 0.0).statistic)
     assert reading.realised_vol == pytest.approx(statistics.stdev(changes[-20:]))
     fit = stats.linregress(np.arange(20), closes[-20:])
-    assert slope_t(closes[-20:]) == pytest.approx(fit.slope / fit.stderr)
+    assert slope_t(closes[-20:].tolist()) == pytest.approx(fit.slope / fit.stderr)
     past = [statistics.stdev(changes[i : i + 20]) for i in range(len(changes) - 19)]
     assert reading.vol_percentile == pytest.approx(np.mean([v <= past[-1] + 1e-18 for v in past]))
     assert read(Minutes(), 14).drift_t is None
@@ -65,7 +65,11 @@ def test_the_t_statistics_are_those_of_scipy() -> None:
 @pytest.mark.parametrize("points", [5, 9, 13, 20, 25, 75, 120])
 def test_the_slopes_bound_is_passed_by_one_random_walk_in_twenty(points: int) -> None:
     walks = np.cumsum(np.random.default_rng(2).normal(size=(20_000, points)), axis=1)
-    passed = np.mean([abs(slope_t(walk) or 0.0) > slope_t_of_chance(points) for walk in walks])
+    x = np.arange(points) - (points - 1) / 2
+    y = walks - walks.mean(axis=1, keepdims=True)
+    slopes = y @ x / (x @ x)
+    errors = np.sqrt(np.sum((y - np.outer(slopes, x)) ** 2, axis=1) / (points - 2) / (x @ x))
+    passed = np.mean(np.abs(slopes / errors) > slope_t_of_chance(points))
     assert passed == pytest.approx(0.05, abs=0.005)
 
 

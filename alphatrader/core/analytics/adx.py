@@ -8,18 +8,23 @@ first n DX and goes on with alpha 1/n.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from alphatrader.core.signals.atr import true_range
+
+_UNITS: Final = 1_000_000
+"""Prices are taken in whole millionths: as floats, a new high and a new low of as many ticks are not equal."""
 
 
 def wilder_adx(bars: Iterable[tuple[float, float, float]], period: int) -> float | None:
     """ADX after the last of the bars (high, low, close), oldest first; None with fewer than 2 x period bars. Bars that never
     went anywhere are a measured 0."""
-    before: tuple[float, float, float] | None = None
+    before: tuple[int, int, int] | None = None
     up = down = span = 0.0
     adx = 0.0
     n = 0
-    for high, low, close in bars:
+    for bar in bars:
+        high, low, close = (round(price * _UNITS) for price in bar)
         if before is not None:
             n += 1
             rise, fall = high - before[0], before[1] - low

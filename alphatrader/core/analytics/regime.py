@@ -9,7 +9,8 @@ taken for neutral: the confidence is the strength times the share of the class's
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from operator import mul
 from typing import Final
 
 import msgspec
@@ -37,6 +38,8 @@ WEIGHTS: Final[Mapping[str, Mapping[str, float]]] = {
 }
 """Dealers short of gamma trade with the move: negative GEX speaks for a trend and for volatility alike."""
 _NEEDED: Final = {"HIGH_VOL": "vol_percentile", "TREND_UP": "slope_t", "TREND_DOWN": "slope_t"}
+_UNITS: Final = 1_000_000_000
+"""Closes are taken in whole billionths."""
 _PAST_CHANGES: Final = 120
 _LEAST_CHANGES: Final = 20
 
@@ -62,28 +65,29 @@ def read(minutes: Minutes, adx_period: int, span: int = DEFAULT_BARS) -> Reading
     split = minutes.runs()
     adx = wilder_adx([bar[2:] for bar in split[-1]], adx_period) if split else None
     runs = [np.array([bar[4] for bar in run], dtype=float) for run in split]
-    logs = [np.diff(np.log(run)) for run in runs if len(run) > 1]
+    logs = [np.diff(np.log(run)) for run in runs]
     changes = np.concatenate([np.diff(run) for run in runs]) if runs else np.empty(0)
-    newest = logs[-1][-span:] if logs else np.empty(0)
+    newest = logs[-1][-span:] if logs else np.empty(0)  # a session's first minute has no change yet
     sigma = float(np.std(changes[-_PAST_CHANGES:], ddof=1)) if len(changes) >= _LEAST_CHANGES else None
     if len(newest) < span:
         return Reading(None, None, None, None, sigma or None, len(newest), adx, span)
-    deviation = float(np.std(newest, ddof=1))
-    drift_t = float(np.mean(newest)) / (deviation / math.sqrt(span)) if deviation > 0 else None
     past = [np.std(np.lib.stride_tricks.sliding_window_view(run, span), axis=1, ddof=1) for run in logs if len(run) >= span]
     known = np.concatenate(past)
+    deviation = float(known[-1])  # computed as the others are: it is at or under itself to the last bit
+    drift_t = float(np.mean(newest)) / (deviation / math.sqrt(span)) if deviation > 0 else None
     percentile = float(np.mean(known <= deviation)) if len(known) >= MIN_PAST else None
-    return Reading(drift_t, slope_t(runs[-1][-span:]), deviation, percentile, sigma or None, span, adx, span)
+    return Reading(drift_t, slope_t(runs[-1][-span:].tolist()), deviation, percentile, sigma or None, span, adx, span)
 
 
-def slope_t(closes: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float | None:
-    """t-statistic of the least-squares slope of the closes on time; None on a perfect line."""
+def slope_t(closes: Sequence[float]) -> float | None:
+    """t-statistic of the least-squares slope of the closes on time; None on a perfect line, also a level one. Sums are of whole
+    numbers: a line is perfect or not, whatever its floats."""
     n = len(closes)
-    x = np.arange(n) - (n - 1) / 2
-    y = closes - closes.mean()
-    slope = float(x @ y) / float(x @ x)
-    residual = float(np.sum((y - slope * x) ** 2))
-    return slope / math.sqrt(residual / (n - 2) / float(x @ x)) if residual > 0 else None
+    x = range(1 - n, n, 2)  # twice the minutes from the middle; t has no unit
+    y = [round((close - closes[0]) * _UNITS) for close in closes]
+    xx, xy = sum(map(mul, x, x)), sum(map(mul, x, y))
+    residual = (n * sum(map(mul, y, y)) - sum(y) ** 2) * xx - n * xy * xy
+    return xy / math.sqrt(residual / (n * (n - 2))) if residual else None
 
 
 def slope_t_of_chance(points: int) -> float:

@@ -34,6 +34,8 @@ def regime(
     name = state.regime.update(judged, now_ns) if known else state.regime.name
     strength = None if reading.drift_t is None else max(-1.0, min(1.0, reading.drift_t / 3.0))
     reason = feed
+    if reason is None and strength is None and known:
+        reason = f"the price did not move in {reading.span} minutes"
     if reason is None and strength is None:
         reason = f"{reading.n} of {reading.span} one-minute changes of this session"
     trends = {f"trend_{seconds}s": trend(state, reading, now_ns, seconds) for seconds in _TREND_SECONDS}
