@@ -1,6 +1,6 @@
 """The watchdog: looks at everything every few seconds and tells the operator, without Redis or Celery in the path.
 
-Reads heartbeats, servers, feeds, chains, queues, orders, halt, and what listens. Writes `observed:watchdog` and its own
+Reads heartbeats, servers, feeds, chains, queues, orders, routines, halt, and what listens. Writes `observed:watchdog` and its own
 heartbeat. Serves Prometheus metrics on 127.0.0.1. Started by the line `watchdog`; of lines without a heartbeat (flower, the
 sandbox) it sees whether they listen, and beat by the tasks that are done.
 """
@@ -120,6 +120,8 @@ class Watchdog:
             late[queue.pattern] = max(0.0, -clock.machine_seconds_until(due)) if due is not None and due < now else 0.0
         health = {instance: store.get(k.HEALTH.at(module=instance)) for instance in self._watched}
         account = store.latest(k.EVENTS_ACCOUNT.at())
+        session = self._context.calendar.current(now).name
+        routines = [f"{name}|{session}" for name in self._context.settings.routines.__struct_fields__]
         pending = [store.get(bound) for bound in store.scan(k.ORDERS_PENDING)]
         limit = self._context.settings.orders.unconfirmed_alarm_seconds * SECOND
         return replace(
@@ -135,6 +137,7 @@ class Watchdog:
                 record.state == "unknown" and sight.machine_ns - record.machine_ns < UNKNOWN_NS
                 for record in store.fields(k.LEDGER_DELIVERY.at()).values()
             ),
+            routines=tuple(store.fields(k.LEDGER_ROUTINES.at(), routines).values()),
         )
 
     def _beat_silence(self, delivery: object) -> float:

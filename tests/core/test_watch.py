@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from alphatrader.clients.alerts import messages
 from alphatrader.contract.messages.market import Timestamps
-from alphatrader.contract.messages.operations import Health
+from alphatrader.contract.messages.operations import RUNNING, Health, RoutineRun
 from alphatrader.contract.messages.risk import Halt
 from alphatrader.contract.settings.system import Watchdog
 from alphatrader.core.watch.board import AlarmBoard
@@ -48,10 +48,17 @@ def test_each_fault_is_named() -> None:
         "beat": replace(CLEAN, beat_silent_seconds=21.0),
         "unknown orders": replace(CLEAN, unknown_orders=1),
         "order a": replace(CLEAN, unconfirmed_orders=("a",)),
+        "routine open": replace(CLEAN, routines=(RoutineRun("open", "2026-11-18", 0, RUNNING, NOW - 21 * SECOND),)),
         "halt unknown": replace(CLEAN, halt=None),
     }
     for name, sight in cases.items():
         assert list(alarms(sight, LIMITS)) == [name]
+
+
+def test_a_routine_that_has_just_begun_or_has_ended_is_no_alarm() -> None:
+    begun = RoutineRun("open", "2026-11-18", 0, RUNNING, NOW - 19 * SECOND)
+    ended = RoutineRun("midday", "2026-11-18", 0, "so far: nothing", NOW - 900 * SECOND)
+    assert alarms(replace(CLEAN, routines=(begun, ended)), LIMITS) == {}
 
 
 def test_a_stalled_and_a_degraded_module_say_why() -> None:

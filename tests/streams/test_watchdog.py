@@ -20,14 +20,16 @@ from typing import Any
 
 import pytest
 import requests
+from msgspec.structs import replace
 
 from alphatrader.contract import keys as k
 from alphatrader.contract.key import Server
 from alphatrader.contract.messages.distribution import DeliveryRecord
-from alphatrader.contract.messages.operations import Health
+from alphatrader.contract.messages.operations import RUNNING, Health, RoutineRun
 from alphatrader.contract.messages.risk import Halt
 from alphatrader.contract.modules import Module
 from alphatrader.roster import AlphaTrader
+from alphatrader.runtime.calendar import nyse
 from alphatrader.runtime.clock import Epoch
 from alphatrader.runtime.settings import ROOT
 from alphatrader.runtime.store import StoreError
@@ -183,6 +185,23 @@ def test_what_no_channel_took_is_told_when_one_does(pair: tuple[Watched, Watched
     watched.modules.dead.add(Module.POSITIONS)
     until = time.monotonic() + PROMISED_SECONDS + 15
     wait_for("the alarm", lambda: watched.told("ALARM positions: ") == {"discord", "telegram"}, until)
+
+
+def test_a_routine_whose_worker_died_in_it_is_told(pair: tuple[Watched, Watched]) -> None:
+    watched, _ = pair
+    store, now_ns = watched.servers.store(Module.ROUTINES), time.time_ns()
+    left = RoutineRun("evening", nyse().current(SATURDAY_NS).name, SATURDAY_NS, RUNNING, now_ns - 60 * 10**9)
+    batch = store.batch()
+    batch.put_field(k.LEDGER_ROUTINES.at(), left.field, left)
+    store.commit(batch)
+    both = {"discord", "telegram"}
+    wait_for("the alarm", lambda: watched.told("ALARM The routine evening began") == both, time.monotonic() + PROMISED_SECONDS)
+    # and once it was done in another worker, it is over
+    batch = store.batch()
+    batch.put_field(k.LEDGER_ROUTINES.at(), left.field, replace(left, outcome="next session 2026-11-23"))
+    store.commit(batch)
+    wait_for("its end", lambda: watched.told("OVER routine evening") == both, time.monotonic() + PROMISED_SECONDS)
+    store.close()
 
 
 def test_a_delivery_whose_end_is_not_known_alarms_for_an_hour_and_then_lets_the_outside_watcher_be_pinged(

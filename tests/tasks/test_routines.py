@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import date
 from typing import Any
 
@@ -11,10 +12,11 @@ import structlog
 from alphatrader.clients.openai import NoteError, NoteWriter
 from alphatrader.contract import keys as k
 from alphatrader.contract.messages.market import Bar, Bars, Last
+from alphatrader.contract.messages.operations import RoutineRun
 from alphatrader.contract.modules import Module
 from alphatrader.core.analysis import note
 from alphatrader.runtime.calendar import nyse
-from alphatrader.runtime.clock import exchange_instant
+from alphatrader.runtime.clock import SECOND, Clock, exchange_instant
 from alphatrader.tasks.analysis import MarketAnalysisGenerator
 from alphatrader.tasks.routines import ScheduledTasks
 from tests.support.servers import Servers
@@ -23,6 +25,10 @@ from tests.support.vendors import CREDENTIALS, Running
 DAY = date(2026, 11, 18)
 SESSION = nyse().from_day(DAY)
 NOW = exchange_instant(DAY, "10:00")
+
+
+def clock() -> Clock:
+    return Clock(NOW, time.time_ns(), 1.0)
 
 
 def writer(vendors: Running, key: str = CREDENTIALS.openai_key) -> NoteWriter:
@@ -107,7 +113,7 @@ def test_a_note_with_numbers_of_its_own_is_refused() -> None:
 
 def test_a_routine_runs_once_a_session_and_never_without_one(servers: Servers) -> None:
     sent: list[str] = []
-    tasks = ScheduledTasks(servers.store(Module.ROUTINES), nyse(), lambda: NOW, sent.append)
+    tasks = ScheduledTasks(servers.store(Module.ROUTINES), nyse(), clock(), sent.append)
     assert tasks.run("morning", SESSION) == "asked for the note of 2026-11-18"
     assert tasks.run("morning", SESSION) is None
     assert sent == ["analysis.morning"]
@@ -117,8 +123,41 @@ def test_a_routine_runs_once_a_session_and_never_without_one(servers: Servers) -
     assert sorted(ledger) == ["morning|2026-11-18", "morning|2026-11-19"]
 
 
+def begun(servers: Servers, seconds_ago: float) -> None:
+    """What a worker leaves that died within the opening checks."""
+    store = servers.store(Module.ROUTINES)
+    batch = store.batch()
+    left = RoutineRun("open", SESSION.name, NOW, "running", time.time_ns() - int(seconds_ago * SECOND))
+    batch.put_field(k.LEDGER_ROUTINES.at(), left.field, left)
+    store.commit(batch)
+
+
+def test_a_routine_whose_worker_died_in_it_runs_again_when_it_is_delivered_anew(servers: Servers) -> None:
+    tasks = ScheduledTasks(servers.store(Module.ROUTINES), nyse(), clock(), lambda _: None)
+    # one that may still be at work is left alone
+    begun(servers, 30)
+    assert tasks.run("open", SESSION) is None
+    # one that cannot be is done in its place, once
+    begun(servers, 90)
+    assert "halt is unknown" in (tasks.run("open", SESSION) or "")
+    assert tasks.run("open", SESSION) is None
+    entry = servers.store(Module.OPERATOR).field(k.LEDGER_ROUTINES.at(), f"open|{SESSION.name}")
+    assert entry is not None and "halt is unknown" in entry.outcome
+
+
+def test_a_routine_that_fails_is_not_left_as_running(servers: Servers) -> None:
+    def refuse(_name: str) -> None:
+        raise ConnectionError("no broker")
+
+    tasks = ScheduledTasks(servers.store(Module.ROUTINES), nyse(), clock(), refuse)
+    with pytest.raises(ConnectionError):
+        tasks.run("morning", SESSION)
+    entry = servers.store(Module.OPERATOR).field(k.LEDGER_ROUTINES.at(), f"morning|{SESSION.name}")
+    assert entry is not None and entry.outcome == "failed: ConnectionError('no broker')"
+
+
 def test_every_routine_says_what_it_found(servers: Servers) -> None:
-    tasks = ScheduledTasks(servers.store(Module.ROUTINES), nyse(), lambda: NOW, lambda _: None)
+    tasks = ScheduledTasks(servers.store(Module.ROUTINES), nyse(), clock(), lambda _: None)
     said = {name: tasks.run(name, SESSION) or "" for name in tasks.routines}
     assert "halt is unknown" in said["open"]
     assert "0 closed trades" in said["midday"]

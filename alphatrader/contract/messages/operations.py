@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from alphatrader.contract.messages import Message
 
@@ -52,13 +52,23 @@ class Stamp(Message, frozen=True):
     """Of the parent that started the server: runtime/build.py."""
 
 
+RUNNING: Final = "running"
+
+
 class RoutineRun(Message, frozen=True):
-    """A routine ran for this session's date."""
+    """A routine began for this session's date, and what came of it."""
 
     name: str
     session: str
     ts_ns: int
     outcome: str
+    """What it did or found; `running` from its beginning on."""
+    machine_ns: int = 0
+
+    @property
+    def field(self) -> str:
+        """Where it stands in `ledger:routines`."""
+        return f"{self.name}|{self.session}"
 
 
 class AuditEntry(Message, frozen=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from alphatrader.contract.messages.market import Timestamps
-from alphatrader.contract.messages.operations import Health
+from alphatrader.contract.messages.operations import RUNNING, Health, RoutineRun
 from alphatrader.contract.messages.options import Chain
 from alphatrader.contract.messages.risk import Halt, Lease
 from alphatrader.contract.settings.system import Watchdog
@@ -37,12 +37,14 @@ class Sight:
     unknown_orders: int = 0
     unconfirmed_orders: tuple[str, ...] = ()
     deliveries_unknown: int = 0
+    routines: tuple[RoutineRun, ...] = ()
+    """Of the present session, as far as they have begun."""
     resetting: bool = False
     """Whether this is the broker's nightly reset: losing it is no alarm until the window ends."""
 
 
 BROKER_MODULES = ("ibkr", "execution", "emergency")
-BEHIND_STATE = ("module", "queue", "beat", "unknown orders", "order", "deliveries", "halt")
+BEHIND_STATE = ("module", "queue", "beat", "unknown orders", "order", "deliveries", "routine", "halt")
 BEHIND_DATA = ("feed", "chain")
 
 
@@ -87,6 +89,10 @@ def alarms(sight: Sight, limits: Watchdog) -> dict[str, str]:
         found["deliveries"] = (
             f"{sight.deliveries_unknown} deliveries have an unknown end (the vendor's answer was lost); none is resent."
         )
+    for run in sight.routines:
+        age = (sight.machine_ns - run.machine_ns) / SECOND
+        if run.outcome == RUNNING and age > limits.queue_late_after_seconds:
+            found[f"routine {run.name}"] = f"The routine {run.name} began {age:.0f} s ago and has not ended: its worker is gone."
     if sight.health is not None and sight.halt is None:
         found["halt unknown"] = "global:halt is missing: the system counts as halted."
     return found
