@@ -73,6 +73,7 @@ beat_cron_starting_deadline = 600
 redbeat_redis_url = broker_url
 redbeat_key_prefix = "celery:redbeat:"
 redbeat_lock_timeout = 10
+redbeat_redis_options: dict[str, str] = {}  # not those of the broker's transport, which it would warn of at each start
 
 
 def _at(clock: str) -> crontab:

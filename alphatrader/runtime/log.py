@@ -48,6 +48,11 @@ _QUIETENED: Final = (
 )
 """Libraries that tell every request at INFO: their warnings are enough, the modules count what was done."""
 
+STARTING_SECONDS: Final = 20.0
+"""All lines start at once: so long after its own start a process says at INFO that another is not there yet."""
+_NOT_THERE: Final = frozenset({"broker_not_connected", "telegram_away", "stripe_not_reached", "redis_lost", "server_lost"})
+_NOT_THERE_LOGGERS: Final = frozenset({"flower.inspector"})
+
 _Event = MutableMapping[str, Any]
 
 
@@ -72,6 +77,20 @@ class Redactor:
         if self._known is not None:
             text = self._known.sub(STRUCK, text)
         return _TOKEN_FORMS.sub(lambda m: f"{m[m.lastgroup] if m.lastgroup else ''}{STRUCK}", text)
+
+
+class _Starting:
+    """Lowers the level of what is no trouble while everything starts."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._until = clock.monotonic() + STARTING_SECONDS
+
+    def __call__(self, _logger: Any, _method: str, event: _Event) -> _Event:
+        not_there = event["event"] in _NOT_THERE or event.get("logger") in _NOT_THERE_LOGGERS
+        if not_there and self._clock.monotonic() < self._until:
+            event["level"] = "info"
+        return event
 
 
 class _Renderer:
@@ -113,14 +132,14 @@ def configure(settings: Settings, instance: str, clock: Clock, secrets: Iterable
     shared: list[Any] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
-        structlog.stdlib.ExtraAdder(),
-        structlog.processors.format_exc_info,
+        _Starting(clock),
     ]
+    trace = structlog.processors.format_exc_info
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
-            *shared[:2],
-            shared[3],
+            *shared,
+            trace,
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -130,7 +149,9 @@ def configure(settings: Settings, instance: str, clock: Clock, secrets: Iterable
 
     def formatter(*, as_json: bool) -> logging.Formatter:
         renderer = _Renderer(clock, instance, redact, as_json=as_json)
-        return structlog.stdlib.ProcessorFormatter(processors=[renderer], foreign_pre_chain=shared)
+        return structlog.stdlib.ProcessorFormatter(
+            processors=[renderer], foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder(), trace]
+        )
 
     terminal = logging.StreamHandler(sys.stdout)
     terminal.setFormatter(formatter(as_json=settings.log.format == "json"))

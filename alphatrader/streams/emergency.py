@@ -203,7 +203,8 @@ class EmergencyManager(StreamModule):
         if self._disk_problem is not None and not halted:
             return False
         self.halt = halt
-        self.log.warning("halt_recorded", halted=halted, flatten=flatten, epoch=halt.epoch, reason=reason, by=by)
+        say = self.log.warning if halted else self.log.info
+        say("halt_recorded", halted=halted, flatten=flatten, epoch=halt.epoch, reason=reason, by=by)
         return True
 
     def _write(self, halt: Halt) -> None:

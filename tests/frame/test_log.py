@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import logging
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, ClassVar
 from urllib.parse import quote
 
 import pytest
@@ -20,12 +22,18 @@ CANARY = "whsec_0123456789abcdef"
 
 
 @pytest.fixture
-def logger(tmp_path: Path):
+def root_logging() -> Iterator[None]:
+    """The process's logging, put back afterwards."""
     root = logging.getLogger()
     before, level = root.handlers[:], root.level
-    yield log.configure(load({}), Module.PAGES, Clock(), [CANARY, "123/hook-secret-token"], tmp_path)
+    yield
     root.handlers[:], root.level = before, level
     structlog.reset_defaults()
+
+
+@pytest.fixture
+def logger(tmp_path: Path, root_logging: None) -> Any:
+    return log.configure(load({}), Module.PAGES, Clock(), [CANARY, "123/hook-secret-token"], tmp_path)
 
 
 def lines(folder: Path) -> list[dict[str, str]]:
@@ -40,6 +48,34 @@ def test_a_line_carries_both_times_and_its_values(logger, tmp_path: Path) -> Non
     assert line["module"] == "pages"
     assert line["utc"].endswith("Z")
     assert line["et"][:2] == "20"
+
+
+class HandClock(Clock):
+    """A clock of which the test moves the seconds."""
+
+    seconds: ClassVar[list[float]] = [100.0]
+
+    def monotonic(self) -> float:
+        return self.seconds[-1]
+
+
+def test_what_is_not_there_yet_is_no_warning_while_everything_starts(tmp_path: Path, root_logging: None) -> None:
+    clock = HandClock()
+    logger = log.configure(load({}), Module.PAGES, clock, [], tmp_path)
+    # given the first seconds, in which the gateway does not listen yet
+    logger.warning("broker_not_connected", reason="refused")
+    logger.warning("told_operator", what="ALARM")
+    logging.getLogger("flower.inspector").warning("Inspect method stats failed")
+    # when it still does not after them
+    clock.seconds.append(100.0 + log.STARTING_SECONDS)
+    logger.warning("broker_not_connected", reason="refused")
+    # then that is a warning, as all else was from the beginning
+    assert [(line["event"], line["level"]) for line in lines(tmp_path)] == [
+        ("broker_not_connected", "info"),
+        ("told_operator", "warning"),
+        ("Inspect method stats failed", "info"),
+        ("broker_not_connected", "warning"),
+    ]
 
 
 def test_secrets_are_struck_out_wherever_they_stand(logger, tmp_path: Path) -> None:
