@@ -66,6 +66,8 @@ def run(args: argparse.Namespace) -> int:
         body = args.file.read_bytes()
     except OSError as error:
         return _misused(f"{args.file}: cannot be read: {error.strerror}")
+    if not body.strip():
+        return _wrong(args.file, "the file is empty")
     symbol = args.symbol or _symbol(body)
     try:
         answer = decode(body, symbol, settings.options.max_rows)

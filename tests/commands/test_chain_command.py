@@ -125,6 +125,10 @@ def test_what_is_no_chain_is_told_with_its_reason(run: Command, tmp_path: Path) 
     assert "empty" in refused(json.dumps(premium | {"message": "success"}))
     assert "truncated" in refused('{"endpoint": "Realtime Options", "data": [')
     assert "not_json" in refused("not json")
+    assert "the file is empty" in refused("")
+    rowless = {"endpoint": "Realtime Options", "message": "success", "data": [1, "x", None, [2]]}
+    assert "no usable row of 4 for any symbol (bad row 4)" in refused(json.dumps(rowless))
+    assert "wrong_shape" in refused(json.dumps(rowless | {"data": {"a": 1}}))
     expired = json.dumps({"endpoint": "Realtime Options", "message": "success", "data": [option("2026-11-17", 660, "call", 5)]})
     assert "expired 1" in refused(expired)
 

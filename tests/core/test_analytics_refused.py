@@ -21,10 +21,11 @@ from alphatrader.core.analytics.vpin_history import VpinRanks
 
 START_NS = 1_795_014_000 * 10**9
 SESSION = (START_NS - 60 * 10**9, START_NS + 3_600 * 10**9)
-LATE, CLOCK, HOURS = (
+LATE, CLOCK, HOURS, NOTHING = (
     "duplicate or late events ignored",
     "prints with an impossible time refused",
     "prints outside regular hours ignored",
+    "prints of no price or no size refused",
 )
 FAR_NS = 2 * 3_600 * 10**9
 
@@ -35,7 +36,9 @@ kinds = st.tuples(
     st.integers(1, 400),
     st.sampled_from(("buy", "sell", "unknown")),
 )
-bad = st.tuples(st.integers(0, 60), st.sampled_from(("again", "late", "clock", "after hours")), st.integers(1, 50))
+bad = st.tuples(
+    st.integers(0, 60), st.sampled_from(("again", "late", "clock", "after hours", "no price", "no size")), st.integers(1, 50)
+)
 
 
 def feed(made: list[tuple[str, int, int, int, str]]) -> list[MarketEvent]:
@@ -67,8 +70,11 @@ def with_bad(events: list[MarketEvent], where: list[tuple[int, str, int]]) -> tu
             counts[LATE] = counts.get(LATE, 0) + 1
             continue
         received: Any = before.received_ns  # type: ignore[union-attr]
-        name, stamped = (CLOCK, received + FAR_NS) if what == "clock" else (HOURS, SESSION[0] - 1)
-        print_ = Trade(0, stamped, received, 1.0, 9_999_999, "", "", "buy", True, True, True)
+        name, stamped = {"clock": (CLOCK, received + FAR_NS), "after hours": (HOURS, SESSION[0] - 1)}.get(
+            what, (NOTHING, received)
+        )
+        price, size = -float(back % 2) if what == "no price" else 1.0, 0.0 if what == "no size" else 9_999_999.0
+        print_ = Trade(0, stamped, received, price, size, "", "", "buy", True, True, True)
         mixed.insert(at, (print_, True))
         counts[name] = counts.get(name, 0) + 1
     # those that carry a number of their own are numbered through; a duplicate keeps the one it was first told with
@@ -109,9 +115,42 @@ def test_bad_events_are_counted_and_leave_no_trace(
     expected, none = folded(clean, end_ns)
     found, counted = folded(told, end_ns)
     assert found == expected
-    assert {name: n for name, n in counted.items() if name in (LATE, CLOCK, HOURS)} == counts
+    assert {name: n for name, n in counted.items() if name in (LATE, CLOCK, HOURS, NOTHING)} == counts
     # nothing else was counted that the clean feed did not count
     assert {name: n for name, n in counted.items() if name not in counts} == none
+
+
+def test_a_quote_or_book_of_no_price_is_none_and_is_counted() -> None:
+    """What stood before it does not stand in for it, and what comes after it is compared with nothing."""
+    sound = feed([("book", 1, 0, 100, "buy"), ("quote", 1, 0, 200, "buy"), ("quote", 1, 0, 250, "buy")])
+    at = START_NS + 10
+    bid, asks = Level(599.99, 5.0), (Level(600.02, 5.0),)
+    for bad, what in (
+        (QuoteEvent(4, at, at, 0.0, 5.0, 600.02, 5.0), "quotes of no price refused"),
+        (QuoteEvent(4, at, at, 599.99, 5.0, -1.0, 5.0), "quotes of no price refused"),
+        (BookEvent(4, at, at, True, (bid, Level(0.0, 5.0)), asks, 0, 0), "books of no price refused"),
+        (BookEvent(4, at, at, True, (bid,), (Level(-1.0, 5.0), *asks), 0, 0), "books of no price refused"),
+    ):
+        meter = Meter("SPY", Analytics(), None, 5.0, 14)
+        for event in (*sound, bad):
+            meter.fold(event, SESSION)
+        state = meter.state
+        assert state.counts == {what: 1}
+        if isinstance(bad, QuoteEvent):
+            assert state.mid is None and state.spot is None and state.ofi.value() == (None, None, 0)
+        else:
+            obi = {m.metric: m for m in meter.metrics(at, at, lambda ns: None if ns is None else 0.0, "20261118")}["obi"]
+            assert obi.value is None and obi.reason == "book not ready"
+            assert state.mid is not None  # the quote line goes on
+
+
+def test_a_one_sided_quote_begins_the_order_flow_anew() -> None:
+    meter = Meter("SPY", Analytics(), None, 5.0, 14)
+    for seq, bid in enumerate((599.0, 599.1, None, 599.2), 1):
+        meter.fold(QuoteEvent(seq, START_NS + seq, START_NS + seq, bid, 5.0 if bid else None, 600.0, 5.0), SESSION)
+        assert meter.state.ofi.value()[2] == (1 if seq == 2 else 0)
+    meter.fold(QuoteEvent(5, START_NS + 5, START_NS + 5, 599.2, 9.0, 600.0, 5.0), SESSION)
+    assert meter.state.ofi.value() == (2 * 4 / 14, 1.0, 1)
 
 
 @settings(max_examples=25)

@@ -146,7 +146,9 @@ def chain(body: bytes, symbol: str, max_rows: int) -> ChainAnswer:
             )  # fmt: skip
     if newest is None:
         raise BadAnswerError(
-            "empty", f"no usable row of {len(rows) + dropped.total()} for {symbol}{_counts(dropped)}", field="data"
+            "empty",
+            f"no usable row of {len(rows) + dropped.total()} for {symbol or 'any symbol'}{_counts(dropped)}",
+            field="data",
         )
     return ChainAnswer(tuple(good), newest, dropped)
 

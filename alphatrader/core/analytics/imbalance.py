@@ -59,7 +59,7 @@ def side_slope(levels: Levels, mid: float) -> float | None:
     terms: list[float] = []
     for price, size in levels:
         cumulative += size
-        if cumulative < 2:
+        if cumulative < 2 or price <= 0:
             continue
         log_size = math.log(cumulative)
         step = abs(price / previous_price - 1.0)

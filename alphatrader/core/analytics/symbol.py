@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from alphatrader.contract.messages.market import (
     Bar,
@@ -193,6 +194,9 @@ class SymbolState(msgspec.Struct):
         if not -MAX_CLOCK_DIFFERENCE_NS <= ts_ns - received_ns <= MAX_CLOCK_DIFFERENCE_NS:
             self.note("prints with an impossible time refused")
             return
+        if price <= 0 or size <= 0:
+            self.note("prints of no price or no size refused")
+            return
         self.trade_ns, self.tick_by_tick = received_ns, trade.tick_by_tick
         if session is None or not session[0] <= ts_ns < session[1]:
             self.note("prints outside regular hours ignored")
@@ -218,17 +222,26 @@ class SymbolState(msgspec.Struct):
             self.icebergs.fill(received_ns, price, size, side, venue)
 
     def _quote(self, quote: QuoteEvent) -> None:
+        bid, ask, bid_size, ask_size = quote.bid, quote.ask, quote.bid_size, quote.ask_size
+        if (bid is not None and bid <= 0) or (ask is not None and ask <= 0):
+            self.note("quotes of no price refused")
+            bid = ask = bid_size = ask_size = None
         self.quote_ns = quote.received_ns
-        self.bid, self.ask = quote.bid, quote.ask
-        self.bid_size, self.ask_size = quote.bid_size, quote.ask_size
-        if quote.bid is None or quote.ask is None or quote.bid_size is None or quote.ask_size is None:
+        self.bid, self.ask, self.bid_size, self.ask_size = bid, ask, bid_size, ask_size
+        if bid is None or ask is None or bid_size is None or ask_size is None:
+            self.ofi.reset()  # what stands after it is not to be compared with what stood before
             return
-        self.ofi.add(quote.received_ns, quote.bid, quote.bid_size, quote.ask, quote.ask_size)
-        self.hidden.quote(quote.received_ns, quote.bid, quote.ask)
-        if quote.ask >= quote.bid:
-            self.minutes.add_price(quote.received_ns, (quote.bid + quote.ask) / 2)
+        self.ofi.add(quote.received_ns, bid, bid_size, ask, ask_size)
+        self.hidden.quote(quote.received_ns, bid, ask)
+        if ask >= bid:
+            self.minutes.add_price(quote.received_ns, (bid + ask) / 2)
 
     def _book(self, book: BookEvent) -> None:
+        for side in (book.bids, book.asks):
+            if side and (side[0].price <= 0 or side[-1].price <= 0):
+                self.note("books of no price refused")
+                book = replace(book, ready=False, bids=(), asks=(), reason="a level has no price")
+                break
         self.book = BookNow(book.ready, book.source, book.received_ns, _sizes(book.bids), _sizes(book.asks))
         if book.ready and book.source == "depth":  # a quote names no venue's size
             self.icebergs.book(book.received_ns, book.bids, book.asks)
