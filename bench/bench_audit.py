@@ -97,15 +97,17 @@ async def run(reads: list[bytes], kind: str, log: AuditLog, servers: Servers) ->
         clock, settings, "bench", log if kind == "replayable" else None
     )  # fmt: skip
     instants = recorder.instants
+    spoken: list[SymbolFeed] = []
     feed = SymbolFeed(
-        "SPY", full=True, depth_rows=20, quiet_seconds=5.0, market_ns=instants.market_ns, monotonic=instants.monotonic
+        "SPY", full=True, depth_rows=20, quiet_seconds=5.0, market_ns=instants.market_ns, monotonic=instants.monotonic,
+        spoken=spoken,
     )  # fmt: skip
     recorder.tick()
     feed.set_depth(True)
     feed.set_ticks(True)
     line = Line(feed)
     Handlers(dict.fromkeys((1, 2), line), print).install(client.decoder.handlers)
-    publisher = Publisher(settings.market, {"SPY": feed}, {})
+    publisher = Publisher(settings.market, {"SPY": feed}, {}, spoken)
     ttls = {"market.ttl_seconds": 1.0}
     frame(ib)
     tap(ib, recorder)
@@ -117,10 +119,10 @@ async def run(reads: list[bytes], kind: str, log: AuditLog, servers: Servers) ->
         log.start()
     for data in reads:
         client.conn.data_received(data)
-        feed.end_of_read()
+        publisher.end_read()
         batch = Batch(Module.IBKR, ttls)
         machine_ns, now = recorder.tick()
-        publisher.add_to(batch, now)
+        publisher.add_to(batch, now, after_read=True)
         recorder.wrote(batch.commands, machine_ns, now, after_read=True)
         await store.post(batch)
         await asyncio.sleep(0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from alphatrader.contract import keys as k
 from alphatrader.contract.key import BoundKey
@@ -14,8 +14,7 @@ from alphatrader.runtime.batch import Batch
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Entry(Generic[T]):
+class Entry(NamedTuple, Generic[T]):
     """One event read from a stream."""
 
     stream: str

@@ -105,12 +105,14 @@ class _Base:
         pairs = reply.items() if isinstance(reply, Mapping) else reply or ()
         for raw_name, items in pairs:
             name = raw_name.decode()
-            bound = cursor.keys[name]
+            bound, entry_id = cursor.keys[name], ""
             for raw_id, fields in items:
-                cursor.positions[name] = raw_id.decode()
-                event = self._value(bound, _stream_payload(fields), raw_id.decode())
+                entry_id = raw_id.decode()
+                event = self._value(bound, _stream_payload(fields), entry_id)
                 if event is not None:
-                    entries.append(Entry(name, raw_id.decode(), event))
+                    entries.append(Entry(name, entry_id, event))
+            if entry_id:
+                cursor.positions[name] = entry_id
         return entries
 
     def _check_stamp(self, server: Server, mode: str | None) -> None:

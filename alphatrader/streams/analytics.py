@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -58,6 +58,8 @@ _BLOCK_SECONDS: Final = 0.1
 _LOOK_SECONDS: Final = 5.0
 """How often the slow inputs (bucket sizes, history not yet there) are looked at."""
 _COUNT: Final = 1000
+_SCAN_NS: Final = 10_000_000
+"""How often those are asked, too, of whom no event came: for what is due by time."""
 _LAG_SECONDS: Final = 1.0
 """The lag told is the largest of this long: from an event's arrival in its stream until it was folded."""
 
@@ -80,9 +82,9 @@ class _Round:
         return self._left.popleft()
 
 
-def _written_ms(entry: Entry[Any]) -> int:
-    """When the server took the entry, machine time: its id begins with it."""
-    return int(entry.id.partition("-")[0])
+def _written_ms(entries: Iterable[Entry[Any]]) -> int:
+    """When the server took the first of the entries, machine time: an id begins with it, in as many digits for centuries."""
+    return int(min(entry.id for entry in entries).partition("-")[0])
 
 
 class AnalyticsEngine(StreamModule):
@@ -97,6 +99,9 @@ class AnalyticsEngine(StreamModule):
         symbols = (*market.equities, *(future.root for future in market.futures))
         self.symbols = shards.select(symbols, context.shard, self.settings.analytics.shards)
         self._meters: dict[str, Meter] = {}
+        self._stirred: dict[str, Meter] = {}
+        """Those of the events that were folded since the last writing."""
+        self._keys = {symbol: {name: key.at(symbol=symbol) for name, key in METRIC_KEYS.items()} for symbol in self.symbols}
         self._by_stream = {k.EVENTS_MARKET.at(symbol=symbol).name: symbol for symbol in self.symbols}
         self._options_stream = k.EVENTS_OPTIONS.at()
         self._reader = MarketReader(self, {}, [])
@@ -106,10 +111,11 @@ class AnalyticsEngine(StreamModule):
         self._keep_round = _Round(self.symbols, self.settings.analytics.checkpoint_seconds)
         self._discovered: list[Mapping[str, Parameter]] = []
         self._timed = self._waited_ms = 0.0
+        self._scanned_ns = 0
         self.health.fact("symbols", ", ".join(self.symbols))
 
     async def recover(self) -> None:
-        self._meters = {symbol: self._new_meter(symbol) for symbol in self.symbols}
+        self._meters, self._stirred = {symbol: self._new_meter(symbol) for symbol in self.symbols}, {}
         starts = dict.fromkeys(self.symbols, Start("$"))
         kept = await self.store.get_many([k.CHECKPOINT.at(symbol=symbol) for symbol in self.symbols])
         for symbol, saved in zip(self.symbols, kept, strict=True):
@@ -169,26 +175,32 @@ class AnalyticsEngine(StreamModule):
     async def _fold(self, entries: list[Entry[Any]]) -> None:
         refreshed: dict[str, None] = {}
         for entry in entries:
-            if entry.stream == self._options_stream.name:
+            symbol = self._by_stream.get(entry.stream)
+            if symbol is None:
                 event: OptionsEvent = entry.event
                 refreshed[event.symbol] = None
                 continue
-            meter = self._meters[self._by_stream[entry.stream]]
             told: MarketEvent = entry.event
-            if isinstance(told, BookEvent) and not intact(told):
-                self.health.count("books refused: wrong checksum")
-                self.log.warning("book_refused", stream=entry.stream, seq=told.seq, reason="wrong checksum")
-                told = replace(told, ready=False, bids=(), asks=(), nbbo=None, reason="wrong checksum")
-            elif isinstance(told, MakersEvent) and not intact(told):
-                self.health.count("makers' books refused: wrong checksum")
-                told = replace(told, ready=False, bids=(), asks=(), reason="wrong checksum")
+            if isinstance(told, BookEvent | MakersEvent) and not intact(told):
+                told = self._refused(told, entry.stream)
+            self._stirred[symbol] = meter = self._meters[symbol]
             meter.fold(told, self._hours(getattr(told, "ts_ns", None)))
         self.health.count("events", len(entries))
         if entries:
-            self._waited_ms = max(self._waited_ms, self.clock.machine_ns() / 1e6 - min(_written_ms(entry) for entry in entries))
+            self._waited_ms = max(self._waited_ms, self.clock.machine_ns() / 1e6 - _written_ms(entries))
         for symbol in refreshed:
             if symbol in self._meters:
                 await self._take_chain(symbol)
+
+    def _refused(self, told: BookEvent | MakersEvent, stream: str) -> BookEvent | MakersEvent:
+        """A book of a wrong checksum is none."""
+        reason = "wrong checksum"
+        self.log.warning("book_refused", stream=stream, seq=told.seq, reason=reason)
+        if isinstance(told, BookEvent):
+            self.health.count("books refused: wrong checksum")
+            return replace(told, ready=False, bids=(), asks=(), nbbo=None, reason=reason)
+        self.health.count("makers' books refused: wrong checksum")
+        return replace(told, ready=False, bids=(), asks=(), reason=reason)
 
     def _hours(self, ts_ns: int | None) -> tuple[int, int] | None:
         """Regular hours of the session an instant belongs to."""
@@ -246,11 +258,15 @@ class AnalyticsEngine(StreamModule):
         def age_of(instant_ns: int | None) -> float | None:
             return None if instant_ns is None else max(0.0, (now_ns - instant_ns) / self.clock.speed / 1e6)
 
+        stirred, self._stirred = self._stirred, {}
+        if not self._scanned_ns <= made_ns < self._scanned_ns + _SCAN_NS:
+            self._scanned_ns, stirred = made_ns, self._meters
         batch = self.store.batch()
-        for symbol, meter in self._meters.items():
+        for symbol, meter in stirred.items():
             if meter.due(made_ns):
+                keys = self._keys[symbol]
                 for metric in meter.metrics(now_ns, made_ns, age_of, today):
-                    batch.put(METRIC_KEYS[metric.metric].at(symbol=symbol), metric)
+                    batch.put(keys[metric.metric], metric)
             if not meter.tell_due(made_ns, least):
                 continue
             self._published += 1

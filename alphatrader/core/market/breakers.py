@@ -36,8 +36,10 @@ class MarketBreaker:
     def see(self, ts_ns: int, price: float) -> None:
         if not self._open_ns <= ts_ns < self._close_ns or self._over:
             return
-        self._decline = 1.0 - price / self._previous_close
-        reached = max((level for level, share in LEVELS if self._decline >= share - SLACK), default=0)
+        decline = self._decline = 1.0 - price / self._previous_close
+        if decline < LEVELS[0][1] - SLACK:
+            return
+        reached = max(level for level, share in LEVELS if decline >= share - SLACK)
         if reached <= self._level:
             return
         self._level = reached

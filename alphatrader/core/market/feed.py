@@ -42,8 +42,10 @@ class SymbolFeed:
         equity: bool = True,
         session: Callable[[int], Hours | None] | None = None,
         market_wide: MarketWide | None = None,
+        spoken: list[SymbolFeed] | None = None,
     ) -> None:
-        """`session` gives the hours that a market instant belongs to; without it every instant is in regular hours."""
+        """`session` gives the hours that a market instant belongs to; without it every instant is in regular hours.
+        `spoken` takes this feed with its first message of a read: who ends reads need not ask every feed."""
         self.symbol = symbol
         self.full = full
         self.quiet_seconds = quiet_seconds
@@ -76,7 +78,7 @@ class SymbolFeed:
         self._published = (0, 0)
         """(reception, when it was first published)."""
         self._events: list[m.MarketEvent] = []
-        self._spoken_to = False
+        self._spoken_to, self._spoken = False, spoken
         """Whether a message came since the last end of a read."""
         self._book_event_at = self._quote_event_at = float("-inf")
         self._book_dirty = 0
@@ -154,9 +156,7 @@ class SymbolFeed:
 
     def depth(self, operation: int, position: int, side: int, price: float, size: float, venue: str, market_maker: str) -> None:
         line = self._depth
-        self._spoken_to = True
-        self.heard = now = self._monotonic()
-        self._received_ns = self._market_ns()
+        now = self._hear()
         if not line.on or line.broken:
             return
         try:
@@ -278,6 +278,11 @@ class SymbolFeed:
         """Whether there is anything to take, now or when its turn has come."""
         return bool(self._events or self.changed or self._book_dirty or self._quote_dirty or self.makers.changes)
 
+    @property
+    def holds_back(self) -> bool:
+        """Whether an event waits until its turn has come."""
+        return self.full and bool(self._book_dirty or self._quote_dirty or self.makers.changes)
+
     def take_events(self, now: float) -> list[m.MarketEvent]:
         """Events since the last call, in order; the newest book and quote among them when their turn has come."""
         if self._quote_dirty and now - self._quote_event_at >= CONFLATE_SECONDS and self.full:
@@ -379,7 +384,10 @@ class SymbolFeed:
 
     def _hear(self) -> float:
         """A message came now; returns when, monotonic."""
-        self._spoken_to = True
+        if not self._spoken_to:
+            self._spoken_to = True
+            if self._spoken is not None:
+                self._spoken.append(self)
         self.heard = now = self._monotonic()
         self._received_ns = self._market_ns()
         return now

@@ -54,17 +54,21 @@ class MarketWide:
 
     def __init__(self) -> None:
         self._breaker: MarketBreaker | None = None
-        self._of: tuple[str, str] | None = None
+        self._of = ("", "")
+        """The proxy and the session of the breaker."""
 
     def see(self, symbol: str, ts_ns: int, price: float, previous_close: float | None, hours: Hours | None) -> None:
         """The first of PROXIES that is quoted today stands for the index; what another reached does not count."""
-        if symbol not in PROXIES or hours is None or not previous_close or previous_close <= 0:
+        if symbol not in PROXIES or hours is None:
             return
-        if self._of is None or self._of[1] != hours.name or PROXIES.index(symbol) < PROXIES.index(self._of[0]):
+        if self._breaker is None or self._of != (symbol, hours.name):
+            proxy, session = self._of
+            stands = session == hours.name and PROXIES.index(proxy) < PROXIES.index(symbol)
+            if stands or not previous_close or previous_close <= 0:
+                return
             self._of = (symbol, hours.name)
             self._breaker = MarketBreaker(symbol, previous_close, (hours.open_ns, hours.close_ns))
-        if self._breaker is not None and self._of[0] == symbol:
-            self._breaker.see(ts_ns, price)
+        self._breaker.see(ts_ns, price)
 
     def state(self, now_ns: int) -> Breaker | None:
         return None if self._breaker is None else self._breaker.state(now_ns)

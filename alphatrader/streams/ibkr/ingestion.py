@@ -62,12 +62,12 @@ class IBKRIngestion(StreamModule):
         self._instruments = {instrument.symbol: instrument for instrument in instruments(market)}
         self._audit = context.wire_log(recording.pack)
         self._recorder = FeedRecorder(self.clock, self.settings, str(self.name), self._audit)
-        self._market_wide = MarketWide()
+        self._market_wide, self._spoken = MarketWide(), list[SymbolFeed]()
         self._feeds = {symbol: self._feed(instrument) for symbol, instrument in self._instruments.items()}
         self._contracts = Contracts(self, self._instruments, self._broker, self._on_rolled)
         self._names = OptionNames(option_spec, self._publish_name, self._tell_unlisted, self.clock.monotonic)
         self._lines = Lines(self, self._instruments, self._feeds, self._contracts, self._names)
-        self._publisher = Publisher(market, self._feeds, self._lines.options)
+        self._publisher = Publisher(market, self._feeds, self._lines.options, self._spoken)
         self._history = History(self, self._feeds, self._contracts.listed, self._broker)
         self._link = Link(wire.link_lost_seconds)
         self._answers = Answers(self, self._link, self._lines)
@@ -95,7 +95,8 @@ class IBKRIngestion(StreamModule):
 
     def _feed(self, instrument: Instrument) -> SymbolFeed:
         instants = self._recorder.instants
-        feed: ToldFeed = feed_of(ToldFeed, instrument, self.settings.market, instants, self._hours, self._market_wide)
+        market, wide = self.settings.market, self._market_wide
+        feed: ToldFeed = feed_of(ToldFeed, instrument, market, instants, self._hours, wide, self._spoken)
         feed.tell = self._recorder.told
         return feed
 
@@ -184,8 +185,7 @@ class IBKRIngestion(StreamModule):
 
     def _on_read(self) -> None:
         """Everything of one network read is folded: it goes out in the same turn of the loop, in one write."""
-        for feed in self._feeds.values():
-            feed.end_of_read()
+        self._publisher.end_read()
         batch = self._turn(after_read=True)
         if self._unposted or not self.store.post_now(batch):
             self._unposted.append(batch)
@@ -241,7 +241,7 @@ class IBKRIngestion(StreamModule):
     def _turn(self, *, after_read: bool) -> Batch:
         batch = self.store.batch()
         machine_ns, now = self._recorder.tick()
-        self._publisher.add_to(batch, now)
+        self._publisher.add_to(batch, now, after_read=after_read)
         self._recorder.wrote(batch.commands, machine_ns, now, after_read=after_read)
         return batch
 

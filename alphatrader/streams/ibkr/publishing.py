@@ -5,10 +5,11 @@ Used by `IBKRIngestion`, which owns the feeds. Writes `market:{symbol}:*`, `even
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from alphatrader.contract import keys as k
+from alphatrader.contract.messages.market import MarketEvent
 from alphatrader.contract.settings.market import Market
 from alphatrader.core.market.feed import SymbolFeed
 from alphatrader.core.market.quotes import OptionFeed
@@ -18,30 +19,68 @@ TURN_SECONDS: Final = 0.05
 
 
 class Publisher:
-    def __init__(self, market: Market, feeds: Mapping[str, SymbolFeed], options: Mapping[str, OptionFeed]) -> None:
+    """After a read only those feeds are asked that it spoke to, and those that hold something back; all of them between reads."""
+
+    def __init__(
+        self,
+        market: Market,
+        feeds: Mapping[str, SymbolFeed],
+        options: Mapping[str, OptionFeed],
+        spoken: list[SymbolFeed],
+    ) -> None:
+        """`spoken`: where the feeds put themselves with their first message of a read."""
         self._market = market
-        self._feeds, self._options = feeds, options
+        self._feeds, self._options, self._spoken = feeds, options, spoken
         self._renewed_at = float("-inf")
         self._shown_at: dict[str, float] = {}
         self._streams = {symbol: k.EVENTS_MARKET.at(symbol=symbol) for symbol in feeds}
+        self._awaited: dict[str, SymbolFeed] = {}
+        """Who may have an event at the next end of a read."""
+        self._unshown: dict[str, SymbolFeed] = {}
+        """Whose state keys differ from what was last written."""
 
-    def add_to(self, batch: Batch, now: float) -> None:
+    def end_read(self) -> None:
+        """Everything of one network read is in."""
+        for feed in self._spoken:
+            feed.end_of_read()
+            self._awaited[feed.symbol] = feed
+        self._spoken.clear()
+
+    def events(self, now: float, *, after_read: bool) -> Iterator[tuple[SymbolFeed, list[MarketEvent]]]:
+        """What each feed tells in this turn; `now` is monotonic seconds."""
+        for feed in tuple(self._awaited.values()) if after_read else self._feeds.values():
+            if feed.stirs:
+                yield feed, feed.take_events(now)
+            if feed.holds_back:
+                self._awaited[feed.symbol] = feed
+            else:
+                self._awaited.pop(feed.symbol, None)
+
+    def add_to(self, batch: Batch, now: float, *, after_read: bool) -> None:
         """One turn; `now` is monotonic seconds."""
-        renew = now - self._renewed_at >= self._market.renew_seconds
-        if renew:
+        unshown = self._unshown
+        for feed, events in self.events(now, after_read=after_read):
+            stream = self._streams[feed.symbol]
+            for event in events:
+                batch.append(stream, event)
+            if feed.changed:
+                unshown[feed.symbol] = feed
+        if now - self._renewed_at >= self._market.renew_seconds:
             self._renewed_at = now
-        for feed in self._feeds.values():
-            if renew or feed.stirs:
-                self._show(batch, feed, now, renew=renew)
+            for feed in self._feeds.values():
+                self._show(batch, feed, now, renew=True)
+            unshown.clear()
+        elif unshown:
+            for feed in tuple(unshown.values()):
+                self._show(batch, feed, now, renew=False)
+                if not feed.changed:
+                    del unshown[feed.symbol]
         for option in self._options.values():
-            if (option.dirty or renew) and option.alive(now, self._market.quiet_seconds):
+            if (option.dirty or self._renewed_at == now) and option.alive(now, self._market.quiet_seconds):
                 option.dirty = False
                 batch.put(k.QUOTES.at(con_id=option.con_id), option.message())
 
     def _show(self, batch: Batch, feed: SymbolFeed, now: float, *, renew: bool) -> None:
-        stream = self._streams[feed.symbol]
-        for event in feed.take_events(now):
-            batch.append(stream, event)
         if not feed.alive(now):
             self._shown_at.pop(feed.symbol, None)
             return

@@ -110,6 +110,7 @@ def feed_of(
     instants: Instants,
     session: Callable[[int], Hours | None],
     market_wide: MarketWide,
+    spoken: list[SymbolFeed],
 ) -> Any:
     return kind(
         instrument.symbol,
@@ -121,6 +122,7 @@ def feed_of(
         equity=instrument.kind == "equity",
         session=session,
         market_wide=market_wide,
+        spoken=spoken,
     )
 
 

@@ -47,13 +47,13 @@ class Ingestion:
         """`symbols`: the feeds to run; all of them where nothing is said."""
         self._start, self._calendar = start, nyse()
         self.instants = Instants(start.clock)
-        market, wide = start.settings.market, MarketWide()
+        market, wide, spoken = start.settings.market, MarketWide(), list[SymbolFeed]()
         self._feeds: dict[str, SymbolFeed] = {
-            instrument.symbol: feed_of(SymbolFeed, instrument, market, self.instants, self._hours, wide)
+            instrument.symbol: feed_of(SymbolFeed, instrument, market, self.instants, self._hours, wide, spoken)
             for instrument in instruments(market)
             if symbols is None or instrument.symbol in symbols
         }
-        self._publisher = Publisher(market, self._feeds, {})
+        self._publisher = Publisher(market, self._feeds, {}, spoken)
         self._lines: dict[int, _Line] = {}
         self._table: dict[int, Callable[[list[str]], None]] = {}
         self._handlers: Handlers | None = None
@@ -143,21 +143,20 @@ class Ingestion:
     def turn(self, machine_ns: int, monotonic: float, after_read: bool) -> list[Any]:
         self._end_turn(machine_ns, monotonic, after_read)
         batch = Batch(self._start.module, {_TTL_SETTING: self._start.settings.market.ttl_seconds})
-        self._publisher.add_to(batch, monotonic)
+        self._publisher.add_to(batch, monotonic, after_read=after_read)
         return batch.commands
 
     def events(self, machine_ns: int, monotonic: float, after_read: bool) -> Iterator[tuple[str, list[MarketEvent]]]:
         """The same without state keys: what each symbol's turn told."""
         self._end_turn(machine_ns, monotonic, after_read)
-        for symbol, feed in self._feeds.items():
-            if events := feed.take_events(monotonic):
-                yield symbol, events
+        for feed, events in self._publisher.events(monotonic, after_read=after_read):
+            if events:
+                yield feed.symbol, events
 
     def _end_turn(self, machine_ns: int, monotonic: float, after_read: bool) -> None:
         self.handle()
         if after_read:
-            for feed in self._feeds.values():
-                feed.end_of_read()
+            self._publisher.end_read()
         self.instants.at(machine_ns, monotonic)
 
 
