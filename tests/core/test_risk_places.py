@@ -18,13 +18,13 @@ from alphatrader.contract.messages.positions import Position
 from alphatrader.contract.messages.risk import Reservation
 from alphatrader.core.risk import places, verdict
 from alphatrader.core.risk.alike import Bet
+from alphatrader.core.risk.followed import Followed
 from tests.core.test_positions_exits import held
 from tests.core.test_risk_limits import RISK, STAMP, picture
 from tests.support.holdings import MACHINE_NS, SPY, order, signal
 
 D = Decimal
 SYMBOLS = ("SPY", "QQQ", "IWM", "AAPL")
-BROKER_STATES = ("WORKING", "UNKNOWN", "CANCELLED", "REJECTED", "FILLED")
 
 
 def position(intent_id: str, quantity: int, opened: int, symbol: str = "SPY") -> Position:
@@ -103,16 +103,13 @@ class Interleavings(RuleBasedStateMachine):
         self.reservations: dict[str, Reservation] = {}
         self.truth_orders: dict[str, OrderRecord] = {}
         self.truth_held: dict[str, tuple[int, int]] = {}
-        self.known_orders: dict[str, OrderRecord] = {}
-        self.known_positions: dict[str, Position] = {}
+        self.followed = Followed()
         self.symbols: dict[str, str] = {}
 
     def now(self) -> Any:
-        for intent_id in list(self.reservations):
-            if places.ended(self.known_orders.get(intent_id), 0, self.known_positions.get(intent_id)):
-                del self.reservations[intent_id]
-        held_places = places.places(self.reservations, self.known_orders.values(), self.known_positions.values())
-        return picture(places=held_places, unknown_orders=())
+        for intent_id in self.followed.free(self.reservations, MACHINE_NS, RISK.unclaimed_seconds, reconciled=False):
+            del self.reservations[intent_id]
+        return picture(places=self.followed.places(self.reservations), unknown_orders=())
 
     @rule(symbol=st.sampled_from(SYMBOLS))
     def a_signal(self, symbol: str) -> None:
@@ -151,7 +148,7 @@ class Interleavings(RuleBasedStateMachine):
     def risk_hears_of_an_order(self, data: st.DataObject) -> None:
         if self.truth_orders:
             intent_id = data.draw(st.sampled_from(sorted(self.truth_orders)))
-            self.known_orders[intent_id] = self.truth_orders[intent_id]
+            self.followed.hear_order(self.truth_orders[intent_id], self.reservations)
 
     @rule(data=st.data())
     def risk_hears_of_a_position(self, data: st.DataObject) -> None:
@@ -159,7 +156,7 @@ class Interleavings(RuleBasedStateMachine):
         if seen:
             intent_id = data.draw(st.sampled_from(seen))
             quantity, opened = self.truth_held[intent_id]
-            self.known_positions[intent_id] = position(intent_id, quantity, opened, self.symbols[intent_id])
+            self.followed.hear_position(position(intent_id, quantity, opened, self.symbols[intent_id]), None)
 
     @invariant()
     def the_truth_stays_within_the_limits(self) -> None:

@@ -18,13 +18,13 @@ from msgspec.structs import replace
 
 from alphatrader.contract import keys as k
 from alphatrader.contract.key import BoundKey, Server
-from alphatrader.contract.messages.orders import OPEN_STATES, Account, Fill, OrderEvent, OrderRecord
+from alphatrader.contract.messages.orders import Account, Fill, OrderEvent
 from alphatrader.contract.messages.positions import ClosedTrade, Position, PositionEvent
 from alphatrader.contract.messages.risk import ControlRequest, Halt, HaltEvent, Lease
 from alphatrader.contract.messages.signals import Signal, SignalEvent
 from alphatrader.contract.modules import Module
-from alphatrader.core.orders.refs import intent_of, role_of
-from alphatrader.core.risk import places, state, verdict
+from alphatrader.core.risk import state, verdict
+from alphatrader.core.risk.followed import Followed
 from alphatrader.core.risk.picture import Picture
 from alphatrader.runtime.batch import Batch
 from alphatrader.runtime.context import Context
@@ -66,16 +66,12 @@ class RiskManager(StreamModule):
         self._peak_due = 0.0
         self._version = verdict.limits_version(self._limits)
         rate = self.settings.options.risk_free_rate
-        self._measures = Measures(self.store, self.clock, self.calendar, rate, lambda: self._positions.values())
+        self._measures = Measures(self.store, self.clock, self.calendar, rate, lambda: self._followed.positions.values())
         self._clear()
 
     def _clear(self) -> None:
         self._state = state.first("", 0)
-        self._orders: dict[str, OrderRecord] = {}
-        self._positions: dict[str, Position] = {}
-        self._trades: dict[str, ClosedTrade] = {}
-        self._bought: dict[str, dict[str, int]] = {}
-        """Intent -> fill -> contracts its entry bought, as executions say."""
+        self._followed = Followed()
         self._account: Account | None = None
         self._signals_fence = 0
         self._halted = True
@@ -98,10 +94,10 @@ class RiskManager(StreamModule):
         # Read before the ledgers, so that nothing falls between them and a stream that was never read.
         self._backlog = await self.store.read(self._cursor, block_seconds=None)
         for record in (await self.store.fields(k.LEDGER_ORDERS.at())).values():
-            self._hear_order(record)
+            self._followed.hear_order(record, self._state.reservations)
         for fill in (await self.store.fields(k.LEDGER_FILLS.at())).values():
-            self._hear_fill(fill)
-        self._trades = await self.store.fields(k.LEDGER_TRADES.at())
+            self._followed.hear_fill(fill, self._state.reservations)
+        self._followed.trades = await self.store.fields(k.LEDGER_TRADES.at())
         await self._read_positions()
         halt = await self.store.get(k.HALT.at())
         self._halted = halt is None or halt.halted
@@ -111,7 +107,7 @@ class RiskManager(StreamModule):
 
     async def _read_positions(self) -> None:
         records = await self.store.get_many([bound async for bound in self.store.scan(k.POSITIONS)])
-        self._positions = {record.id: record for record in records if record is not None}
+        self._followed.positions = {record.id: record for record in records if record is not None}
 
     # -- the loop
 
@@ -169,36 +165,20 @@ class RiskManager(StreamModule):
                 case Account():
                     self._account = event
                 case OrderEvent():
-                    self._hear_order(event.record)
+                    self._followed.hear_order(event.record, self._state.reservations)
                 case Fill():
-                    self._hear_fill(event)
+                    self._followed.hear_fill(event, self._state.reservations)
                 case PositionEvent():
                     await self._hear_position(event.position)
                 case SignalEvent(kind="new"):
                     signals.append(event.signal)
         return signals
 
-    def _hear_order(self, record: OrderRecord) -> None:
-        keep = record.state in OPEN_STATES or (record.role == "entry" and record.intent_id in self._state.reservations)
-        if keep:
-            self._orders[record.id] = record
-        else:
-            self._orders.pop(record.id, None)
-
-    def _hear_fill(self, fill: Fill) -> None:
-        intent_id = intent_of(fill.order_ref)
-        if role_of(fill.order_ref) == "entry" and intent_id in self._state.reservations:
-            self._bought.setdefault(intent_id, {})[fill.key] = fill.quantity
-
     async def _hear_position(self, position: Position) -> None:
-        self._positions[position.id] = position
         trade: ClosedTrade | None = None
         if position.status == "closed":
             trade = await self.store.field(k.LEDGER_TRADES.at(), position.id)
-        if trade is not None:
-            self._trades[position.id] = trade
-        else:
-            self._trades.pop(position.id, None)
+        self._followed.hear_position(position, trade)
 
     # -- decide and write
 
@@ -262,7 +242,7 @@ class RiskManager(StreamModule):
         for pnl, field in ((realized, "realized_today"), (unrealized, "unrealized")):
             if pnl is not None and pnl.session == self._state.session and pnl.value is not None and pnl.value.is_finite():
                 self._state = replace(self._state, **{field: pnl.value})
-        losses = state.consecutive_losses(self._trades.values(), self._state.session)
+        losses = state.consecutive_losses(self._followed.trades.values(), self._state.session)
         self._state = replace(self._state, consecutive_losses=losses)
         by_strategy = self.settings.strategies
         windows = {
@@ -292,35 +272,25 @@ class RiskManager(StreamModule):
 
     def _with_state(self, picture: Picture) -> Picture:
         """The picture with the places as our books have them now."""
-        reservations = self._state.reservations
-        pending = [r.max_loss_usd for r in reservations.values() if r.intent_id not in self._positions]
+        followed, reservations = self._followed, self._state.reservations
         return with_fields(
             picture,
             state=self._state,
-            places=places.places(reservations, self._orders.values(), self._positions.values()),
-            pending_usd=sum(pending, Decimal(0)),
-            unknown_orders=tuple(sorted(record.id for record in self._orders.values() if record.state == "UNKNOWN")),
-            bets=places.bets(reservations, self._orders.values(), self._positions.values()),
+            places=followed.places(reservations),
+            pending_usd=followed.pending_usd(reservations),
+            unknown_orders=followed.unknown_orders,
+            bets=followed.bets(reservations),
             correlations=self._measures.correlations,
         )
 
     def _free_places(self, picture: Picture) -> None:
-        kept = dict(self._state.reservations)
-        reconciled = picture.summary is not None and picture.summary.reconciled and picture.summary.open == self._held()
-        for intent_id, reservation in self._state.reservations.items():
-            order, position = self._orders.get(intent_id), self._positions.get(intent_id)
-            bought = sum(self._bought.get(intent_id, {}).values())
-            if (
-                places.ended(order, bought, position)
-                or places.unclaimed(reservation, order, picture.machine_ns, self._limits.unclaimed_seconds)
-                or (reconciled and places.settled(order, position, picture.machine_ns))
-            ):
-                del kept[intent_id]
-                self._orders.pop(intent_id, None)
-                self._bought.pop(intent_id, None)
-                if position is not None and position.status == "closed":
-                    del self._positions[intent_id]
-                self.log.info("place_freed", intent=intent_id, order=order.state if order else None)
+        reservations, seconds = self._state.reservations, self._limits.unclaimed_seconds
+        summary = picture.summary
+        reconciled = summary is not None and summary.reconciled and summary.open == self._followed.held
+        freed = self._followed.free(reservations, picture.machine_ns, seconds, reconciled=reconciled)
+        for intent_id, order in freed.items():
+            self.log.info("place_freed", intent=intent_id, order=order.state if order else None)
+        kept = {intent_id: reservation for intent_id, reservation in reservations.items() if intent_id not in freed}
         self._state = replace(self._state, reservations=kept)
 
     def _latch(self, batch: Batch, picture: Picture) -> Picture:
@@ -383,14 +353,11 @@ class RiskManager(StreamModule):
 
     async def _recount(self, picture: Picture) -> None:
         """Our positions follow events; where `positions` counts others for several turns, they are read anew."""
-        differs = picture.summary is not None and picture.summary.open != self._held()
+        differs = picture.summary is not None and picture.summary.open != self._followed.held
         self._miscounts = self._miscounts + 1 if differs else 0
         if self._miscounts >= MISCOUNTS:
             await self._read_positions()
             self.health.count("positions read anew")
-
-    def _held(self) -> int:
-        return sum(position.status != "closed" for position in self._positions.values())
 
     def _say_health(self, reason: str | None, limits: dict[str, str]) -> None:
         self.health.fact("lease", reason or "granted")
