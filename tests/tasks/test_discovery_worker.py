@@ -9,11 +9,10 @@ import base64
 import json
 import os
 import signal
-import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +22,10 @@ import pytest
 from alphatrader.contract import keys as k
 from alphatrader.contract.modules import Module
 from alphatrader.runtime.clock import exchange_datetime
-from alphatrader.runtime.settings import ROOT
 from alphatrader.tasks.discovery.runner import read
 from tests.support.people import until
 from tests.support.servers import free_port, running_servers
+from tests.support.typed_commands import Answer, typed
 from tests.tasks.test_delivery_worker import Office, running_clock
 from tests.tasks.test_discovery import record
 
@@ -36,6 +35,7 @@ class Night(Office):
     """The worker, Flower, and the operator's commands, on recorded data of three symbols."""
 
     flower_port: int = 0
+    terminals: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(max_workers=3))
 
     @property
     def file(self) -> Path:
@@ -48,10 +48,9 @@ class Night(Office):
         now = self.progress()
         return now is not None and now.state == "running" and now.step == "reading what was recorded"
 
-    def command(self, *arguments: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", "from alphatrader.cli import main; main()", *arguments]
-        environment = {**os.environ, **self.servers.environment}
-        return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    def types(self, *arguments: str, seconds: float = 240.0) -> Future[Answer]:
+        """A command that may wait for the worker, typed while the test goes on."""
+        return self.terminals.submit(typed, arguments, os.environ | self.servers.environment, seconds=seconds)
 
     def flower_tasks(self) -> dict[str, Any]:
         password = self.servers.vault.environment_for(Module.FLOWER)["ALPHATRADER_FLOWER_PASSWORD"]
@@ -77,6 +76,7 @@ def night(tmp_path: Path) -> Iterator[Night]:
         try:
             yield night
         finally:
+            night.terminals.shutdown(wait=False, cancel_futures=True)
             for process in night.processes:
                 for child in psutil.Process(process.pid).children(recursive=True) if process.poll() is None else ():
                     child.kill()
@@ -112,14 +112,13 @@ def test_a_run_is_seen_survives_a_kill_and_answers_everyone_who_asked(night: Nig
     until(lambda: night.in_flower("PROGRESS"), 20)
     (task,) = night.in_flower("PROGRESS")
     assert task["name"] == "discovery.ensure" and task["result"] == "0 of 23: reading what was recorded"
-    status, _ = night.command("status", "--json").communicate(timeout=40)
-    assert json.loads(status)["discovery"] | {"said_s_ago": 0, "as_of": ""} == {
+    assert night.types("status", "--json").result().json()["discovery"] | {"said_s_ago": 0, "as_of": ""} == {
         "state": "running", "done": 0, "of": 23, "step": "reading what was recorded", "said_s_ago": 0, "failed": [], "as_of": "",
         "waiting": [],
     }  # fmt: skip
 
     # when two people ask for a run meanwhile, and the process that runs is killed
-    asking = [night.command("discover", "--json"), night.command("discover")]
+    asking = [night.types("discover", "--json"), night.types("discover")]
     until(lambda: night.servers.store(Module.OPERATOR).length(k.DISCOVERY_REQUESTS.at()) == 2, 30)
     before = night.progress().started_machine_ns
     (child,) = [one for one in psutil.Process(worker.pid).children() if one.status() != psutil.STATUS_ZOMBIE]
@@ -131,11 +130,11 @@ def test_a_run_is_seen_survives_a_kill_and_answers_everyone_who_asked(night: Nig
     # when the recording is let go, then the run ends, and answers both who asked: they were one
     second = night.progress().started_machine_ns
     let_go(pipe)
-    answers = [process.communicate(timeout=90) for process in asking]
-    assert [process.returncode for process in asking] == [0, 0], answers
-    assert json.loads(answers[0][0])["progress"]["state"] == "done"
-    assert answers[1][0].count(" of 23: ") > 1 and "23 of 23: done" in answers[1][0]  # which steps it meets, its pace says
-    assert "done in" in answers[1][0] and "report: reports/discovery-" in answers[1][0]
+    machine, person = (one.result() for one in asking)
+    assert (machine.code, person.code) == (0, 0), (machine, person)
+    assert machine.json()["progress"]["state"] == "done"
+    assert person.out.count(" of 23: ") > 1 and "23 of 23: done" in person.out  # which steps it meets, its pace says
+    assert "done in" in person.out and "report: reports/discovery-" in person.out
     until(lambda: night.in_flower("SUCCESS"), 20)
     found = read(night.file)
     assert found.with_history == ("SPY", "QQQ", "ES") and found.vpin_bucket_size["SPY"].n == 1200
@@ -209,9 +208,8 @@ def _serves(night: Night) -> bool:
 
 
 def test_who_asked_before_the_workers_first_start_is_answered(night: Night) -> None:
-    asking = night.command("discover", "--json", "--wait", "120")
+    asking = night.types("discover", "--json", "--wait", "120")
     until(lambda: night.servers.store(Module.OPERATOR).length(k.DISCOVERY_REQUESTS.at()) == 1, 30)
     night.start(Module.DISCOVERY)
-    said, errors = asking.communicate(timeout=240)
-    answer = json.loads(said)
-    assert asking.returncode == 0 and answer["progress"]["state"] == "done", (said, errors)
+    answer = asking.result()
+    assert answer.code == 0 and answer.json()["progress"]["state"] == "done", answer
