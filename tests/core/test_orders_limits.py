@@ -213,6 +213,21 @@ def test_openings_keep_to_their_window_and_out_of_the_last_seconds_and_the_gatew
     assert untimely(strategy, at * SECOND, None) == "the session is closed"
 
 
+def test_a_clock_that_is_a_little_ahead_is_no_reason_and_one_further_ahead_is() -> None:
+    """A lease and an approval are written by another process: their clocks are one machine's, but no two readings are at once."""
+    ahead = replace(LEASE, machine_ns=NOW + SECOND)
+    assert refusal(APPROVAL, ahead, HALT, NOW, 1.0, 3) is None
+    assert "lease is -1.1 s old" in str(refusal(APPROVAL, replace(ahead, machine_ns=NOW + 11 * SECOND // 10), HALT, NOW, 1.0, 3))
+    early = replace(APPROVAL, machine_ns=NOW + SECOND // 10)
+    assert refusal(early, LEASE, HALT, NOW, 1.0, 3) is None
+    assert "-0.11 s old" in str(refusal(replace(early, machine_ns=NOW + 11 * SECOND // 100), LEASE, HALT, NOW, 1.0, 3))
+    # and the last instant at which each still counts
+    assert (
+        refusal(replace(APPROVAL, machine_ns=NOW - SECOND), replace(LEASE, machine_ns=NOW - 3 * SECOND), HALT, NOW, 1.0, 3)
+        is None
+    )
+
+
 @pytest.mark.parametrize(
     ("approval", "lease", "halt", "says"),
     [

@@ -38,7 +38,11 @@ def test_inactive_and_pending_cancel_are_not_ends() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "harmless"), [(202, True), (399, True), (10349, True), (2109, True), (201, False), (110, False), (10148, False)]
+    ("code", "harmless"),
+    [
+        *((code, True) for code in (202, 399, 404, 10349, 10167, 2100, 2109, 2199)),
+        *((code, False) for code in (201, 110, 10148, 203, 2099, 2200)),
+    ],
 )
 def test_which_errors_put_an_order_in_doubt(code: int, harmless: bool) -> None:
     assert is_harmless(code) is harmless

@@ -13,7 +13,8 @@ from msgspec.structs import replace
 from alphatrader.contract.messages.orders import Fill
 from alphatrader.core.positions.booking import Booked, book, fault
 from alphatrader.core.positions.ledger import BadFillError, Ledger
-from tests.support.holdings import NEXT_WEEK, SPY, fill
+from alphatrader.runtime.clock import SECOND
+from tests.support.holdings import NEXT_WEEK, NOW_NS, SPY, fill
 
 D = Decimal
 
@@ -91,6 +92,29 @@ def test_slippage_is_measured_against_the_mid_and_not_known_without_it() -> None
     )
     assert held["a"].slippage == D("6.00") + D("10.00")
     assert booked(fill("b", "BUY", 2, "4.00"))["b"].slippage is None
+    # an exit of which no mid is known (a stop at the broker) is left out, the entry's is kept
+    held = booked(fill("c", "BUY", 2, "4.00", reference_price=mid), fill("c/stop", "SELL", 2, "3.00", at=3))
+    assert held["c"].slippage == D("6.00")
+
+
+def test_a_position_opens_with_its_first_fill_and_closes_with_its_last() -> None:
+    fills = [
+        fill("i", "BUY", 2, "4.00"),
+        fill("i", "BUY", 1, "4.10", at=5),
+        fill("i/exit-1", "SELL", 1, "5.00", at=10),
+        fill("i/stop", "SELL", 2, "3.50", at=20),
+    ]
+    held = [booked(*fills[: n + 1])["i"] for n in range(4)]
+    assert [one.opened_ns - NOW_NS for one in held] == [0, 0, 0, 0]
+    assert [one.closed_ns for one in held] == [None, None, None, NOW_NS + 20 * SECOND]
+    # what comes after its end concerns it no more
+    again = booked(*fills, fill("", "SELL", 1, "3.00", at=30))
+    assert again["i"].updated_ns == again["i"].closed_ns == NOW_NS + 20 * SECOND and again["ext-7"].quantity == -1
+
+
+def test_one_contract_bought_by_hand_closes_one_that_was_sold() -> None:
+    held = booked(fill("", "SELL", 2, "4.00"), fill("", "BUY", 1, "3.00", at=5, key="back"))
+    assert (held["ext-7"].quantity, held["ext-7"].closed_by) == (-1, "by hand")
 
 
 @pytest.mark.parametrize(
@@ -114,9 +138,7 @@ def test_what_cannot_be_booked_is_refused_by_name(changes: dict[str, object], fi
 
 def test_a_contract_nobody_named_is_not_booked_and_is_said() -> None:
     ledger = Ledger()
-    ledger.hear(
-        fill("", "BUY", 100, "660.00", contract=SPY, con_id=99) if False else replace(fill("", "BUY", 1, "6"), contract=None)
-    )
+    ledger.hear(replace(fill("", "BUY", 1, "6"), contract=None))
     assert ledger.positions() == {} and ledger.unnamed() == [7]
     ledger.name(7, SPY)
     assert ledger.positions()["ext-7"].quantity == 1 and ledger.unnamed() == []

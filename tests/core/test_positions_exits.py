@@ -92,7 +92,21 @@ def test_the_stop_trails_after_one_r_and_never_goes_back() -> None:
     # never above the mark, and on the contract's grid
     below = held(mark=D("4.60"), best_mark=D("5.40"), stop=D("4.50"), targets_hit=1)
     assert plan(below, None, flat_reason=None, trailing=TRAILING, tick=CENT).stop == D("4.50")
+    at_it = held(mark=D("4.70"), best_mark=D("5.40"), stop=D("4.50"), targets_hit=1)
+    assert plan(at_it, None, flat_reason=None, trailing=TRAILING, tick=CENT).stop == D("4.50")
     assert plan(held(mark=D("5.33")), None, flat_reason=None, trailing=TRAILING, tick=D("0.05")).stop == D("4.65")
+
+
+def test_how_many_first_risks_the_gain_must_be_is_a_setting_and_without_a_risk_nothing_trails() -> None:
+    late = Trailing(after_r=D(2), share=D("0.5"))
+    assert [plan(held(mark=D(m)), None, flat_reason=None, trailing=late, tick=CENT).stop for m in ("5.99", "6.00")] == [3, 5]
+    riskless = held(mark=D("5.00"), initial_stop=D("4.00"), stop=D("4.00"))
+    assert plan(riskless, None, flat_reason=None, trailing=TRAILING, tick=CENT).stop == D("4.00")
+
+
+def test_the_last_contract_is_kept_like_any_other() -> None:
+    one = plan(held(quantity=1, opened_quantity=1, planned_quantity=1), None, flat_reason=None, trailing=TRAILING, tick=CENT)
+    assert (one.hold, one.stop) == (1, D("3.00"))
 
 
 def test_without_a_mark_nothing_moves() -> None:
@@ -106,7 +120,7 @@ def test_flat_in_time_is_final_and_a_close_takes_the_stop_away() -> None:
     assert out is not None and (out.hold, out.stop, out.urgency) == (0, D("3.00"), "now")
     assert wish(held(mark=D("9.00")), out) is None
     gone = wish(held(quantity=0, status="closed"), out)
-    assert gone is not None and (gone.hold, gone.stop, gone.version) == (0, None, 3)
+    assert gone is not None and (gone.hold, gone.stop, gone.version, gone.reason) == (0, None, 3, "closed")
 
 
 def test_more_sold_than_held_is_bought_back() -> None:

@@ -14,8 +14,8 @@ from alphatrader.contract.messages.orders import BuyingPower
 from alphatrader.contract.messages.positions import Pnl, PositionsSummary
 from alphatrader.contract.messages.risk import Halt, Stop
 from alphatrader.contract.settings.trading import Risk
+from alphatrader.core.risk import limits, verdict
 from alphatrader.core.risk import state as books
-from alphatrader.core.risk import verdict
 from alphatrader.core.risk.alike import Bet
 from alphatrader.core.risk.picture import Picture
 from alphatrader.runtime.clock import SECOND
@@ -149,8 +149,9 @@ def test_each_limit_at_its_bound(limit: str, holds: Picture, fails: Picture) -> 
         ("signal age", {"machine_ns": old(5)}, {"machine_ns": old(5.1)}),
         ("signal age", {"expires_ns": NOW_NS + 1}, {"expires_ns": NOW_NS}),
         ("prices", {"stop": 3.99}, {"stop": 4.0}),
+        ("prices", {"stop": 0.01}, {"stop": 0.0}),
         ("contract", {}, {"symbol": "QQQ"}),
-        ("contract", {"contract": replace(SPY, multiplier=10)}, {"contract": replace(SPY, multiplier=0)}),
+        ("contract", {"contract": replace(SPY, multiplier=1)}, {"contract": replace(SPY, multiplier=0)}),
         ("prices", {"targets": (4.01,)}, {"targets": (4.0,)}),
         ("prices", {"targets": (5.0,)}, {"targets": ()}),
         ("prices", {"targets": (5.0, 6.0)}, {"targets": (6.0, 5.0)}),
@@ -182,6 +183,18 @@ def test_only_a_known_breach_latches() -> None:
     assert verdict.breach(picture(realized=None), RISK) is None
     assert (verdict.breach(picture(realized=pnl("-2000")), RISK) or "").startswith("daily loss: 2000.00 USD of 2000.00 USD")
     assert (verdict.breach(with_state(consecutive_losses=3), RISK) or "").startswith("consecutive losses")
+    at_bound = with_state(peak_equity=D(100_000), equity=D(90_000))
+    assert (verdict.breach(at_bound, RISK) or "").startswith("drawdown: 10.00% of 10% from the peak of 100000.00 USD")
+
+
+def test_what_refuses_says_what_is_missing() -> None:
+    assert verdict.in_words(with_state(opening_equity=None), RISK)["daily loss"] == "the day's opening equity is not known"
+    assert verdict.in_words(picture(realized=None), RISK)["daily loss"] == "today's P&L is not known"
+    assert verdict.in_words(picture(unknown_orders=("i-1", "i-2")), RISK)["unknown orders"] == "2 of 0 allowed: i-1, i-2"
+    assert verdict.in_words(picture(), RISK)["session"] == "open"
+    assert verdict.in_words(picture(session_open=False), RISK)["session"] == "the session is closed"
+    unknown = limits.alike_premium(with_state(equity=None), RISK, signal())
+    assert (unknown.holds, unknown.words) == (False, "equity is not known")
 
 
 def test_the_lease_needs_no_signal_and_no_marks_but_everything_that_must_be_known() -> None:
