@@ -13,17 +13,20 @@ from celery.signals import task_failure, task_postrun, worker_process_init, work
 
 from alphatrader.roster import Line
 from alphatrader.runtime import celery_app
+from alphatrader.runtime.beating import be_of_this_build
 from alphatrader.runtime.celery_app import app
 
 
 def main(line: Line) -> None:
-    celery_app.context()
+    context = celery_app.context()
+    if line.kind == "flower":  # it only looks
+        _flower()
+        return
+    be_of_this_build(context)
     if line.kind == "celery":
         _work(line)
-    elif line.kind == "beat":
-        _beat()
     else:
-        _flower()
+        _beat()
 
 
 def _work(line: Line) -> None:

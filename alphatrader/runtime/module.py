@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Final
 from alphatrader.contract import keys as k
 from alphatrader.contract.key import Server
 from alphatrader.contract.modules import Module
-from alphatrader.runtime.build import build_id
+from alphatrader.runtime.build import refusal
 from alphatrader.runtime.context import Context, process_context
 from alphatrader.runtime.health import Heartbeat
 from alphatrader.runtime.lock import LockLostError, ModuleLock
@@ -109,11 +109,11 @@ class _Loop:
         said = False
         while not module.stopping.is_set():
             stamp = await module.own_store.get(k.STAMP_STATE.at())
-            if stamp is None or stamp.build in ("", build_id()):
+            reason = refusal(stamp)
+            if reason is None:
                 return
-            reason = f"does not start: this code is build {build_id()}, the system runs {stamp.build}; restart all of it"
             if not said:
-                module.log.error("another_build", mine=build_id(), system=stamp.build)
+                module.log.error("another_build", reason=reason)
                 said = True
             if await self._lock.holder() is None:
                 module.health.waiting(reason)

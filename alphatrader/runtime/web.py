@@ -13,6 +13,7 @@ from gunicorn.app.base import BaseApplication
 
 from alphatrader.contract.modules import Module
 from alphatrader.roster import Line
+from alphatrader.runtime.beating import be_of_this_build
 from alphatrader.runtime.context import process_context
 from alphatrader.runtime.settings import load
 
@@ -35,6 +36,7 @@ class _Application(BaseApplication):  # type: ignore[misc]
 
 def serve(line: Line) -> None:
     """Runs until SIGTERM."""
+    be_of_this_build(process_context(line.module))
     web = load().web
     host, port = ("127.0.0.1", web.dashboard_port) if line.module == Module.DASHBOARD else (web.pages_host, web.pages_port)
 

@@ -44,7 +44,7 @@ class Observed(Message, frozen=True):
 
 
 class Stamp(Message, frozen=True):
-    """Which mode and build this server belongs to: other modes are refused, stream modules of another build do not start."""
+    """Which mode and build this server belongs to: other modes are refused, processes of another build do not start."""
 
     mode: str
     made_machine_ns: int
