@@ -31,7 +31,6 @@ from alphatrader.runtime.audit_file import SUFFIX, read
 from alphatrader.runtime.batch import Batch
 from alphatrader.runtime.clock import Clock
 from alphatrader.runtime.settings import load
-from alphatrader.streams.ibkr import recording
 from alphatrader.streams.ibkr.publishing import Publisher
 from alphatrader.streams.ibkr.recording import FeedRecorder
 
@@ -136,7 +135,7 @@ async def run(reads: list[bytes], kind: str, log: AuditLog, servers: Servers) ->
 def measured(reads: list[bytes], kind: str, servers: Servers) -> tuple[float, int]:
     """(CPU seconds, bytes on disk)."""
     with tempfile.TemporaryDirectory() as folder:
-        log = AuditLog(Path(folder), "bench", Clock(), 1_000_000_000, pack=recording.pack)
+        log = AuditLog(Path(folder), "bench", Clock(), 1_000_000_000)
         spent = uvloop.run(run(reads, kind, log, servers))
         if kind == "off":
             return spent, 0

@@ -1,10 +1,11 @@
 """The audit log: what a module took in and gave out, in `data/<mode>/audit/{name}-{date}-{part}.audit`.
 
 `ibkr` writes every raw byte of its broker connection, both ways, and where its turns ended (streams/ibkr/recording.py); deciders
-write what each of their turns took and gave (runtime/recording.py). The event loop appends to a bounded queue and never waits; a
-thread packs what came into blocks of about a second or 64 KB and writes each with one call. What the queue or the disk could not
-take is counted, and the log itself says where it is missing. Files are rotated by New York date of market time; the oldest go
-when all of one name outgrow the bound. Each start begins a new part, so that nothing is ever appended to a torn end.
+write what each of their turns took and gave (runtime/recording.py). The event loop appends rows of bytes to a bounded queue and
+never waits; a thread joins what came to blocks of about a second or 64 KB, packs them while the loop goes on, and writes each
+with one call. A row is no object that the garbage collector must look through, however many wait. What the queue or the disk
+could not take is counted, and the log itself says where it is missing. Files are rotated by New York date of market time; the
+oldest go when all of one name outgrow the bound. Each start begins a new part, so that nothing is ever appended to a torn end.
 `audit_file.py` knows the format and reads it.
 """
 
@@ -12,36 +13,52 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import deque
+from bisect import bisect_left
 from collections.abc import Callable
+from itertools import accumulate
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from alphatrader.contract.messages.operations import AuditEntry
-from alphatrader.runtime.audit_file import CLOSED, DROPPED, MAGIC, OPENED, RECEIVED, SENT, SUFFIX, Raw, block
+from alphatrader.runtime.audit_file import (
+    CLOSED,
+    DROPPED,
+    MAGIC,
+    OPENED,
+    RECEIVED,
+    SENT,
+    SUFFIX,
+    block,
+    content_of,
+    instant_of,
+    kind_of,
+    row,
+)
 from alphatrader.runtime.clock import SECOND, Clock, exchange_datetime
 
 BLOCK_BYTES: Final = 64 * 1024
 BLOCK_NS: Final = SECOND
 QUEUE_BYTES: Final = 16_000_000
 """More than this waiting for the disk is dropped and counted: memory is bounded, the loop is not held up."""
-RECORD_COST: Final = 200
-"""Memory of a waiting record beside its data."""
+RECORD_COST: Final = 60
+"""Memory of a waiting record beside its row."""
 WAKE_SECONDS: Final = 0.25
 CLOSE_SECONDS: Final = 1.5
-CHUNK: Final = 256
-"""Records that the thread takes at once."""
-_BYTES: Final = {bytes}
 PARTS: Final = 8
 """A file ends at this share of the bound, so that dropping the oldest drops little."""
 
 
-class Deferred(NamedTuple):
-    """A record that becomes bytes in the writing thread. Nobody may change the content any more."""
+class Deferred:
+    """A record that becomes a row in the writing thread. Nobody may change the content any more."""
 
-    weight: int
-    """About the memory it holds."""
-    content: Any
+    __slots__ = ("content", "kind", "machine_ns", "weight")
+
+    def __init__(self, kind: int, machine_ns: int, weight: int, content: Any) -> None:
+        """`weight`: about the memory it holds."""
+        self.kind, self.machine_ns, self.weight, self.content = kind, machine_ns, weight, content
+
+    def __len__(self) -> int:
+        return self.weight
 
 
 class AuditLog:
@@ -55,9 +72,9 @@ class AuditLog:
         most_bytes: int,
         *,
         queue_bytes: int = QUEUE_BYTES,
-        pack: Callable[[int, Any], bytes] | None = None,
+        pack: Callable[[Any], bytes] | None = None,
     ) -> None:
-        """`pack` makes the bytes of a deferred record's content, by the number of its kind; it runs in the thread."""
+        """`pack` makes the bytes of a deferred record's content; it runs in the thread."""
         self.entry: AuditEntry | None = None
         """Where the newest block stands; None before the first."""
         self.problem: str | None = None
@@ -67,13 +84,13 @@ class AuditLog:
         self._folder, self._name, self._clock = folder, name, clock
         self._now = clock.machine_ns
         self._most_bytes, self._queue_bytes = most_bytes, queue_bytes
-        self._queue: deque[tuple[int, int, Any]] = deque()
-        self._weight = [0, 0]
+        self._queue: list[bytes | Deferred] = []
+        self._put = self._taken = 0
         """Bytes ever queued and taken: each has one writer, so no lock is needed."""
         self._pack = pack
         self._refused = self._unsaid = 0
         self._failed = self._unsaid_failed = 0
-        self._pending: list[Raw] = []
+        self._pending: list[bytes] = []
         self._pending_bytes = 0
         self._file: int | None = None
         self._path = folder
@@ -89,37 +106,37 @@ class AuditLog:
 
     # -- the event loop's side -------------------------------------------------------------------------------------------
 
-    def add(self, kind: int, machine_ns: int, data: bytes | Deferred) -> None:
-        weight = self._weight
-        put = weight[0] + RECORD_COST + (len(data) if type(data) is bytes else data.weight)  # type: ignore[union-attr]
-        if self._unsaid or put - weight[1] > self._queue_bytes:
-            self._add_or_drop(kind, machine_ns, data, put)
+    def add(self, record: bytes | Deferred) -> None:
+        """A row (`audit_file.row`, `step`), or what will be one."""
+        put = self._put + len(record) + RECORD_COST
+        if self._unsaid or put - self._taken > self._queue_bytes:
+            self._add_or_drop(record, put)
             return
-        self._queue.append((kind, machine_ns, data))
-        weight[0] = put
+        self._queue.append(record)
+        self._put = put
 
-    def _add_or_drop(self, kind: int, machine_ns: int, data: bytes | Deferred, put: int) -> None:
-        if put - self._weight[1] > self._queue_bytes:
+    def _add_or_drop(self, record: bytes | Deferred, put: int) -> None:
+        if put - self._taken > self._queue_bytes:
             self._refused += 1
             self._unsaid += 1
             return
-        missing = b"%d" % self._unsaid
+        at = record.machine_ns if isinstance(record, Deferred) else instant_of(record)
+        missing = row(DROPPED, at, b"%d" % self._unsaid)
         self._unsaid = 0
-        self._queue.append((DROPPED, machine_ns, missing))
-        self._queue.append((kind, machine_ns, data))
-        self._weight[0] = put + len(missing) + RECORD_COST
+        self._queue += missing, record
+        self._put = put + len(missing) + RECORD_COST
 
     def opened(self, peer: str) -> None:
-        self.add(OPENED, self._now(), peer.encode())
+        self.add(row(OPENED, self._now(), peer.encode()))
 
     def received(self, data: bytes) -> None:
-        self.add(RECEIVED, self._now(), data)
+        self.add(row(RECEIVED, self._now(), data))
 
     def sent(self, data: bytes) -> None:
-        self.add(SENT, self._now(), data)
+        self.add(row(SENT, self._now(), data))
 
     def closed(self, reason: str) -> None:
-        self.add(CLOSED, self._now(), reason.encode())
+        self.add(row(CLOSED, self._now(), reason.encode()))
 
     def start(self) -> None:
         """Begins writing, if it has not."""
@@ -146,56 +163,43 @@ class AuditLog:
 
     def _drain(self, *, whole: bool) -> None:
         """Writes the blocks that are full or old enough; the rest too when `whole`."""
-        take, pending, size, left = self._queue.popleft, self._pending, self._pending_bytes, len(self._queue)
-        while left:
-            records = [take() for _ in range(min(left, CHUNK))]
-            left -= len(records)
-            contents = [data for _, _, data in records]
-            if set(map(type, contents)) == _BYTES:
-                waited = new = sum(map(len, contents))
-            else:
-                waited = sum(len(data) if type(data) is bytes else data.weight for data in contents)
-                records = [
-                    (kind, at, data if type(data) is bytes else self._packed(kind, data.content)) for kind, at, data in records
-                ]
-                new = sum(len(data) for _, _, data in records)
-            self._weight[1] += waited + RECORD_COST * len(records)
-            if size + new < BLOCK_BYTES:
-                pending += records
-                size += new
-                continue
-            for record in records:
-                pending.append(record)
-                size += len(record[2])
-                if size >= BLOCK_BYTES:
-                    self._write(pending)
-                    pending, size = [], 0
-        if pending and (whole or self._now() - pending[0][1] >= BLOCK_NS):
-            self._write(pending)
-            pending, size = [], 0
-        self._pending, self._pending_bytes = pending, size
+        queue, pending = self._queue, self._pending
+        taken = queue[:]
+        del queue[: len(taken)]  # what the loop appended meanwhile stays
+        self._taken += sum(map(len, taken)) + RECORD_COST * len(taken)
+        pending += map(self._row, taken) if self._pack is not None else taken  # type: ignore[arg-type]
+        ends = list(accumulate(map(len, pending)))
+        begins = start = 0
+        while ends and ends[-1] - begins >= BLOCK_BYTES:
+            end = bisect_left(ends, begins + BLOCK_BYTES, start) + 1
+            self._write(pending[start:end])
+            begins, start = ends[end - 1], end
+        del pending[:start]
+        if pending and (whole or self._now() - instant_of(pending[0]) >= BLOCK_NS):
+            self._write(pending[:])
+            pending.clear()
 
-    def _packed(self, kind: int, content: Any) -> bytes:
-        if self._pack is None:
-            raise TypeError("a deferred record needs a packer")
-        return self._pack(kind, content)
+    def _row(self, record: bytes | Deferred) -> bytes:
+        if isinstance(record, bytes):
+            return record
+        return row(record.kind, record.machine_ns, self._pack(record.content))  # type: ignore[misc]
 
-    def _write(self, records: list[Raw]) -> None:
+    def _write(self, rows: list[bytes]) -> None:
         if self._unsaid_failed:
-            records.insert(0, (DROPPED, records[0][1], b"%d" % self._unsaid_failed))
-        first_ns, last_ns = self._clock.market_at(records[0][1]), self._clock.market_at(records[-1][1])
+            rows.insert(0, row(DROPPED, instant_of(rows[0]), b"%d" % self._unsaid_failed))
+        first_ns, last_ns = self._clock.market_at(instant_of(rows[0])), self._clock.market_at(instant_of(rows[-1]))
         try:
             self._rotate(first_ns)
-            content = block(self._number, records, first_ns, self._clock.speed)
+            content = block(self._number, rows, first_ns, self._clock.speed)
             self._put_on_disk(content)
         except OSError as error:
             self.problem = str(error)
             self.failures += 1
-            self._failed += sum(kind != DROPPED for kind, _, _ in records)
-            self._unsaid_failed = sum(int(data) if kind == DROPPED else 1 for kind, _, data in records)
+            self._failed += sum(kind_of(one) != DROPPED for one in rows)
+            self._unsaid_failed = sum(int(content_of(one)) if kind_of(one) == DROPPED else 1 for one in rows)
             return
         self.problem, self._unsaid_failed = None, 0
-        self._records += len(records)
+        self._records += len(rows)
         self.entry = AuditEntry(self._path.name, self._offset, self._records, last_ns, self.dropped)
         self._offset += len(content)
         self._number += 1

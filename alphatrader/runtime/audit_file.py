@@ -1,9 +1,11 @@
 """The format of an audit log, and its reader. `audit.py` writes it.
 
 A file is a magic number and blocks. A block is a header (number, sizes, instants of its first record), the CRC of the header, the
-CRC of the payload, and the payload: one lz4 frame that needs no other. In it stand the kinds, the instants, the sizes and then
-the content of its records, each a column: packed in one call, and what is alike lies together. The headers are the index: `index`
-hops over them.
+CRC of the payload, and the payload: one lz4 frame that needs no other. In it stand rows, each a msgpack array
+  [kind, machine time, content]
+  [STEP, machine time and monotonic seconds of a read, what was read, ns until its turn, monotonic seconds of that, what it wrote]
+that whoever records makes, so that nothing is left to do for each when a block is packed. The headers are the index: `index` hops
+over them.
 
 Reading never raises for what stands in a file: where a block is not whole (a crash while writing, a broken disk) the hole is a
 record of its own that names it, and reading goes on at the next block that is.
@@ -21,15 +23,19 @@ from typing import Any, Final, NamedTuple
 from zlib import crc32
 
 import lz4.frame
+import msgspec
 
 SUFFIX: Final = ".audit"
-MAGIC: Final = b"ATAUDIT2"
+MAGIC: Final = b"ATAUDIT3"
 _HEADER: Final = struct.Struct("<4sIIIIQQd")
 """Mark, block number, payload bytes, raw bytes, records, machine and market time of the first, market clock's speed."""
 _SUMS: Final = struct.Struct("<II")
 _HEAD_BYTES: Final = _HEADER.size + _SUMS.size
-_MARK: Final = b"ATB2"
+_MARK: Final = b"ATB3"
+_ARRAY: Final = struct.Struct(">BI")
+"""How msgpack begins an array of so many."""
 _MOST_RAW: Final = 256_000_000
+_packed: Final = msgspec.msgpack.Encoder().encode
 
 
 class Kind(StrEnum):
@@ -47,16 +53,15 @@ class Kind(StrEnum):
     """What a module told one of its feeds, beside what the wire brought."""
     TURN = "turn"
     """One turn: what was taken and what was given. See runtime/recording.py and streams/ibkr/recording.py."""
+    STEP = "step"
+    """A read of the socket and the turn that ended it, in one row; given out as the three records that it is (`rows`)."""
     HOLE = "hole"
     """Never written: the reader says why something is missing here."""
 
 
 _KINDS: Final = tuple(Kind)
-OPENED, RECEIVED, SENT, CLOSED, DROPPED, BEGUN, TOLD, TURN, HOLE = range(len(_KINDS))
+OPENED, RECEIVED, SENT, CLOSED, DROPPED, BEGUN, TOLD, TURN, STEP, HOLE = range(len(_KINDS))
 """How a kind stands in the file, and on its way there."""
-
-Raw = tuple[int, int, bytes]
-"""One record on its way to the disk: number of its kind, machine time, data."""
 
 
 class Record(NamedTuple):
@@ -97,15 +102,37 @@ class Hole:
         return f"not whole from byte {self.offset} to {self.end}: {self.why}"
 
 
-def block(number: int, records: Sequence[Raw], market_ns: int, speed: float) -> bytes:
-    """One block as it stands in the file. `market_ns` is of its first record."""
-    kinds, instants, contents = zip(*records, strict=True)
-    count = len(records)
-    raw = b"".join(
-        (bytes(kinds), struct.pack(f"<{count}Q", *instants), struct.pack(f"<{count}I", *map(len, contents)), *contents)
-    )
+def row(kind: int, machine_ns: int, data: bytes) -> bytes:
+    """One record on its way to the disk."""
+    return _packed((kind, machine_ns, data))
+
+
+def step(read_ns: int, read: float, data: bytes, turn_ns: int, turn: float, wrote: Any) -> bytes:
+    """A read and its turn: machine time and monotonic seconds of each, what was read, what was written."""
+    return _packed((STEP, read_ns, read, data, turn_ns - read_ns, turn, wrote))
+
+
+def kind_of(written: bytes) -> int:
+    kind: int = msgspec.msgpack.decode(written)[0]
+    return kind
+
+
+def instant_of(written: bytes) -> int:
+    """Machine time of a row."""
+    instant: int = msgspec.msgpack.decode(written)[1]
+    return instant
+
+
+def content_of(written: bytes) -> bytes:
+    content: bytes = msgspec.msgpack.decode(written)[2]
+    return content
+
+
+def block(number: int, written: Sequence[bytes], market_ns: int, speed: float) -> bytes:
+    """One block of these rows as it stands in the file. `market_ns` is of the first."""
+    raw = b"".join(written)
     payload: bytes = lz4.frame.compress(raw)
-    header = _HEADER.pack(_MARK, number, len(payload), len(raw), count, instants[0], market_ns, speed)
+    header = _HEADER.pack(_MARK, number, len(payload), len(raw), len(written), instant_of(written[0]), market_ns, speed)
     return header + _SUMS.pack(crc32(header), crc32(payload)) + payload
 
 
@@ -145,18 +172,27 @@ def records_of(content: Any, place: BlockPlace) -> list[Record] | Hole:
         raw = bytes(lz4.frame.decompress(payload))
     except RuntimeError as error:
         return Hole(place.offset, place.end, str(error))
-    count, at = place.records, 13 * place.records
-    if len(raw) != place.raw_bytes or at > len(raw):
+    if len(raw) != place.raw_bytes:
         return Hole(place.offset, place.end, f"{len(raw)} bytes unpacked where {place.raw_bytes} should be")
-    instants = struct.unpack_from(f"<{count}Q", raw, count)
-    sizes = struct.unpack_from(f"<{count}I", raw, 9 * count)
-    if at + sum(sizes) != len(raw) or max(raw[:count], default=0) >= HOLE:
+    try:
+        return list(_records(msgspec.msgpack.decode(_ARRAY.pack(0xDD, place.records) + raw), place))
+    except (msgspec.DecodeError, ValueError, IndexError):
         return Hole(place.offset, place.end, "its records do not fill it")
-    found = []
-    for kind, machine_ns, size in zip(raw[:count], instants, sizes, strict=True):
-        found.append(Record(_KINDS[kind], machine_ns, place.market_at(machine_ns), raw[at : at + size]))
-        at += size
-    return found
+
+
+def _records(rows: list[Any], place: BlockPlace) -> Iterator[Record]:
+    """Raises ValueError, IndexError: they are not what was written."""
+    market_at = place.market_at
+    for kind, machine_ns, *content in rows:
+        market_ns = market_at(machine_ns)
+        if kind == STEP:
+            read, data, after_ns, turn, wrote = content
+            yield Record(Kind.TOLD, machine_ns, market_ns, _packed([read]))
+            yield Record(Kind.RECEIVED, machine_ns, market_ns, data)
+            yield Record(Kind.TURN, machine_ns + after_ns, market_at(machine_ns + after_ns), _packed([turn, True, wrote]))
+        else:
+            (data,) = content
+            yield Record(_KINDS[:STEP][kind], machine_ns, market_ns, data)
 
 
 class _Mapped:
@@ -178,8 +214,11 @@ class _Mapped:
 
 def _places(content: Any) -> Iterator[BlockPlace | Hole]:
     size = len(content)
-    if content[: len(MAGIC)] != MAGIC:
-        yield Hole(0, size, f"it does not begin as an audit log does ({MAGIC.decode()})")
+    if (begins := bytes(content[: len(MAGIC)])) != MAGIC:
+        if begins[:-1] == MAGIC[:-1]:
+            yield Hole(0, size, f"it is of another version ({begins!r} where this one reads {MAGIC!r})")
+        else:
+            yield Hole(0, size, f"it does not begin as an audit log does ({MAGIC.decode()})")
         return
     expected, offset = 0, len(MAGIC)
     while offset < size:

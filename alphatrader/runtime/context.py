@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,10 +46,10 @@ class Context:
         most_bytes = self.settings.log.turns_most_bytes
         return Recorder(self.data_dir / "audit", self.instance, self.settings, self.clock, most_bytes) if most_bytes else None
 
-    def wire_log(self, pack: Callable[[int, Any], bytes] | None = None) -> AuditLog | None:
+    def wire_log(self) -> AuditLog | None:
         """For a module with a connection to the broker: each raw byte of it, both ways; None where the settings give no disk."""
         most_bytes = self.settings.log.audit_most_bytes
-        return AuditLog(self.data_dir / "audit", self.instance, self.clock, most_bytes, pack=pack) if most_bytes else None
+        return AuditLog(self.data_dir / "audit", self.instance, self.clock, most_bytes) if most_bytes else None
 
 
 def process_context(module: Module, shard: int = 1) -> Context:

@@ -30,7 +30,7 @@ from alphatrader.contract.key import Server
 from alphatrader.contract.modules import Module
 from alphatrader.contract.settings import Settings
 from alphatrader.runtime.audit import AuditLog, Deferred
-from alphatrader.runtime.audit_file import BEGUN, TURN
+from alphatrader.runtime.audit_file import BEGUN, TURN, row
 from alphatrader.runtime.batch import Batch, Command
 from alphatrader.runtime.clock import Clock
 from alphatrader.runtime.store import AsyncStore
@@ -52,7 +52,7 @@ class Recorder:
         self.log = AuditLog(folder, instance, clock, most_bytes, queue_bytes=QUEUE_BYTES, pack=Packer())
         self._clock = clock
         self._weight = 0
-        self.log.add(BEGUN, clock.machine_ns(), begun_data(instance, settings, clock))
+        self.log.add(row(BEGUN, clock.machine_ns(), begun_data(instance, settings, clock)))
 
     def asked(self, command: Sequence[Any], reply: Any, weight: int) -> None:
         self.notes.append(["asked", command, reply])
@@ -83,7 +83,7 @@ class Recorder:
         """Hands the notes over to the thread."""
         notes, self.notes = self.notes, []
         if notes:
-            self.log.add(TURN, self._clock.machine_ns(), Deferred(self._weight + 60 * len(notes), notes))
+            self.log.add(Deferred(TURN, self._clock.machine_ns(), self._weight + 60 * len(notes), notes))
         self._weight = 0
 
     def standing(self) -> dict[str, Any]:
@@ -113,7 +113,7 @@ class Packer:
     def __init__(self) -> None:
         self._held: dict[Any, Any] = {}
 
-    def __call__(self, _kind: int, notes: list[Any]) -> bytes:
+    def __call__(self, notes: list[Any]) -> bytes:
         packed = [self._packed(note) if type(note) is list else note for note in notes]
         return msgspec.msgpack.encode(packed)
 

@@ -16,9 +16,24 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import msgpack
 
 from alphatrader.runtime.audit import BLOCK_BYTES, CLOSE_SECONDS, AuditLog, Deferred
-from alphatrader.runtime.audit_file import MAGIC, SUFFIX, TURN, BlockPlace, Hole, Kind, Record, block, index, read
+from alphatrader.runtime.audit_file import (
+    MAGIC,
+    SENT,
+    SUFFIX,
+    TURN,
+    BlockPlace,
+    Hole,
+    Kind,
+    Record,
+    block,
+    index,
+    read,
+    row,
+    step,
+)
 from alphatrader.runtime.clock import Clock, exchange_instant
 
 DAY = date(2026, 11, 18)
@@ -112,7 +127,7 @@ def test_a_block_is_on_disk_after_about_a_second_and_at_64_kb_at_once(tmp_path: 
 
 PIECES = st.lists(
     st.lists(
-        st.tuples(st.sampled_from([kind for kind in Kind if kind is not Kind.HOLE]), st.binary(max_size=60)),
+        st.tuples(st.sampled_from([kind for kind in Kind if kind not in (Kind.STEP, Kind.HOLE)]), st.binary(max_size=60)),
         min_size=1,
         max_size=5,
     ),
@@ -126,7 +141,7 @@ def written(folder: Path, pieces: list[list[tuple[Kind, bytes]]]) -> tuple[Path,
     path, blocks = folder / "sample.audit", []
     content = MAGIC
     for number, piece in enumerate(pieces):
-        raw = [(list(Kind).index(kind), 10**18 + at, data) for at, (kind, data) in enumerate(piece)]
+        raw = [row(list(Kind).index(kind), 10**18 + at, data) for at, (kind, data) in enumerate(piece)]
         content += block(number, raw, 9 * 10**17, 2.0)
         records = [Record(kind, 10**18 + at, 9 * 10**17 + 2 * at, data) for at, (kind, data) in enumerate(piece)]
         blocks.append((len(content), records))
@@ -162,7 +177,14 @@ def test_a_log_cut_anywhere_in_its_last_block_reads_up_to_it_and_names_the_hole(
 def test_a_log_cut_in_its_first_bytes_holds_nothing_and_says_why(tmp_path: Path, cut: int) -> None:
     path, _ = written(tmp_path, [[(Kind.SENT, b"a")]])
     path.write_bytes(path.read_bytes()[:cut])
-    assert whole(path) == ([], [f"not whole from byte 0 to {cut}: it does not begin as an audit log does (ATAUDIT2)"])
+    assert whole(path) == ([], [f"not whole from byte 0 to {cut}: it does not begin as an audit log does (ATAUDIT3)"])
+
+
+def test_a_log_of_another_version_is_named_as_one(tmp_path: Path) -> None:
+    path, _ = written(tmp_path, [[(Kind.SENT, b"a")]])
+    path.write_bytes(b"ATAUDIT2" + path.read_bytes()[len(MAGIC) :])
+    found, holes = whole(path)
+    assert found == [] and "it is of another version (b'ATAUDIT2' where this one reads b'ATAUDIT3')" in holes[0]
 
 
 @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -184,12 +206,12 @@ def test_one_wrong_byte_anywhere_costs_its_block_and_no_other(
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rubbish=st.binary(max_size=300), where=st.integers(0, 10**6))
 def test_rubbish_is_read_without_an_error_and_named(tmp_path: Path, rubbish: bytes, where: int) -> None:
-    path, _ = written(tmp_path, [[(Kind.SENT, b"a")], [(Kind.SENT, b"ATB2")], [(Kind.SENT, b"c")]])
+    path, _ = written(tmp_path, [[(Kind.SENT, b"a")], [(Kind.SENT, b"ATB3")], [(Kind.SENT, b"c")]])
     content = path.read_bytes()
     where %= len(content) + 1
     path.write_bytes(content[:where] + rubbish + content[where:])
     found, holes = whole(path)
-    assert [record for record in found if record.data in (b"a", b"ATB2", b"c")] == found
+    assert [record for record in found if record.data in (b"a", b"ATB3", b"c")] == found
     assert bool(holes) == (len(rubbish) > 0)
 
 
@@ -243,12 +265,35 @@ def test_a_writer_killed_at_any_instant_leaves_all_it_said_was_on_disk(tmp_path:
 
 def test_a_deferred_record_becomes_bytes_in_the_thread(tmp_path: Path) -> None:
     clock = StillClock()
-    log = AuditLog(tmp_path, "signals", clock, ROOMY, pack=lambda kind, content: f"{kind} {content}".encode())
+    log = AuditLog(tmp_path, "signals", clock, ROOMY, pack=lambda content: f"packed {content}".encode())
     log.start()
-    log.add(TURN, clock.machine_ns(), Deferred(1000, ["any", "thing"]))
+    log.add(row(TURN, clock.machine_ns(), b"bytes"))
+    log.add(Deferred(TURN, clock.machine_ns(), 1000, ["any", "thing"]))
     log.close()
-    (record,) = whole(files(tmp_path)[0])[0]
-    assert (record.kind, record.data) == (Kind.TURN, b"7 ['any', 'thing']") and log._weight[0] == log._weight[1] == 1200
+    found, _ = whole(files(tmp_path)[0])
+    assert [(record.kind, record.data) for record in found] == [(Kind.TURN, b"bytes"), (Kind.TURN, b"packed ['any', 'thing']")]
+    assert log._put == log._taken > 1000
+
+
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    read_=st.binary(max_size=60),
+    seconds=st.tuples(st.floats(allow_nan=False), st.floats(allow_nan=False)),
+    later_ns=st.integers(-(10**12), 10**12),
+    wrote=st.lists(st.text(max_size=9) | st.integers(0, 2**64 - 1), max_size=6),
+)
+def test_a_step_is_given_out_as_the_three_records_that_it_is(
+    tmp_path: Path, read_: bytes, seconds: tuple[float, float], later_ns: int, wrote: list[object]
+) -> None:
+    rows = [step(10**18, seconds[0], read_, 10**18 + later_ns, seconds[1], wrote), row(SENT, 10**18, b"after")]
+    path = tmp_path / "sample.audit"
+    path.write_bytes(MAGIC + block(0, rows, 9 * 10**17, 2.0))
+    assert list(read(path)) == [
+        Record(Kind.TOLD, 10**18, 9 * 10**17, msgpack.encode([seconds[0]])),
+        Record(Kind.RECEIVED, 10**18, 9 * 10**17, read_),
+        Record(Kind.TURN, 10**18 + later_ns, 9 * 10**17 + 2 * later_ns, msgpack.encode([seconds[1], True, wrote])),
+        Record(Kind.SENT, 10**18, 9 * 10**17, b"after"),
+    ]
 
 
 def test_a_start_after_a_crash_leaves_the_torn_end_alone(tmp_path: Path) -> None:
@@ -279,7 +324,7 @@ def test_the_disk_it_takes_is_bounded_and_the_oldest_go_first(tmp_path: Path) ->
     with writing(tmp_path, StillClock(), most) as log:
         for number in range(120):
             log.received(number.to_bytes(4, "big") + os.urandom(50_000))
-            until(lambda number=number: log._weight[1] >= (number - 20) * 50_000)  # type: ignore[misc]
+            until(lambda number=number: log._taken >= (number - 20) * 50_000)  # type: ignore[misc]
     assert log.dropped == 0
     left = files(tmp_path)
     assert sum(path.stat().st_size for path in left) <= most + 2 * BLOCK_BYTES
@@ -290,14 +335,14 @@ def test_the_disk_it_takes_is_bounded_and_the_oldest_go_first(tmp_path: Path) ->
 def test_a_full_queue_drops_counts_and_says_where(tmp_path: Path) -> None:
     # given a thread that does not get to write
     clock = StillClock()
-    log = AuditLog(tmp_path, "ibkr", clock, ROOMY, queue_bytes=1_000)
+    log = AuditLog(tmp_path, "ibkr", clock, ROOMY, queue_bytes=300)
     for number in range(10):
         log.received(b"%d" % number)
-    assert log.dropped == 6  # four of 201 bytes fit
+    assert log.dropped == 6  # four rows of 14 bytes fit, with what each costs
     # when it does
     clock.later(1)
     log.start()
-    until(lambda: log._weight[0] == log._weight[1])
+    until(lambda: log._put == log._taken)
     log.received(b"after")
     log.close()
     found, torn = whole(files(tmp_path)[0])

@@ -32,7 +32,7 @@ from alphatrader.core.market.status import Hours, MarketWide
 from alphatrader.runtime.batch import Batch
 from alphatrader.runtime.context import Context
 from alphatrader.runtime.module import StreamModule
-from alphatrader.streams.ibkr import recording, replaying
+from alphatrader.streams.ibkr import replaying
 from alphatrader.streams.ibkr.answers import Answers
 from alphatrader.streams.ibkr.contracts import Contracts
 from alphatrader.streams.ibkr.history import History
@@ -60,7 +60,7 @@ class IBKRIngestion(StreamModule):
         super().__init__(context)
         market, wire = self.settings.market, self.settings.broker
         self._instruments = {instrument.symbol: instrument for instrument in instruments(market)}
-        self._audit = context.wire_log(recording.pack)
+        self._audit = context.wire_log()
         self._recorder = FeedRecorder(self.clock, self.settings, str(self.name), self._audit)
         self._market_wide, self._spoken = MarketWide(), list[SymbolFeed]()
         self._feeds = {symbol: self._feed(instrument) for symbol, instrument in self._instruments.items()}
@@ -149,6 +149,7 @@ class IBKRIngestion(StreamModule):
             self._names.stop()
 
     async def shut(self) -> None:
+        self._recorder.settle()
         if self._audit is not None:
             await asyncio.to_thread(self._audit.close)
 

@@ -8,16 +8,20 @@ A `begun` record says with which settings and clock the process began. Then, as 
   [monotonic]                        the instant of the bytes in the next `received` record
   [monotonic, handled, to, what, *]  `to` a feed's symbol: a method and its arguments; `to` empty: `begin`, `line`, `unline`
 and `turn` records
-  [monotonic, after a read, [[name, digest], ...]]
+  [monotonic, after a read, [name, digest, ...]]
+with one digest for all that went to a key in a row: length and CRC-32 of the commands.
 `handled` counts the frames that our handlers have taken on this connection: a feed may be told something amid a read.
+
+Nearly every read is followed by its turn and nothing between: both then stand in one row (`audit_file.step`), which is read as
+the three records that it stands for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from hashlib import blake2b
 from typing import Any, Final
+from zlib import crc32
 
 import msgspec
 
@@ -27,15 +31,14 @@ from alphatrader.contract.settings.market import Market
 from alphatrader.core.market.contracts import Instrument
 from alphatrader.core.market.feed import SymbolFeed
 from alphatrader.core.market.status import Hours, MarketWide
-from alphatrader.runtime.audit import AuditLog, Deferred
-from alphatrader.runtime.audit_file import BEGUN, TOLD, TURN
+from alphatrader.runtime.audit import AuditLog
+from alphatrader.runtime.audit_file import BEGUN, RECEIVED, TOLD, TURN, row, step
 from alphatrader.runtime.batch import Command
 from alphatrader.runtime.clock import Clock
 from alphatrader.runtime.recording import begun_data
 
 NOT_RUN_AGAIN: Final = (k.QUOTES, k.MARKET_HISTORY)
 """Contracts asked for by other modules, and minutes that came as an answer: neither is folded from what feeds are told here."""
-_COMMAND_WEIGHT: Final = 300
 _packed: Final = msgspec.msgpack.Encoder().encode
 
 
@@ -134,8 +137,10 @@ class FeedRecorder:
         self.handled: Callable[[], int] = _none
         """How many frames the present handlers have taken."""
         self._clock, self._log = clock, log
+        self._read: tuple[int, float, bytes] | None = None
+        """What was read and waits for the end of its turn."""
         if log is not None:
-            log.add(BEGUN, clock.machine_ns(), begun_data(name, settings, clock))
+            log.add(row(BEGUN, clock.machine_ns(), begun_data(name, settings, clock)))
 
     def tick(self) -> tuple[int, float]:
         """The feeds' time is now."""
@@ -146,44 +151,73 @@ class FeedRecorder:
     def told(self, to: str, what: str, *arguments: Any) -> None:
         machine_ns, monotonic = self.tick()
         if self._log is not None:
-            self._log.add(TOLD, machine_ns, msgspec.msgpack.encode([monotonic, self.handled(), to, what, *arguments]))
+            self.settle()
+            self._log.add(row(TOLD, machine_ns, _packed([monotonic, self.handled(), to, what, *arguments])))
 
     def wrote(self, commands: list[Command], machine_ns: int, monotonic: float, *, after_read: bool) -> None:
-        """A turn has ended. Its bytes are digested by the log's thread; most turns of a quiet line write none."""
+        """A turn has ended."""
         if self._log is None:
             return
-        content = (monotonic, after_read, commands)
-        self._log.add(TURN, machine_ns, Deferred(_COMMAND_WEIGHT * len(commands), content) if commands else pack(TURN, content))
+        written = digests(commands) if commands else ()  # most turns of a quiet line write none
+        if self._read is not None and after_read:
+            read_ns, read, data = self._read
+            self._read = None
+            self._log.add(step(read_ns, read, data, machine_ns, monotonic, written))
+            return
+        self.settle()
+        self._log.add(row(TURN, machine_ns, _packed([monotonic, after_read, written])))
+
+    def settle(self) -> None:
+        """What was read stands by itself: something came before its turn, or no turn comes."""
+        if self._read is not None and self._log is not None:
+            read_ns, read, data = self._read
+            self._read = None
+            self._log.add(row(TOLD, read_ns, _packed([read])))
+            self._log.add(row(RECEIVED, read_ns, data))
 
     # -- wiretap.Recorder
 
     def opened(self, peer: str) -> None:
         if self._log is not None:
+            self.settle()
             self._log.opened(peer)
 
     def received(self, data: bytes) -> None:
+        if self._read is not None:
+            self.settle()
         machine_ns, monotonic = self.tick()
         if self._log is not None:
-            self._log.add(TOLD, machine_ns, _packed([monotonic]))
-            self._log.received(data)
+            self._read = machine_ns, monotonic, data
 
     def sent(self, data: bytes) -> None:
         if self._log is not None:
+            self.settle()
             self._log.sent(data)
 
     def closed(self, reason: str) -> None:
         if self._log is not None:
+            self.settle()
             self._log.closed(reason)
 
 
-def pack(_kind: int, content: tuple[float, bool, list[Command]]) -> bytes:
-    monotonic, after_read, commands = content
-    return _packed([monotonic, after_read, digests(commands)])
+def digests(commands: Sequence[Command]) -> list[Any]:
+    """Of the writes that are run again: each key's name, then the digest of the commands to it that follow one another."""
+    told: list[Any] = []
+    at, count = 0, len(commands)
+    while at < count:
+        begins, name = at, commands[at][1]
+        at += 1
+        while at < count and commands[at][1] == name:
+            at += 1
+        if _run_again(name):
+            packed = _packed(commands[begins:at])
+            told += name, len(packed) << 32 | crc32(packed)
+    return told
 
 
-def digests(commands: Sequence[Command]) -> list[list[Any]]:
-    """[name of the key, digest of the whole command] of each write that is run again."""
-    return [[command[1], blake2b(_packed(command), digest_size=8).digest()] for command in commands if _run_again(command[1])]
+def parts(digest: int) -> tuple[int, str]:
+    """(bytes, CRC-32) of a digest."""
+    return digest >> 32, f"{digest & 0xFFFFFFFF:08x}"
 
 
 @lru_cache(maxsize=4096)

@@ -25,7 +25,7 @@ from alphatrader.runtime.batch import Batch
 from alphatrader.runtime.calendar import nyse
 from alphatrader.runtime.replay_tape import AT_A_HOLE, Begun, Difference, Outcome
 from alphatrader.streams.ibkr.publishing import Publisher
-from alphatrader.streams.ibkr.recording import Instants, digests, feed_of
+from alphatrader.streams.ibkr.recording import Instants, digests, feed_of, parts
 
 _TTL_SETTING: Final = "market.ttl_seconds"
 _REQUEST_AT: Final = dict.fromkeys((b"1", b"2", b"12", b"13", b"45", b"46", b"50", b"58"), 2) | {b"21": 1, b"81": 1, b"99": 1}
@@ -185,21 +185,22 @@ async def replay(
     outcome.unread += sum(record.kind is Kind.TURN for record in records)
 
 
-def _compare(outcome: Outcome, market_ns: int, then: list[list[Any]], commands: list[Any]) -> None:
+def _compare(outcome: Outcome, market_ns: int, then: list[Any], commands: list[Any]) -> None:
     outcome.turns += 1
     now = digests(commands)
-    outcome.writes += len(now)
+    names_now = set(now[::2])
+    outcome.writes += sum(command[1] in names_now for command in commands)
     if now == then:
         outcome.equal += 1
         return
     outcome.different += 1
     if outcome.first is not None:
         return
-    names = [[name for name, _ in of] for of in (then, now)]
+    names = [of[::2] for of in (then, now)]
     if names[0] != names[1]:
         keys = (("keys", names[0], names[1]),)
         outcome.first = Difference(outcome.module, outcome.turns, market_ns, "it writes other keys", keys)
         return
-    at = next(n for n, (old, new) in enumerate(zip(then, now, strict=True)) if old != new)
-    fields = (("digest", then[at][1].hex(), now[at][1].hex()),)
-    outcome.first = Difference(outcome.module, outcome.turns, market_ns, f"it writes {names[0][at]} with another content", fields)
+    at = next(n for n in range(1, len(now), 2) if then[n] != now[n])
+    fields = tuple(zip(("bytes", "CRC-32"), parts(then[at]), parts(now[at]), strict=True))
+    outcome.first = Difference(outcome.module, outcome.turns, market_ns, f"it writes {now[at - 1]} with another content", fields)

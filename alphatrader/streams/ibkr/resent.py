@@ -122,7 +122,8 @@ def _turn(
         batch = Batch(Module.IBKR, {})
         for event in events:
             batch.append(one.stream, event)
-        if digests(batch.commands) != [written for written in then if written[0] == one.stream.name]:
+        name = one.stream.name
+        if digests(batch.commands) != [told for at in range(0, len(then), 2) if then[at] == name for told in then[at : at + 2]]:
             raise NotThereError(f"{symbol}: what the log gives about {events[0].seq} is not what was written then")
         yield from ((symbol, event) for event in events if one.take(event, hole))
 
