@@ -26,7 +26,6 @@ from alphatrader.core.analytics.meter import Meter
 from alphatrader.core.analytics.options_view import OptionsView
 from alphatrader.runtime.batch import encode
 from alphatrader.runtime.store import decode
-from alphatrader.streams.analytics import METRIC_KEYS
 
 SYMBOLS, EVENTS, RATE_A_SYMBOL, TURN_NS, ROUNDS = 20, 2_000, 100, 5_000_000, 3
 ROWS, LARGE = 200, 10_000
@@ -79,7 +78,7 @@ def engine(symbols: int, told: list[tuple[int, bytes]]) -> float:
         for meter in meters:
             if meter.due(now):
                 for metric in meter.metrics(now, now, lambda ns: None if ns is None else (now - ns) / 1e6, TODAY):  # noqa: B023
-                    encode(METRIC_KEYS[metric.metric], metric)
+                    encode(k.METRICS[metric.metric], metric)
     return (process_time() - start) / len(told) * 1e6
 
 

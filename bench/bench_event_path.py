@@ -41,7 +41,6 @@ from alphatrader.core.analytics.meter import Meter
 from alphatrader.core.market.feed import SymbolFeed
 from alphatrader.runtime.batch import Batch, encode
 from alphatrader.runtime.store import decode
-from alphatrader.streams.analytics import METRIC_KEYS
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tests.support.servers import Servers, running_servers
@@ -137,7 +136,7 @@ def product(reads: list[bytes], turn: int, rate: int, made: list[Any] | None = N
         for command in batch.commands:
             bytes_out += len(command[-1])
         for metric in metrics:
-            bytes_out += len(encode(METRIC_KEYS[metric.metric], metric))
+            bytes_out += len(encode(k.METRICS[metric.metric], metric))
         if made is not None:
             made += [*events, *metrics]
     return bytes_out
@@ -150,7 +149,7 @@ async def product_written(reads: list[bytes], turn: int, rate: int, servers: Ser
         await feeds.post(batch)
         out = analytics.batch()
         for metric in metrics:
-            out.put(METRIC_KEYS[metric.metric].at(symbol="SPY"), metric)
+            out.put(k.METRICS[metric.metric].at(symbol="SPY"), metric)
         await analytics.post(out)
         await asyncio.sleep(0)
     await feeds.close()

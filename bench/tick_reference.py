@@ -24,7 +24,6 @@ from alphatrader.runtime.batch import Batch
 from alphatrader.runtime.clock import Clock
 from alphatrader.runtime.settings import load
 from alphatrader.runtime.store import decode
-from alphatrader.streams.analytics import METRIC_KEYS
 
 KEYS_SECONDS = 0.05
 """State keys of a symbol are written this often, as the product's."""
@@ -125,7 +124,7 @@ def metrics(told: dict[str, Any], redis: RawRedis, writer: RawRedis, clock: Cloc
                 return None if instant_ns is None else max(0.0, (now_ns - instant_ns) / 1e6)  # noqa: B023 used at once
 
             for metric in meters[name].metrics(now_ns, made_ns, age_of, "20261118"):
-                batch.put(METRIC_KEYS[metric.metric].at(symbol=metric.symbol), metric)
+                batch.put(k.METRICS[metric.metric].at(symbol=metric.symbol), metric)
         if batch.commands:
             writer.tell(batch.commands)
 

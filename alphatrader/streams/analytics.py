@@ -19,9 +19,9 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from alphatrader.contract import keys as k
-from alphatrader.contract.key import BoundKey, Key
+from alphatrader.contract.key import BoundKey
 from alphatrader.contract.messages.market import BookEvent, MakersEvent, MarketEvent
-from alphatrader.contract.messages.metrics import Checkpoint, Discovered, Metric, MetricsEvent, Parameter
+from alphatrader.contract.messages.metrics import Checkpoint, Discovered, MetricsEvent, Parameter
 from alphatrader.contract.messages.options import OptionsEvent
 from alphatrader.contract.modules import Module
 from alphatrader.core.analytics import shards
@@ -40,16 +40,6 @@ from alphatrader.runtime.market_reader import MarketReader
 from alphatrader.runtime.module import StreamModule
 from alphatrader.runtime.store import StoreLost
 
-METRIC_KEYS: Final[dict[str, Key[Metric]]] = {
-    "vpin": k.METRICS_VPIN,
-    "obi": k.METRICS_OBI,
-    "gex": k.METRICS_GEX,
-    "dex": k.METRICS_DEX,
-    "sweep": k.METRICS_SWEEP,
-    "hidden": k.METRICS_HIDDEN,
-    "regime": k.METRICS_REGIME,
-    "makers": k.METRICS_MAKERS,
-}
 _DISCOVERED: Final[list[BoundKey[Discovered]]] = [
     key.at()
     for key in (k.DISCOVERED_VPIN_BUCKET_SIZE, k.DISCOVERED_LOOKBACK_BARS, k.DISCOVERED_VOL_REGIMES, k.DISCOVERED_MM_PROFILES)
@@ -101,7 +91,7 @@ class AnalyticsEngine(StreamModule):
         self._meters: dict[str, Meter] = {}
         self._stirred: dict[str, Meter] = {}
         """Those of the events that were folded since the last writing."""
-        self._keys = {symbol: {name: key.at(symbol=symbol) for name, key in METRIC_KEYS.items()} for symbol in self.symbols}
+        self._keys = {symbol: {name: key.at(symbol=symbol) for name, key in k.METRICS.items()} for symbol in self.symbols}
         self._by_stream = {k.EVENTS_MARKET.at(symbol=symbol).name: symbol for symbol in self.symbols}
         self._options_stream = k.EVENTS_OPTIONS.at()
         self._reader = MarketReader(self, {}, [])

@@ -35,15 +35,8 @@ from alphatrader.runtime.context import Context
 from alphatrader.runtime.cursor import Cursor
 from alphatrader.runtime.module import StreamModule
 
-METRICS: Final = {
-    "vpin": k.METRICS_VPIN,
-    "obi": k.METRICS_OBI,
-    "gex": k.METRICS_GEX,
-    "dex": k.METRICS_DEX,
-    "sweep": k.METRICS_SWEEP,
-    "hidden": k.METRICS_HIDDEN,
-    "regime": k.METRICS_REGIME,
-}
+METRICS: Final = {name: key for name, key in k.METRICS.items() if name != "makers"}
+"""What signals are made of: displayed interest is no evidence."""
 _LOOKED_AT: Final[tuple[Key[Any], ...]] = (*METRICS.values(), k.MARKET_LAST, k.MARKET_STATUS)
 """Of each symbol, at each look."""
 _BLOCK_SECONDS: Final = 0.1

@@ -20,7 +20,7 @@ from alphatrader.core.market.checksum import checksum
 from alphatrader.runtime.clock import exchange_instant
 from alphatrader.runtime.gap_fill import Start
 from alphatrader.runtime.market_reader import MarketReader
-from alphatrader.streams.analytics import METRIC_KEYS, AnalyticsEngine
+from alphatrader.streams.analytics import AnalyticsEngine
 from tests.streams.scripted import DAY, Stage, minute_bars, until
 from tests.support.servers import Servers
 
@@ -115,7 +115,7 @@ def say_chain(stage: Stage) -> None:
 
 
 def metric(stage: Stage, name: str, symbol: str = "SPY") -> Metric | None:
-    found: Metric | None = stage.get(METRIC_KEYS[name].at(symbol=symbol))
+    found: Metric | None = stage.get(k.METRICS[name].at(symbol=symbol))
     return found
 
 
@@ -158,7 +158,7 @@ def test_a_feed_becomes_all_seven_metrics_with_their_ttl_and_events(stage: Stage
             assert told["VXX"].components["lookback_reason"] == "discovered:lookback_bars is not there"
             # and every key of every symbol is there, with at most five seconds to live; nothing says a number it has not
             for symbol in ("SPY", "VXX", "ES"):
-                for name, key in METRIC_KEYS.items():
+                for name, key in k.METRICS.items():
                     found = await until(lambda s=symbol, n=name: metric(stage, n, s), f"{symbol} {name}")  # type: ignore[misc]
                     left = stage.store(Module.OPERATOR).ttl_ms(key.at(symbol=symbol))
                     assert left is not None and 0 < left <= 5000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from alphatrader.contract.key import Key
 from alphatrader.contract.keys.declaring import DATA, STREAM, VALUE, declare
 from alphatrader.contract.messages import metrics as a
 from alphatrader.contract.modules import Module as M
@@ -29,6 +30,17 @@ METRICS_MAKERS = declare(
     server=DATA,
     ttl=5.0,
 )
+METRICS: Final[dict[str, Key[a.Metric]]] = {
+    "vpin": METRICS_VPIN,
+    "obi": METRICS_OBI,
+    "gex": METRICS_GEX,
+    "dex": METRICS_DEX,
+    "sweep": METRICS_SWEEP,
+    "hidden": METRICS_HIDDEN,
+    "regime": METRICS_REGIME,
+    "makers": METRICS_MAKERS,
+}
+"""By the name that each message bears."""
 EVENTS_METRICS = declare(
     "events:metrics",
     STREAM,

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from alphatrader.contract import keys as k
-from alphatrader.contract.key import Key, Server
+from alphatrader.contract.key import Server
 from alphatrader.contract.messages.market import Book
 from alphatrader.contract.messages.metrics import Metric
 from alphatrader.runtime.context import Context
@@ -19,19 +19,10 @@ from alphatrader.runtime.store import Store
 from alphatrader.web.dashboard.board import Board, of_symbol
 from alphatrader.web.dashboard.trails import Point, Trails
 from alphatrader.web.dashboard.views import market as view
+from alphatrader.web.dashboard.views.metrics import metric as tile
 
 POLL_SECONDS: Final = 0.25
 _LEAST_SECONDS: Final = 0.1
-METRICS: Final[dict[str, Key[Metric]]] = {
-    "vpin": k.METRICS_VPIN,
-    "obi": k.METRICS_OBI,
-    "gex": k.METRICS_GEX,
-    "dex": k.METRICS_DEX,
-    "sweep": k.METRICS_SWEEP,
-    "hidden": k.METRICS_HIDDEN,
-    "regime": k.METRICS_REGIME,
-    "makers": k.METRICS_MAKERS,
-}
 _OPEN_MINUTES: Final = 2
 
 
@@ -70,7 +61,7 @@ class MarketReader:
     def lost(self) -> None:
         self._board.put_group("quote.", {name: view.quote(None, None, None) for name in self._instruments})
         for symbol in self._chosen():
-            self._show(symbol, dict.fromkeys(METRICS), None)
+            self._show(symbol, dict.fromkeys(k.METRICS), None)
 
     def candles(self, symbol: str) -> list[list[float]]:
         """Of the last two sessions, as far as they are known."""
@@ -99,12 +90,12 @@ class MarketReader:
         self._board.put_group("quote.", rows)
 
     def _symbol(self, symbol: str) -> None:
-        messages = self._store.get_many([key.at(symbol=symbol) for key in METRICS.values()])
-        self._show(symbol, dict(zip(METRICS, messages, strict=True)), self._store.get(k.MARKET_BOOK.at(symbol=symbol)))
+        messages = self._store.get_many([key.at(symbol=symbol) for key in k.METRICS.values()])
+        self._show(symbol, dict(zip(k.METRICS, messages, strict=True)), self._store.get(k.MARKET_BOOK.at(symbol=symbol)))
         recent = self._store.get(k.MARKET_BARS.at(symbol=symbol))
         self._board.put(of_symbol(symbol, "minutes"), view.candles(None, recent)[-_OPEN_MINUTES:])
 
     def _show(self, symbol: str, metrics: dict[str, Metric | None], book: Book | None) -> None:
-        self._board.put_group(of_symbol(symbol, "metric."), {name: view.metric(metric) for name, metric in metrics.items()})
+        self._board.put_group(of_symbol(symbol, "metric."), {name: tile(metric) for name, metric in metrics.items()})
         self._board.put(of_symbol(symbol, "profile"), view.profile(metrics["gex"]))
         self._board.put(of_symbol(symbol, "depth"), view.depth(book))

@@ -1,8 +1,7 @@
-"""Quotes, metrics, candles, and what the microstructure panels draw: gamma by strike and the book."""
+"""Quotes, candles, and what the microstructure panels draw: gamma by strike and the book."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final
 
 from alphatrader.contract.messages.market import Bar, Bars, Book, Last, Level, Status, Timestamps
@@ -11,7 +10,6 @@ from alphatrader.core.market.bars import MINUTE_NS, joined
 from alphatrader.core.market.checksum import intact
 from alphatrader.runtime.clock import SECOND
 
-_SHOWN_PARTS: Final = 30
 PROFILE_STRIKES: Final = 40
 """Of the gamma profile: those nearest the spot."""
 BOOK_LEVELS: Final = 10
@@ -71,40 +69,6 @@ def warning(status: Status | None) -> dict[str, str | None]:
         found.append(("no book", f"depth not ready: {status.depth_reason}"))
     flag = next((flag for flag, _ in found if flag is not None), None)
     return {"flag": flag, "warning": "; ".join(words for _, words in found) or None}
-
-
-def _hedging(told: Mapping[str, Any]) -> str:
-    if not told.get("sign"):
-        return f"none: {told.get('reason') or 'not looked at'}"
-    way = "with" if told["sign"] > 0 else "against"
-    return f"stock {way} options, {told['lag_seconds']} s later, p {told['p']:.2g}"
-
-
-def metric(message: Metric | None) -> dict[str, Any]:
-    """`known` False: the key is absent, so analytics says nothing of it now.
-
-    Lists are not sent, but for the tape of sweeps; the newest move of the market makers and the hedging signal are words."""
-    if message is None:
-        return {"known": False}
-    parts = {name: part for name, part in message.components.items() if isinstance(part, int | float | str) or part is None}
-    tape = {"tape": message.components.get("tape") or []} if message.metric == "sweep" else {}
-    if message.metric == "makers":
-        moves = message.components.get("moves") or []
-        parts["last_move"] = "{maker} {what} {side}".format_map(moves[-1]).strip() if moves else "none"
-        parts["hedging"] = _hedging(message.components.get("hedging") or {})
-    return {
-        "known": True,
-        "ready": message.ready,
-        "value": message.value,
-        "reason": message.reason,
-        "units": message.units,
-        "convention": message.convention,
-        "n": message.n,
-        "at_ms": ms(message.ts_ns),
-        "parts": dict(list(parts.items())[:_SHOWN_PARTS]),
-        "input_age_ms": message.input_age_ms,
-        **tape,
-    }
 
 
 def candles(history: Bars | None, recent: Bars | None) -> list[list[float]]:

@@ -89,51 +89,33 @@ function headline(board) {
   );
 }
 
+// What a metric is called, what it is about, and how its value is written. Which of its parts are shown, the view says.
+const unsigned = (value) => compact(value).replace("+", "");
 const METRICS = {
-  vpin: ["VPIN", "order-flow toxicity"],
-  obi: ["OBI", "book imbalance"],
-  gex: ["GEX", "gamma exposure"],
-  dex: ["DEX", "delta exposure"],
-  sweep: ["Sweep", "sweeps across venues"],
-  hidden: ["Hidden", "hidden and iceberg"],
-  regime: ["Regime", "market regime"],
-  makers: ["Makers", "displayed interest of named market makers"],
+  vpin: ["VPIN", "order-flow toxicity", unsigned],
+  obi: ["OBI", "book imbalance", compact],
+  gex: ["GEX", "gamma exposure", compact],
+  dex: ["DEX", "delta exposure", compact],
+  sweep: ["Sweep", "sweeps across venues", compact],
+  hidden: ["Hidden", "hidden and iceberg", unsigned],
+  regime: ["Regime", "market regime", compact],
+  makers: ["Makers", "displayed interest of named market makers", compact],
 };
 
-// The parts worth a look, where they are known; else the first four numbers.
-const PARTS = {
-  vpin: ["percentile", "bucket_size", "vpin_adj"],
-  gex: ["flip", "call_wall", "put_wall", "zero_dte_1pct"],
-  regime: ["drift_t", "vol_percentile", "atr_1m"],
-  makers: ["attributed_share", "moves_since_start", "last_move", "hedging"],
-};
-
-// These need no feed that names makers.
-const ALWAYS = new Set(["hedging"]);
-
-function shown(name, parts, ready) {
-  const wanted = (PARTS[name] || []).filter((key) => parts[key] !== undefined && parts[key] !== null);
-  const numbers = Object.keys(parts).filter((key) => typeof parts[key] === "number");
-  return (wanted.length ? wanted : numbers.slice(0, 4)).filter((key) => ready || ALWAYS.has(key)).map((key) => [key, parts[key]]);
-}
-
-const UNSIGNED = new Set(["vpin", "hidden"]);
-const part = (value) => (typeof value === "number" ? (Math.abs(value) >= 1000 ? compact(value).replace("+", "") : number(value, Number.isInteger(value) ? 0 : Math.abs(value) >= 10 ? 2 : 3)) : value === null ? DASH : String(value));
+const part = (value) => (typeof value === "number" ? (Math.abs(value) >= 1000 ? unsigned(value) : number(value, Number.isInteger(value) ? 0 : Math.abs(value) >= 10 ? 2 : 3)) : value === null ? DASH : String(value));
 
 function metrics(board) {
-  const nodes = Object.entries(METRICS).map(([name, [title, about]]) => {
+  const nodes = Object.entries(METRICS).map(([name, [title, about, written]]) => {
     const metric = board.own(`metric.${name}`);
     if (!metric) return el("div", { class: "metric" }, el("h3", { text: title, title: about }), el("span", { class: "reason", text: "waiting" }));
-    const parts = metric.known ? Object.entries(metric.parts) : [];
-    const state = parts.find(([key, found]) => key === "class" && found);
-    const value = name === "regime" && state && metric.ready ? String(state[1]).replaceAll("_", " ").toLowerCase() : UNSIGNED.has(name) ? compact(metric.value).replace("+", "") : compact(metric.value);
+    const parts = metric.known ? metric.shown : [];
     return el(
       "div",
       { class: `metric ${metric.ready ? "" : "absent"}`, title: metric.known ? `${about}. ${metric.convention}. n = ${metric.n}` : about },
       el("h3", {}, title, el("small", { class: "muted", "data-at": metric.at_ms, text: "" })),
-      metric.ready ? el("b", { class: "value", text: value }) : el("span", { class: "reason", text: metric.known ? metric.reason || "not ready" : "no word from analytics" }),
+      metric.ready ? el("b", { class: "value", text: metric.name ?? written(metric.value) }) : el("span", { class: "reason", text: metric.known ? metric.reason || "not ready" : "no word from analytics" }),
       metric.ready ? el("small", { class: "muted", text: `${metric.units}${metric.n ? ` · n ${number(metric.n, 0)}` : ""}` }) : null,
-      parts.length ? el("dl", { class: "parts" }, ...shown(name, metric.parts, metric.ready).flatMap(([key, v]) => [el("dt", { text: key.replaceAll("_", " ") }), el("dd", { text: part(v) })])) : null,
+      parts.length ? el("dl", { class: "parts" }, ...parts.flatMap(([key, v]) => [el("dt", { text: key.replaceAll("_", " ") }), el("dd", { text: part(v) })])) : null,
     );
   });
   get("metrics").replaceChildren(...nodes);
