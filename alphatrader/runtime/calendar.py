@@ -58,6 +58,7 @@ class Calendar:
     def __init__(self, sessions: tuple[Session, ...]) -> None:
         self.sessions = sessions
         self._days = [session.day for session in sessions]
+        self._last = self._days[-1] - timedelta(days=10)
         self._opens = [session.open_ns for session in sessions]
         self._latest = (0, 0, sessions[0])
         """(from, until, session) of the newest answer of `current`."""
@@ -69,11 +70,15 @@ class Calendar:
         return self.sessions[index] if index < len(self._days) and self._days[index] == day else None
 
     def close_of(self, expiry: str) -> int | None:
-        """When the session of an expiry (YYYYMMDD) closes; None for a day without one or out of the table, and for no date."""
+        """When the session of an expiry (YYYYMMDD) closes; None for a day without one, one before the table, and for no date. A
+        weekday beyond the table's reach closes at 16:00: years away it matters not whether it closes early."""
         try:
-            session = self.on(date.fromisoformat(expiry))
-        except (ValueError, CalendarError):
+            day = date.fromisoformat(expiry)
+        except ValueError:
             return None
+        if day > self._last:
+            return exchange_instant(day, NORMAL_CLOSE) if day.weekday() < 5 else None
+        session = self.on(day) if day >= self._days[0] else None
         return session.close_ns if session else None
 
     def at(self, ts_ns: int) -> Session | None:
@@ -117,7 +122,7 @@ class Calendar:
         return session.close_ns if session.close_ns <= ts_ns else self.sessions[index - 1].close_ns
 
     def _check(self, day: date) -> None:
-        if not self._days[0] <= day <= self._days[-1] - timedelta(days=10):
+        if not self._days[0] <= day <= self._last:
             raise CalendarError(f"{day}: the session table reaches from {self._days[0]} to {self._days[-1]}; make a new one")
 
 

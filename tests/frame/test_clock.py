@@ -104,7 +104,9 @@ def test_known_sessions_of_the_exchange() -> None:
         ("20261118", exchange_instant(date(2026, 11, 18), "16:00")),
         ("20261127", exchange_instant(date(2026, 11, 27), "13:00")),
         ("20261126", None),
-        ("20991116", None),
+        ("20310117", exchange_instant(date(2031, 1, 17), "16:00")),  # beyond the table: a weekday as usual
+        ("20310118", None),
+        ("20231229", None),
         ("20261332", None),
         ("", None),
     ],

@@ -14,7 +14,6 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from dataclasses import dataclass, replace
-from datetime import date
 from typing import Any, Final
 
 import msgspec
@@ -25,9 +24,9 @@ from alphatrader.contract import keys as k
 from alphatrader.contract.messages.options import OptionsEvent
 from alphatrader.contract.settings import Settings
 from alphatrader.core.options.assessment import Assessed, assess
-from alphatrader.runtime.calendar import NORMAL_CLOSE, Calendar, CalendarError
+from alphatrader.runtime.calendar import Calendar
 from alphatrader.runtime.celery_app import app, context, heartbeat, store
-from alphatrader.runtime.clock import SECOND, Clock, exchange_instant
+from alphatrader.runtime.clock import SECOND, Clock
 from alphatrader.runtime.store import Store, StoreError
 from alphatrader.tasks.alphavantage.vendor import client
 from alphatrader.tasks.alphavantage.volumes import VolumeHistory
@@ -123,7 +122,7 @@ class AlphaVantageIngestion:
             spot=self._spot(symbol),
             ts_ns=ts_ns,
             machine_ns=self._clock.machine_ns(),
-            close_of=self._close_of,
+            close_of=self._calendar.close_of,
             settings=self._options,
             fund=symbol in self._settings.market.etfs,
         )
@@ -183,15 +182,6 @@ class AlphaVantageIngestion:
         if last.bid and last.ask and last.bid <= last.ask:
             return (last.bid + last.ask) / 2
         return last.last or None
-
-    def _close_of(self, expiry: str) -> int | None:
-        """The close of the expiry's session; expiries beyond the calendar's table are taken at 16:00 of their date."""
-        day = date(int(expiry[:4]), int(expiry[4:6]), int(expiry[6:8]))
-        try:
-            session = self._calendar.on(day)
-        except CalendarError:
-            return exchange_instant(day, NORMAL_CLOSE)
-        return session.close_ns if session else None
 
     def _write_stale(self, symbol: str, reason: str) -> None:
         """The last good chain again, with its own stamps, so that its age shows. Nothing where none of this session is known."""
