@@ -6,8 +6,8 @@ import json
 import pytest
 from ib_insync import LimitOrder, Option, Stock
 
-from tests.support.fixed_market import SPY
-from tests.support.gateway import client, running_gateway, until
+from tests.support.fixed_market import SPY, FixedMarket
+from tests.support.gateway import MONDAY_TEN, client, running_gateway, until
 
 
 def run(story):
@@ -184,3 +184,30 @@ def test_the_log_can_keep_every_frame(tmp_path):
         assert any(line["fields"][0] == "61" for line in raw if line["dir"] == "in")
 
     session(tmp_path, steps, log_all_frames=True)
+
+
+class StumblingMarket(FixedMarket):
+    """Fails once, some turns from its beginning."""
+
+    turns = 0
+
+    def step(self, now_ns):
+        self.turns += 1
+        if self.turns == 3:
+            raise ArithmeticError("a book without a middle")
+        return super().step(now_ns)
+
+
+def test_a_turn_that_fails_is_told_and_the_next_one_comes(tmp_path):
+    async def story():
+        async with running_gateway(tmp_path, market=StumblingMarket(MONDAY_TEN)) as running:
+            await until(lambda: running.gateway.failed_turns)
+            turns = running.market.turns
+            await until(lambda: running.market.turns > turns + 2)
+            assert [line["error"] for line in running.wire() if line["kind"] == "turn failed"] == [
+                "ArithmeticError('a book without a middle')"
+            ]
+            assert running.gateway.failed_turns == 1
+            running.gateway.failed_turns = 0  # as meant: nothing else may have failed
+
+    run(story())

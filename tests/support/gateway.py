@@ -126,6 +126,7 @@ async def running_gateway(
         yield Running(gateway, market, clock, data_dir)
     finally:
         await gateway.stop()
+    assert gateway.failed_turns == 0, "the log tells what a turn of the gateway failed with"
 
 
 class _DecoderErrors(logging.Handler):

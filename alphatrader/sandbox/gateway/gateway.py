@@ -85,6 +85,7 @@ class Gateway:
         self.sessions: list[Session] = []
         self.taken_client_ids: set[int] = set()  # injected: someone else is said to hold them
         self.refused_frames = 0
+        self.failed_turns = 0
         self.wire_log = WireLog(data_dir / "wire.jsonl", now_ns, machine_ns, log_all=log_all_frames)
         self.ledger = Ledger(data_dir / "ledger.jsonl", account, equity)
         self.quotes = Quotes(market)
@@ -171,8 +172,10 @@ class Gateway:
                 log.warning("gateway is %.1f s late: quotes are conflated, prints are not", late)
             try:
                 self.turn()
-            except Exception:
+            except Exception as error:
                 # One turn may fail on something the market or a client did; the next must still come.
+                self.failed_turns += 1
+                self.wire_log.write("turn failed", error=repr(error))
                 log.exception("gateway turn failed")
 
     def turn(self) -> None:
