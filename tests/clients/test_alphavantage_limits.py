@@ -19,6 +19,7 @@ from alphatrader.clients.alphavantage import (
 from alphatrader.contract.settings.people import Vendors
 from tests.support.alphavantage import ROW, Granted, Purse, client, envelope
 from tests.support.http import Answers, send
+from tests.support.people import until
 
 
 def test_without_budget_no_call_is_made(server: Answers) -> None:
@@ -128,7 +129,7 @@ def test_a_second_try_that_we_refuse_ourselves_hides_not_what_broke_the_first(se
 def test_the_breaker_opens_after_failures_in_a_row_and_closes_when_the_vendor_is_back(server: Answers) -> None:
     # given a vendor that fails
     server.answer = lambda handler: send(handler, b"", status=500)
-    asked = client(server.url, vendors=msgspec.structs.replace(Vendors(), breaker_failures=4, breaker_reset_seconds=0.3))
+    asked = client(server.url, vendors=msgspec.structs.replace(Vendors(), breaker_failures=4, breaker_reset_seconds=1.0))
     for _ in range(2):
         with pytest.raises(OutageError):
             asked.chain("SPY")
@@ -139,14 +140,14 @@ def test_the_breaker_opens_after_failures_in_a_row_and_closes_when_the_vendor_is
         asked.chain("SPY")
     assert len(server.asked) == calls
     # when the pause is over and it still fails, one call is made and it stays open
-    time.sleep(0.35)  # the breaker's own pause on machine time
+    until(asked.breaker.ready)
     with pytest.raises(OutageError):
         asked.chain("SPY")
     assert len(server.asked) == calls + 1
     assert asked.breaker.state == "open"
     # and when it answers after the next pause, it closes
     server.answer = lambda handler: send(handler, envelope(ROW))
-    time.sleep(0.35)
+    until(asked.breaker.ready)
     assert asked.chain("SPY").rows
     assert asked.breaker.state == "closed"
 
