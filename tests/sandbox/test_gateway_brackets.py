@@ -1,11 +1,9 @@
 """Orders that belong together: brackets, their protection while the parent fills, and OCA groups."""
 
-import asyncio
-
 import pytest
 from ib_insync import LimitOrder, StopOrder
 
-from tests.support.gateway import client, until
+from tests.support.gateway import client, turns, until
 from tests.support.gateway_desk import desk, status
 
 
@@ -30,7 +28,7 @@ def test_nothing_of_a_bracket_is_live_before_the_last_leg_is_transmitted(tmp_pat
     async def steps(desk):
         parent = LimitOrder("BUY", 5, 4.10, orderId=desk.ib.client.getReqId(), transmit=False)
         desk.place(parent)
-        await asyncio.sleep(0.15)  # turns in which a live order would have filled
+        await turns(desk.running, desk.ib)  # in which a live order would have filled
         assert desk.running.gateway.ledger.working() == []
         desk.ib.disconnect()
         await until(lambda: not desk.running.gateway.sessions)
@@ -48,7 +46,7 @@ def test_children_protect_no_more_than_the_parent_has_filled(tmp_path):
         parent, target, stop = desk.bracket(10, 4.05, 6.00, 3.00)
         await until(lambda: parent.orderStatus.filled >= 3)
         desk.quote(3.95, 5.00)  # the rest does not fill
-        await asyncio.sleep(0.1)
+        await turns(desk.running, desk.ib)
         filled = int(parent.orderStatus.filled)
         by_id = {order.order_id: order for order in ledger.working()}
         assert (by_id[target.order.orderId].active, by_id[stop.order.orderId].active) == (filled, filled)

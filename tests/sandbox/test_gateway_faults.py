@@ -7,7 +7,7 @@ import pytest
 from ib_insync import LimitOrder, Option, Stock
 
 from tests.support.fixed_market import SPY, FixedMarket
-from tests.support.gateway import MONDAY_TEN, client, running_gateway, until
+from tests.support.gateway import MONDAY_TEN, client, running_gateway, turns, until
 
 
 def run(story):
@@ -39,7 +39,7 @@ def test_while_connectivity_is_lost_fills_happen_unheard_and_reqexecutions_finds
         await until(lambda: 1100 in errors)
         running.market.quote_set(option.conId, bid=3.30, ask=3.40)
         await until(lambda: running.gateway.ledger.positions)
-        await asyncio.sleep(0.1)
+        await turns(running, ib)
         assert resting.orderStatus.status == "Submitted"
         running.gateway.inject("restored")
         await until(lambda: 1102 in errors)
@@ -57,7 +57,7 @@ def test_restored_with_data_lost_needs_new_subscriptions(tmp_path):
         running.gateway.inject("restored", data_lost=True)
         await until(lambda: 1101 in errors)
         running.market.quote_set(SPY, bid=601.0)
-        await asyncio.sleep(0.4)
+        await turns(running, ib)
         assert ticker.bid == 599.99
         ib.cancelMktData(spy)
         again = ib.reqMktData(spy)
@@ -73,7 +73,7 @@ def test_silence_stops_data_but_not_the_socket(tmp_path):
         await until(lambda: ticker.bid == 599.99 and len(book.domBids) == 5)
         running.gateway.inject("silence")
         running.market.quote_set(SPY, bid=601.0)
-        await asyncio.sleep(0.4)
+        await turns(running, ib)
         assert ticker.bid == 599.99
         assert await ib.reqCurrentTimeAsync()
         running.gateway.inject("speak")
@@ -101,7 +101,7 @@ def test_repeated_corrected_and_withheld_news_of_a_fill(tmp_path):
         await until(lambda: trade.fills)
         running.gateway.inject("withhold_status", count=-10)
         running.gateway.inject("repeat_fill", count=3)
-        await asyncio.sleep(0.1)
+        await turns(running, ib)
         assert len(trade.fills) == 1  # ib_insync drops the same execId
         running.gateway.inject("correct_fill", price=4.00)
         await until(lambda: len(trade.fills) == 2)

@@ -1,12 +1,10 @@
 """Orders as the broker works them: fills, changes, cancels, refusals, and what they leave in the account."""
 
-import asyncio
-
 import pytest
 from ib_insync import ExecutionFilter, LimitOrder, MarketOrder, Option, Order, Stock, StopLimitOrder, StopOrder
 
 from tests.support.fixed_market import SPY
-from tests.support.gateway import client, new_york_ns, until
+from tests.support.gateway import client, new_york_ns, turns, until
 from tests.support.gateway_desk import desk, status
 
 
@@ -42,7 +40,7 @@ def test_a_resting_limit_fills_at_its_own_price_when_the_market_crosses_it(tmp_p
     async def steps(desk):
         trade = desk.place(LimitOrder("BUY", 3, 3.50))
         await until(status(trade, "Submitted"))
-        await asyncio.sleep(0.12)  # two turns: it stays away from a market it does not cross
+        await turns(desk.running, desk.ib)  # it stays away from a market it does not cross
         assert trade.orderStatus.filled == 0
         desk.quote(3.30, 3.40)
         await until(status(trade, "Filled"))
@@ -71,7 +69,7 @@ def test_stops_trigger_on_the_side_they_would_trade_against(tmp_path):
         trailing = desk.place(Order(action="SELL", totalQuantity=3, orderType="TRAIL", auxPrice=0.50))
         await until(status(trailing, "PreSubmitted"))
         desk.quote(4.95, 5.05)
-        await asyncio.sleep(0.12)  # the trailing stop follows to 4.45
+        await turns(desk.running, desk.ib)  # the trailing stop follows to 4.45
         assert stop.orderStatus.status == "PreSubmitted"
         desk.quote(4.40, 4.60)
         await until(status(trailing, "Filled"))
@@ -163,7 +161,7 @@ def test_an_order_the_broker_would_refuse_is_refused_with_its_code(tmp_path, ord
         await until(lambda: desk.codes())
         assert desk.codes() == [code]
         assert desk.running.gateway.ledger.working() == []
-        await asyncio.sleep(0.06)
+        await turns(desk.running, desk.ib)
         assert desk.position() == 0
 
     desk(tmp_path, steps)
@@ -208,7 +206,7 @@ def test_a_halted_symbol_does_not_trade_nor_do_its_options(tmp_path):
         desk.running.gateway.inject("halt", symbol="SPY", value=1)
         trade = desk.place(LimitOrder("BUY", 1, 4.10))
         await until(status(trade, "Submitted"))
-        await asyncio.sleep(0.12)
+        await turns(desk.running, desk.ib)
         assert trade.orderStatus.filled == 0
         desk.running.gateway.inject("halt", symbol="SPY", value=0)
         await until(status(trade, "Filled"))

@@ -163,3 +163,11 @@ async def until(condition: Callable[[], Any], limit: float = 60.0) -> Any:
         assert time.monotonic() < deadline, f"not true within {limit} s: {condition}"
         await asyncio.sleep(0.01)
     return value
+
+
+async def turns(running: Running, ib: IB, count: int = 3) -> None:
+    """So many turns of the gateway with all that this client asked of it so far, and what it told the client in them is here."""
+    await ib.reqCurrentTimeAsync()
+    last = running.gateway.wire_log.turn + count
+    await until(lambda: running.gateway.wire_log.turn >= last)
+    await ib.reqCurrentTimeAsync()
