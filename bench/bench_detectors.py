@@ -1,7 +1,8 @@
 """What the detectors find of what there was: precision and recall against the sandbox's truth log, and on LOBSTER's tape.
 
 The simulated market runs in this process from a seed. What a wire would show of it (prints, and books and quotes conflated to
-100 ms, received in turns of 50 ms) is folded by analytics' own state; the truth log is only read to grade. Run:
+100 ms, received in turns of 50 ms) is folded by analytics' own state, once with each turn's prints before its quotes and books
+and once after them; the truth log is only read to grade. Run:
 `python -m bench.bench_detectors [--minutes 10] [--seed 7] [--symbols SPY,QQQ,IWM]`.
 """
 
@@ -29,7 +30,7 @@ from alphatrader.core.market.checksum import checksum
 from alphatrader.core.market.conditions import counts
 from alphatrader.core.market.hedging import Reading
 from alphatrader.core.market.hidden_prints import HiddenDetector, HiddenExecution
-from alphatrader.core.market.icebergs import Iceberg
+from alphatrader.core.market.icebergs import MIN_REFILLS, Iceberg
 from alphatrader.core.market.makers import FAST_SECONDS, WARM_SECONDS, Move
 from alphatrader.core.market.prints import TickRule
 from alphatrader.core.market.venues import venue_name
@@ -199,18 +200,20 @@ def detectors(folded: dict[int, Folded], truth: Truth) -> None:
         con_id, x = one
         return con_id == t["con_id"] and x.ts_ns == t["ts_ns"] and abs(x.price - t["price"]) < 1e-6
 
-    def same_sweep(one: tuple[int, Sweep], t: dict[str, Any]) -> bool:
+    def sweep_then(one: tuple[int, Sweep], t: dict[str, Any]) -> bool:
         con_id, s = one
-        side = "buy" if t["side"] == 1 else "sell"
-        return con_id == t["con_id"] and s.side == side and s.first_ns - SLACK_NS <= t["ts_ns"] <= s.last_ns + SLACK_NS
+        return bool(con_id == t["con_id"] and s.first_ns - SLACK_NS <= t["ts_ns"] <= s.last_ns + SLACK_NS)
 
+    def same_sweep(one: tuple[int, Sweep], t: dict[str, Any]) -> bool:
+        return sweep_then(one, t) and one[1].side == ("buy" if t["side"] == 1 else "sell")
+
+    icebergs = [t for t in truth["iceberg"] if t["refills"] >= MIN_REFILLS]  # what was never shown again is none to be seen
     for least in (2, 3, 5):
-        grade(
-            f"icebergs, refills >= {least}",
-            [o for o in tagged("icebergs") if o[1].refills >= least],
-            truth["iceberg"],
-            same_iceberg,
-        )
+        grade(f"icebergs, refills >= {least}", [o for o in tagged("icebergs") if o[1].refills >= least], icebergs, same_iceberg)
+    for name, behind in (("alone at its venue", False), ("behind others there", True)):
+        true = [t for t in icebergs if bool(t["ahead"]) == behind]
+        seen = sum(any(same_iceberg(one, t) for one in tagged("icebergs")) for t in true)
+        print(f"{f'icebergs, {name}':<62} recall {seen / max(1, len(true)):>9.3f} ({seen}/{len(true)})")
     for sure in (0.0, 0.5, 1.0):
         grade(
             f"hidden, confidence >= {sure}",
@@ -218,6 +221,7 @@ def detectors(folded: dict[int, Folded], truth: Truth) -> None:
             truth["hidden"],
             same_hidden,
         )
+    grade("sweeps, of whichever side", tagged("sweeps"), truth["sweep"], sweep_then)
     grade("sweeps, all", tagged("sweeps"), truth["sweep"], same_sweep)
     for rule in ("iso", "venues", "levels"):
         grade(f"sweeps, rule {rule}", [o for o in tagged("sweeps") if o[1].rule == rule], truth["sweep"], same_sweep)
@@ -315,14 +319,15 @@ def main() -> None:
     arguments.add_argument("--minutes", type=float, default=10.0)
     arguments.add_argument("--seed", type=int, default=7)
     arguments.add_argument("--symbols", default="SPY,QQQ,IWM")
-    arguments.add_argument("--depth-first", action="store_true", help="each turn's books come before its prints")
     asked = arguments.parse_args()
-    order = ", depth before prints" if asked.depth_first else ""
-    print(f"{asked.minutes:g} min of {asked.symbols}, seed {asked.seed}{order}")
-    folded, truth = simulate(asked.minutes, asked.seed, asked.symbols.split(","), depth_first=asked.depth_first)
-    detectors(folded, truth)
-    makers(folded, truth, START_NS)
-    hedging(folded, truth)
+    for depth_first in (False, True):
+        order = "quotes and books before their prints" if depth_first else "prints before the book moves"
+        print(f"{asked.minutes:g} min of {asked.symbols}, seed {asked.seed}, {order}")
+        folded, truth = simulate(asked.minutes, asked.seed, asked.symbols.split(","), depth_first=depth_first)
+        detectors(folded, truth)
+        if not depth_first:  # which of them comes first is nothing to these
+            makers(folded, truth, START_NS)
+            hedging(folded, truth)
     lobster()
 
 

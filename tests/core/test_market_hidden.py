@@ -55,6 +55,30 @@ def test_more_executed_than_was_shown_is_a_refill_though_no_book_was_seen_betwee
     assert [(i.side, i.peak, i.refills, i.executed) for i in detector.icebergs] == [("bid", 100, 3, 400)]
 
 
+@pytest.mark.parametrize(("came", "refills"), [((200, 200, 200), 2), ((200, 300, 100), 0), ((100, 200, 200), 0), ((0, 0, 0), 0)])
+def test_behind_others_the_same_size_come_on_top_of_what_fills_left_is_a_refill(came: tuple[int, ...], refills: int) -> None:
+    """Others stand there with 900: no fill ends what is shown. The first that comes may be anybody's; the same again is not."""
+    detector, shown = IcebergDetector(), 900
+    detector.book(0, (), (level(10.01, ARCA=shown),))
+    for n, more in enumerate(came):
+        detector.fill((n * 300 + 10) * MS, 10.01, 250, "buy", "ARCA")
+        shown += more - 250
+        detector.book((n * 300 + 60) * MS, (), (level(10.01, ARCA=shown),))
+        detector.book((n * 300 + 160) * MS, (), (level(10.01, ARCA=shown + 100 * n),))  # whoever joins later is no refill
+        shown += 100 * n
+    assert [(i.refills, i.peak) for i in detector.icebergs] == ([(refills, 200)] if refills else [])
+
+
+def test_what_comes_back_in_another_size_is_what_refills_are_measured_by_from_then_on() -> None:
+    """Given 700 shown, 500 of others before a reserve order's 200: once the others are filled it is seen alone."""
+    detector = IcebergDetector()
+    detector.book(0, (), (level(10.01, ARCA=700),))
+    for n, (filled, left) in enumerate(((500, 200), (200, 200), (200, 200), (200, 200))):
+        detector.fill((n * 300 + 10) * MS, 10.01, filled, "buy", "ARCA")
+        detector.book((n * 300 + 60) * MS, (), (level(10.01, ARCA=left),))
+    assert [(i.refills, i.peak) for i in detector.icebergs] == [(2, 200)]
+
+
 def test_a_print_counts_against_its_own_venue_alone() -> None:
     # given a price where each fill ends what one venue shows and the next venue joins at once
     detector = IcebergDetector()

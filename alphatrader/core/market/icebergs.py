@@ -2,9 +2,11 @@
 
 A reserve order lives at one price, side and venue, and an exchange shows its next part there when fills have ended the last.
 So a print counts against what its own venue displays at its price, and against nothing else. A refill is a fill larger than
-what was left there, or a displayed size back at 80 % of what stood before fills, within 500 ms after the last of them, though
-they had ended it; far more than stood there (over 125 %) is somebody else's order. Refills that follow each other within two
-seconds are one iceberg's: peak the median refill, confidence 1 - exp(-refills / 2).
+what was left there; or a displayed size back at 80 % of what stood before fills, within 500 ms after the last of them, though
+they had ended it: far more than stood there (over 125 %) is somebody else's order, and what refills are measured by from then on;
+or, where others stand at the venue too and fills end nothing, the same size come on top of what a fill left, in the first book
+after it, as after an earlier fill. Refills that follow each other within two seconds are one iceberg's: peak the median refill,
+confidence 1 - exp(-refills / 2).
 
 Prints and depth come on separate streams, in either order: what stood before a fill is the most its venue displayed in the 250 ms
 before it. A book that names no venues is of the one exchange that the instrument trades on. Without depth there is nothing to
@@ -85,6 +87,10 @@ class Watched(msgspec.Struct):
     count: int = 0
     found: bool = False
 
+    came: float = 0.0
+    """What the first book after a fill showed on top of what that fill had left, the last time it was more."""
+    seen_ns: int = 0
+    """The fill whose first book was seen."""
     told: bool = False
     """Whether the newest fill took more than was left: a print is one fill, however large, and tells of one refill at most."""
 
@@ -169,15 +175,20 @@ class IcebergDetector(msgspec.Struct):
                 break
             if received_ns <= watch.fill_ns:
                 continue  # of before the fill, as far as reception can tell
+            first = watch.seen_ns != watch.fill_ns
+            watch.seen_ns = watch.fill_ns
             size = displayed_at(bids if watch.side == "bid" else asks, watch.price, watch.venue)
-            if size <= watch.left:
+            came = size - watch.left
+            if came <= 0:
                 continue  # as the fills left it, or less: part was cancelled, or fills whose prints are still to come
             ended = watch.left <= ENDED_AT * watch.shown and not watch.told
-            if ended and BACK_AT * watch.shown <= size <= watch.shown / BACK_AT:
-                watch.refilled(size - watch.left, received_ns)
+            again = first and not watch.told and came == watch.came
+            if again or (ended and BACK_AT * watch.shown <= size <= watch.shown / BACK_AT):
+                watch.refilled(came, received_ns)
                 self._judge(watch, received_ns)
-                watch.shown = size
-            watch.left, watch.shown = size, max(watch.shown, size)
+            if first and not watch.told:  # else there is no telling what the fill left
+                watch.came = came
+            watch.left, watch.shown = size, size if ended else max(watch.shown, size)
 
     def _judge(self, watch: Watched, now_ns: int) -> None:
         if watch.count < MIN_REFILLS or now_ns - watch.times[0] > WINDOW_NS:

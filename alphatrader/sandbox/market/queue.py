@@ -3,7 +3,7 @@
 A price that stands keeps its queue; sizes drift between prints as orders come and are cancelled. Where a print takes the last of
 the price, another participant joins at once (the price itself moves only at a knot of `slots.py`): displayed size that comes back
 without a reserve order behind it. A reserve order shows its peak at one venue and shows it again there, in the same instant,
-when fills have ended what it showed, as an exchange's own reserve orders do.
+when fills have ended what it showed, as an exchange's own reserve orders do: behind whoever stands there by then.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ class Queue:
         """Venue of the reserve order, the last one's after it has gone."""
         self.refills = self.executed = 0
         """Of the reserve order."""
-        self._reserve = self._peak = 0
+        self._reserve = self._peak = self._ahead = 0
+        self._behind = False
 
     def parts(self) -> Parts:
         if not self._reserve:
@@ -40,7 +41,7 @@ class Queue:
         """The price at this instant: a new one shows a new queue, an old one drifts towards what is usual."""
         if price != self._price:
             self._price, self._shown = price, {}
-            self._reserve = 0
+            self._reserve = self._ahead = 0
             size = self._lots(self._target * self._draw.lognormvariate(0.0, 0.35))
             venues = dict.fromkeys(self._venue() for _ in range(self._draw.choice((1, 2, 2, 3, 3, 4))))
             share = max(self._lot, size // len(venues) // self._lot * self._lot)
@@ -73,27 +74,48 @@ class Queue:
     def take(self, venue: str, size: int) -> None:
         """A print of `size` at `venue`."""
         if self._reserve and venue == self.reserved:
-            self._reserve -= size
-            self.executed += size
-            if self._reserve < self._lot:
-                self._reserve = self._peak
-                self.refills += 1
+            self._take_in_turn(size)
             return
         self._less(venue, size)
         if not self._shown and not self._reserve:
             self._join(self._venue(), self._lots(self._target * self._draw.lognormvariate(-0.7, 0.5)))
 
-    def reserve(self, peak: int) -> None:
-        """A reserve order comes to a venue that shows nothing at the price, where there is one: it stands behind nobody."""
+    def _take_in_turn(self, size: int) -> None:
+        """By time at the reserve order's venue: who stands before what it shows, then that; what it shows next is the last."""
+        while size > 0:
+            if self._ahead:
+                others = min(size, self._ahead)
+                self._less(self.reserved, others)
+                size -= others
+                continue
+            own = min(size, self._reserve)
+            self._reserve -= own
+            self.executed += own
+            size -= own
+            if self._reserve < self._lot:
+                self._reserve = self._peak
+                self.refills += 1
+                self._ahead = self._shown.get(self.reserved, 0)
+                if self._behind and self._draw.random() < 0.5:
+                    self._join(self.reserved, self._lot * self._draw.randint(1, self._peak // self._lot))
+
+    def reserve(self, peak: int, *, behind: bool) -> int:
+        """A reserve order comes to a venue that shows nothing at the price, where there is one. `behind`: others have come there
+        before it, up to two of its peaks, and more come while it stands. Shares that stand before it."""
         free = [venue for venue in self._venues.weights if venue not in self._shown] or list(self._venues.weights)
         self.reserved = self._draw.choices(free, [self._venues.weights[venue] for venue in free])[0]
         self._peak = self._reserve = peak
         self.refills = self.executed = 0
         self._shown.pop(self.reserved, None)
+        self._behind = behind
+        if behind:
+            self._join(self.reserved, self._lot * self._draw.randint(1, 2 * peak // self._lot))
+        self._ahead = self._shown.get(self.reserved, 0)
+        return self._ahead
 
     def withdraw(self) -> None:
         """What is left of it goes."""
-        self._reserve = 0
+        self._reserve = self._ahead = 0
         if not self._shown:
             self._join(self._venue(), self._lots(self._target * self._draw.lognormvariate(-0.7, 0.5)))
 
@@ -106,6 +128,8 @@ class Queue:
             self._shown[venue] = left
         else:
             self._shown.pop(venue, None)
+        if venue == self.reserved:
+            self._ahead = min(self._ahead, max(0, left))
 
     def _venue(self) -> str:
         return self._venues.draw(self._draw)

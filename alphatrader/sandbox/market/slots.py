@@ -23,6 +23,8 @@ from .venues import BY_WEIGHT, CLOSING, LIT, ODD_LOT, OFF_EXCHANGE, OFF_EXCHANGE
 
 QUOTE, PRINT, TRUTH, INDEX = 0, 1, 2, 3
 _FIRST_KNOT_NS, _LAST_KNOT_NS, _JITTER_NS = 40_000_000, 4_850_000_000, 100_000_000
+_MORE_BEHIND = 4
+"""Fills of a reserve order that stands behind others: those take the first of them."""
 _LIT_NAMES = tuple(LIT)
 _LIT_WEIGHTS = tuple(weight for _, weight in LIT.values())
 
@@ -72,6 +74,16 @@ class Tape:
     is_stock: bool
     venue: str  # the exchange of a future, the primary venue of a stock
     quotes_per_second: float
+
+
+class _Reserve(NamedTuple):
+    """A reserve order (iceberg), by knots."""
+
+    first: int
+    past: int
+    side: int
+    peak: int
+    behind: bool
 
 
 @dataclass(slots=True)
@@ -126,8 +138,8 @@ def _bid_path(table: SlotTable, i: int, knots: int, draw: Random) -> tuple[list[
 
 
 def _plan_prints(table: SlotTable, i: int, tape: Tape, bids: list[int], asks: list[int], touch: tuple[int, int], draw: Random
-                 ) -> tuple[list[list[_Order]], tuple[int, int, int, int] | None, int]:  # fmt: skip
-    """Orders by knot; the iceberg as (first knot, past knot, side, peak); the knot of a sweep or -1.
+                 ) -> tuple[list[list[_Order]], _Reserve | None, int]:  # fmt: skip
+    """Orders by knot; the iceberg; the knot of a sweep or -1.
 
     An iceberg holds its price: bids and asks are edited.
     """
@@ -144,10 +156,13 @@ def _plan_prints(table: SlotTable, i: int, tape: Tape, bids: list[int], asks: li
     rounds = draw.randint(3, 5)
     peak = lot * draw.randint(2, 4) if tape.is_stock else draw.randint(2, 4) * max(2, table.display // 8)
     if free >= rounds and draw.random() < 0.06 and volume - rounds * peak > (count - rounds) * lot * 2 and knots > 12:
+        more = rounds + _MORE_BEHIND
+        behind = free >= more and volume - more * peak > (count - more) * lot * 2 and knots > more + 7 and draw.random() < 0.5
+        rounds = more if behind else rounds
         start = draw.randrange(2, knots - rounds - 2)
         if not {at_high, at_low} & set(range(start, start + rounds)):
             side = 1 if draw.random() < 0.5 else -1
-            iceberg, busy = (start, start + rounds, side, peak), range(start, start + rounds)
+            iceberg, busy = _Reserve(start, start + rounds, side, peak, behind), range(start, start + rounds)
             free -= rounds
             for k in busy:
                 bids[k], asks[k] = bids[start], asks[start]
@@ -218,7 +233,8 @@ def fill_slot(table: SlotTable, i: int, tape: Tape, rate: float) -> list[Event]:
     only = "" if tape.is_stock else tape.venue
     sides = {side: Queue(draw, only, lot, table.display * exp(0.7 * lean * side)) for side in (1, -1)}
     buyers, sellers = sides[1], sides[-1]
-    reserved = None if iceberg is None else sides[iceberg[2]]
+    reserved = None if iceberg is None else sides[iceberg.side]
+    ahead = 0
     for k in range(knots):
         # A new price shows a new queue; an old one changes little between prints.
         bid, ask = bids[k], asks[k]
@@ -226,9 +242,9 @@ def fill_slot(table: SlotTable, i: int, tape: Tape, rate: float) -> list[Event]:
         sellers.stand(ask)
         orders = plan[k]
         if iceberg is not None and reserved is not None:
-            if k == iceberg[0]:
-                reserved.reserve(iceberg[3])
-            elif k == iceberg[1]:
+            if k == iceberg.first:
+                ahead = reserved.reserve(iceberg.peak, behind=iceberg.behind)
+            elif k == iceberg.past:
                 reserved.withdraw()
         if k == sweep:
             swept = [o for o in orders if o.what == "sweep"]
@@ -254,10 +270,10 @@ def fill_slot(table: SlotTable, i: int, tape: Tape, rate: float) -> list[Event]:
             fields = {"side": swept[0].side, "venues": [o.venue for o in swept], "size": sum(o.size for o in swept),
                       "price": (ask if swept[0].side > 0 else bid) / unit, "informed": swept[0].informed}  # fmt: skip
             events.append(TruthEvent(times[k], TRUTH, "sweep", fields))
-        if iceberg is not None and reserved is not None and k == iceberg[1] - 1:
-            fields = {"side": iceberg[2], "price": (bid if iceberg[2] > 0 else ask) / unit, "venue": reserved.reserved,
-                      "peak": iceberg[3], "refills": reserved.refills, "executed": reserved.executed,
-                      "from_ns": times[iceberg[0]]}  # fmt: skip
+        if iceberg is not None and reserved is not None and k == iceberg.past - 1:
+            fields = {"side": iceberg.side, "price": (bid if iceberg.side > 0 else ask) / unit, "venue": reserved.reserved,
+                      "peak": iceberg.peak, "refills": reserved.refills, "executed": reserved.executed,
+                      "from_ns": times[iceberg.first], "ahead": ahead}  # fmt: skip
             events.append(TruthEvent(times[k + 1] - 1, TRUTH, "iceberg", fields))
     events.sort(key=lambda event: event[0])
     return events
