@@ -72,6 +72,10 @@ def test_entry_prices_stand_on_the_grid_and_inside_the_collar() -> None:
         entry_price(replace(APPROVAL, confidence=90.0), prices(bid=3.00, ask=5.00), SETTINGS)
     with pytest.raises(Refused, match="collar"):
         entry_price(replace(APPROVAL, limit_price=Decimal("4.60")), prices(), SETTINGS)
+    # the collar itself, a price under a dollar and a quote of the last allowed age pass
+    assert entry_price(replace(APPROVAL, limit_price=Decimal("4.40")), prices(), SETTINGS) == Decimal("4.40")
+    cheap = prices(bid=0.90, ask=1.00, machine_ns=NOW - 5 * SECOND)
+    assert entry_price(replace(APPROVAL, limit_price=Decimal("0.95")), cheap, SETTINGS) == Decimal("0.95")
     with pytest.raises(Refused, match="limit_price"):
         entry_price(replace(APPROVAL, limit_price=Decimal("NaN")), prices(), SETTINGS)
 
@@ -140,7 +144,8 @@ def test_what_is_priced_of_a_class_by_nickels_stands_on_nickels_from_three_dolla
     ],
 )
 def test_hard_limits(changes: dict[str, Any], sent: int, says: str) -> None:
-    check_limits(APPROVAL, EntryTerms(2, Decimal("4.00")), SETTINGS, 0)
+    for quantity, price in ((2, "4.00"), (1, "4.00"), (100, "2.50")):  # one, and as many and as much as is allowed
+        check_limits(replace(APPROVAL, stop_price=Decimal(1)), EntryTerms(quantity, Decimal(price)), SETTINGS, 19)
     changed = replace(APPROVAL, **changes)
     with pytest.raises(Refused, match=says):
         check_limits(changed, EntryTerms(changed.quantity, Decimal("4.00")), SETTINGS, sent)
@@ -155,6 +160,7 @@ def test_hard_limits(changes: dict[str, Any], sent: int, says: str) -> None:
         # it moved up to two ticks away: the ask, and fewer contracts for the same premium
         ({"limit_price": "4.00", "quantity": 20}, {}, (19, "4.05")),
         ({"limit_price": "3.95", "quantity": 40}, {}, (39, "4.05")),
+        ({"limit_price": "4.00", "quantity": 2}, {}, (1, "4.05")),
         # further away, or no premium left even for one: risk's limit, which may miss
         ({"limit_price": "3.90", "quantity": 40}, {}, (40, "3.90")),
         ({"limit_price": "4.00", "quantity": 1}, {}, (1, "4.00")),

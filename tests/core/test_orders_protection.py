@@ -14,6 +14,7 @@ from alphatrader.contract.messages.orders import OrderRecord
 from alphatrader.core.orders import refs
 from alphatrader.core.orders.protection import (
     FLATTEN_AFTER_SECONDS,
+    SETTLE_SECONDS,
     Action,
     BuyBack,
     Cancel,
@@ -22,6 +23,7 @@ from alphatrader.core.orders.protection import (
     PlaceExit,
     PlaceStop,
     decide,
+    is_protected,
     live_protective_quantity,
     working,
 )
@@ -57,10 +59,16 @@ COVER = child("exit", 2, side="BUY", oca_group="")
         # orphans go, but only once the broker had time to end them itself, and never while the entry may still fill
         (case(0, child("stop", 2)), [Cancel("i/stop", "nothing is held")]),
         (case(0, child("stop", 2), quiet=0.1), []),
+        (case(0, child("stop", 2), quiet=SETTLE_SECONDS), [Cancel("i/stop", "nothing is held")]),
         (case(0, child("stop", 2), ENTRY), []),
         # the stop is gone: another one, and the entry's rest goes
         (case(2, child("stop", 2, state="REJECTED")), [PlaceStop(2, Decimal("3.00"))]),
         (case(1, child("stop", 2, state="REJECTED"), ENTRY), [Cancel("i", "its stop is gone"), PlaceStop(1, Decimal("3.00"))]),
+        # ... at the price of its last stop, whatever else of it came later
+        (
+            case(2, child("stop", 2, state="REJECTED", created_ns=1), child("target", 2, created_ns=2)),
+            [PlaceStop(2, Decimal("3.00"))],
+        ),
         # an unknown stop is asked about first
         (case(2, child("stop", 2, state="UNKNOWN"), naked=0.2), []),
         (case(2, child("stop", 2, state="UNKNOWN"), naked=0.5), [PlaceStop(2, Decimal("3.00"))]),
@@ -103,6 +111,11 @@ COVER = child("exit", 2, side="BUY", oca_group="")
         (case(0, COVER), [Cancel("i/exit", "nothing is short")]),
         # an exit outside the group could sell beside a new stop: it goes first
         (case(1, child("exit", 1, oca_group=""), hold=2), [Cancel("i/exit", "it is to be held")]),
+        # one in the group cannot sell beside it: it goes, too, once the broker had its time
+        (case(2, child("stop", 2), child("exit", 2)), [Cancel("i/exit", "it is to be held")]),
+        (case(2, child("stop", 2), child("exit", 2), quiet=0.1), []),
+        # a part is to be sold and no stop has ever stood: there is no price to protect the rest at
+        (case(3, hold=1), [PlaceExit(2, False, "reduce")]),
         # a target that filled meanwhile has sold part of the surplus
         (case(2, child("exit", 2, oca_group=""), child("stop", 0, state="CANCELLED"), hold=1), [Modify("i/exit", 1)]),
         # no more may come in while an exit is wanted
@@ -113,6 +126,20 @@ COVER = child("exit", 2, side="BUY", oca_group="")
 )
 def test_the_next_step(given: Case, expected: list[Action]) -> None:
     assert decide(given) == expected
+
+
+def test_what_a_group_may_sell_is_its_widest_order_and_what_stands_alone_adds_to_it() -> None:
+    group = (child("stop", 2), child("target", 3), child("exit", 1))
+    assert live_protective_quantity(group) == 3
+    assert live_protective_quantity((*group, child("exit", 2, oca_group="", id="i/exit-2"), ENTRY)) == 5
+    # of an order whose rest the broker has not told it is what has not filled; of one that ended nothing
+    untold = replace(child("stop", 5), remaining=None, filled=2)
+    assert (working(untold), working(replace(untold, filled=6)), working(replace(untold, state="CANCELLED"))) == (3, 0, 0)
+
+
+def test_protected_is_what_has_a_stop_at_work_whatever_else_is_on_its_way() -> None:
+    assert is_protected(case(2, child("stop", 2), child("target", 2, state="SENT")))
+    assert not is_protected(case(2, child("stop", 2, state="SENT"), child("target", 2)))
 
 
 class Broker:

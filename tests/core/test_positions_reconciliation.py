@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import pytest
 from msgspec.structs import replace
 
 from alphatrader.contract.messages.orders import Account
@@ -63,6 +64,27 @@ def test_what_we_never_saw_is_adopted_at_the_brokers_cost() -> None:
     assert held.external and held.cost == D("1237.5") and ledger.quantities() == {7: 3}
 
 
+@pytest.mark.parametrize(("cost", "price"), [("0", "0"), ("-412.50", "0"), ("NaN", "0"), ("0.50", "0.005")])
+def test_a_cost_that_is_none_is_not_taken(cost: str, price: str) -> None:
+    (one,) = settled(Difference(7, 0, D(3), broker_position(SPY, 3, cost), 0), SPY, account="", mark=None, expired=False, ts_ns=1)
+    assert one.price == D(price)
+
+
+def test_what_is_short_here_and_not_at_the_broker_is_bought_at_nothing_known() -> None:
+    (one,) = settled(Difference(7, -2, D(0), None, 0), SPY, account="", mark=D(4), expired=False, ts_ns=1)
+    assert (one.exec_id, one.side, one.quantity, one.price, one.perm_id, one.revision) == (ADOPTED, "BUY", 2, D(0), 0, 0)
+
+
+def test_a_difference_says_of_what_and_for_how_long() -> None:
+    named = Difference(7, 2, D(3), broker_position(SPY, 3), MACHINE_NS)
+    assert named.words(now(12)) == f"conId 7 ({SPY.occ}): ours 2, broker 3, for 12 s"
+    unnamed = replace(broker_position(SPY, 3), local_symbol="")
+    assert "conId 7 (SPY): " in Difference(7, 2, D(3), unnamed, MACHINE_NS).words(now(12))
+    assert Difference(7, 2, D(0), None, MACHINE_NS).words(now(0)) == "conId 7: ours 2, broker 0, for 0 s"
+    why = [Reconciler(10).compare({}, said, now(0)).differences for said in (None, replace(at(0), confirmed=False))]
+    assert why == [("the account is not known yet",), ("the broker has not confirmed positions and orders",)]
+
+
 def test_what_expired_is_closed_at_nothing_and_what_vanished_at_the_last_mark() -> None:
     for expired, price, why in ((True, D(0), EXPIRED), (False, D("4.40"), VANISHED)):
         ledger = Ledger()
@@ -99,3 +121,7 @@ def test_a_late_execution_withdraws_what_the_account_taught() -> None:
         ledger.forget(one)
     assert ledger.quantities() == {} and ledger.positions()["a"].closed_by == "stop"
     assert outdated(Difference(7, 5, D(2), None, 0), [taught]) == []
+    # one that was adopted goes the same way, and of several only those that explain it
+    (adopted,) = settled(Difference(7, 0, D(2), broker_position(SPY, 2), 0), SPY, account="", mark=None, expired=False, ts_ns=1)
+    assert outdated(Difference(7, 4, D(2), None, 0), [taught, adopted]) == [adopted]
+    assert outdated(Difference(7, 2, D(2), None, 0), [taught, adopted]) == [taught, adopted]

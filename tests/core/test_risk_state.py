@@ -76,3 +76,13 @@ def test_a_stop_whose_record_was_missed_ends_with_a_resume_well_after_it() -> No
     state = books.stopped(books.first("d", 0), request, halted=False)
     assert books.heard_halt(state, change(False, 100 + 2_000_000_000)).stop is not None
     assert books.heard_halt(state, change(False, 101 + 2_000_000_000)).stop is None
+
+
+def test_a_halt_that_comes_late_does_not_bring_an_older_one_back() -> None:
+    older, newer = (Halt(halted, False, epoch, "", "operator", 1, 1) for halted, epoch in ((False, 3), (True, 4)))
+    assert books.never_back(newer, older) == newer
+    assert books.never_back(older, newer) == newer
+    same = replace(newer, reason="said again")
+    assert books.never_back(newer, same) == same
+    # missing stays missing: that counts as halted
+    assert books.never_back(newer, None) is None and books.never_back(None, older) == older
