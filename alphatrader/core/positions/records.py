@@ -137,5 +137,9 @@ def realized_in(books: Iterable[Booked], session: str, session_of: SessionOf, si
 
 def total(amounts: Iterable[Decimal | None]) -> Decimal | None:
     """Their sum; None when one of them is not known."""
-    known = list(amounts)
-    return None if any(amount is None for amount in known) else sum((a for a in known if a is not None), Decimal(0))
+    found = Decimal(0)
+    for amount in amounts:
+        if amount is None:
+            return None
+        found += amount
+    return found
