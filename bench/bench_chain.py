@@ -17,8 +17,9 @@ from interleaved import in_turn, ratio, show, title, verdict
 from scipy.special import ndtr
 
 from alphatrader.clients.alphavantage.answers import chain
-from alphatrader.core.analytics.exposure import measure, prepare
+from alphatrader.core.analytics.exposure import prepare
 from alphatrader.core.analytics.flip import zero_gamma_flip
+from alphatrader.core.analytics.pricing import measure
 
 CONTRACTS, ROUNDS, RANGE = 10_000, 9, 0.1
 BODY = answer(CONTRACTS)

@@ -24,8 +24,9 @@ from alphatrader.commands import DONE, MISUSED, WRONG
 from alphatrader.commands.access import console, print_json, say
 from alphatrader.contract.messages.options import OptionRow
 from alphatrader.contract.settings import Settings
-from alphatrader.core.analytics.exposure import CONVENTION, Exposure, measure, prepare
+from alphatrader.core.analytics.exposure import CONVENTION, Exposure, prepare
 from alphatrader.core.analytics.flip import zero_gamma_flip
+from alphatrader.core.analytics.pricing import measure
 from alphatrader.core.options.columns import admit
 from alphatrader.runtime.calendar import CalendarError, nyse
 from alphatrader.runtime.clock import EXCHANGE, exchange_datetime, instant, last_known_clock

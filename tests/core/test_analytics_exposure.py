@@ -11,9 +11,10 @@ import pytest
 import QuantLib
 
 from alphatrader.contract.messages.options import Chain, OptionRow
-from alphatrader.core.analytics.exposure import measure, prepare
+from alphatrader.core.analytics.exposure import prepare
 from alphatrader.core.analytics.flip import zero_gamma_flip
 from alphatrader.core.analytics.options_view import OptionsView
+from alphatrader.core.analytics.pricing import REACH, Pricing, measure
 from alphatrader.runtime.calendar import nyse
 
 NOW = nyse().on(date(2026, 11, 18)).open_ns + 1_800_000_000_000  # type: ignore[union-attr]
@@ -217,7 +218,52 @@ def test_every_move_of_the_spot_is_priced_and_time_without_one_once_a_second() -
     # and after a second time itself is priced
     later = NOW + 1_100_000_000
     assert view.price(660.01, later, EXPIRIES[0])
-    assert view.exposure == measure(prepare(rows, CLOSES, NOW), 660.01, later, RATE, EXPIRIES[0])
+    assert view.exposure == measure(prepare(rows, CLOSES, NOW), 660.01, NOW + 1_000_000_000, RATE, EXPIRIES[0])
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_close_to_a_priced_spot_the_series_gives_what_pricing_gives(seed: int) -> None:
+    """Near and far from expiry, on both sides of the reach: every sum within 1e-12 of what its rows hold."""
+    draw = random.Random(seed)
+    rows, now = random_chain(seed), CLOSES[EXPIRIES[0]] - draw.choice((1, 30, 90, 300)) * 60_000_000_000
+    chain, spot = prepare(rows, CLOSES, now), draw.uniform(640, 680)
+    pricing, by_series = Pricing(chain, now, RATE, EXPIRIES[0]), 0
+    pricing.at(spot)
+    for _ in range(40):
+        at = spot * math.exp(draw.uniform(-1.2, 1.2) * REACH)
+        found, exact = pricing.at(at), measure(chain, at, now, RATE, EXPIRIES[0])
+        assert found is not None and exact is not None
+        by_series += found != exact
+        for name in ("gex_1pct", "zero_dte_1pct", "dex_net", "dex_dealer", "dex_zero_dte"):
+            most = exact.gross_1pct if name.endswith("1pct") else exact.dex_dealer
+            assert getattr(found, name) == pytest.approx(getattr(exact, name), rel=0, abs=1e-12 * most)
+        for name, most in (
+            ("call_by_strike", max(exact.call_by_strike)),
+            ("put_by_strike", -min(exact.put_by_strike)),
+            ("dex_by_strike", exact.dex_dealer),
+        ):
+            assert getattr(found, name) == pytest.approx(getattr(exact, name), rel=0, abs=1e-12 * most)
+        assert found.by_expiry == pytest.approx(exact.by_expiry, rel=0, abs=1e-12 * exact.gross_1pct)
+        assert found.dex_by_expiry == pytest.approx(exact.dex_by_expiry, rel=0, abs=1e-12 * exact.dex_dealer)
+        assert (found.strikes, found.call_wall, found.put_wall) == (exact.strikes, exact.call_wall, exact.put_wall)
+    assert by_series > 10  # most were not priced again
+
+
+def test_when_analytics_began_says_nothing_of_its_exposure() -> None:
+    """Given one that is started anew between two moves: from the next second on both tell the same to the last bit."""
+    rows = random_chain(5)
+    whole, again = view_of(rows), view_of(rows)
+    moves = [(NOW + n * 330_000_000, 660.0 + n % 5 / 100) for n in range(40)]
+    for at, spot in moves[:7]:
+        whole.price(spot, at, EXPIRIES[0])
+    for at, spot in moves[7:]:
+        whole.price(spot, at, EXPIRIES[0])
+        again.price(spot, at, EXPIRIES[0])
+        if at >= NOW + 3_000_000_000:
+            assert again.exposure == whole.exposure
+        if at >= NOW + 5_000_000_000:
+            assert (again.flip, again.flip_ns) == (whole.flip, whole.flip_ns)
+    assert whole.flip_ns is not None and whole.flip_ns >= NOW + 10_000_000_000
 
 
 def test_an_expiry_that_closes_is_gone_at_once() -> None:

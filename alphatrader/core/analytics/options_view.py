@@ -1,8 +1,9 @@
 """One symbol's chain as analytics holds it: prepared once a refresh, priced again at every move of its underlying.
 
-A price is made once a turn of the engine: the newest spot of the turn is the one that counts. The flip is dear and moves
-slowly: it is sought again with each chain, every five seconds, and when the sign of gamma has changed, which says that the
-spot has crossed it. The search takes its steps turn by turn, and the flip's age is told with it.
+A price is made once a turn of the engine: the newest spot of the turn is the one that counts. Times to expiry are of the whole
+second, so that when this process began says nothing of its numbers. The flip is dear and moves slowly: it is sought again with
+each chain, every five seconds of the clock, and when the sign of gamma has changed, which says that the spot has crossed it. The
+search takes its steps turn by turn, and the flip's age is told with it.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ from collections.abc import Mapping
 from typing import Final
 
 from alphatrader.contract.messages.options import Chain
-from alphatrader.core.analytics.exposure import Exposure, ExposureChain, Pricing, prepare
+from alphatrader.core.analytics.exposure import Exposure, ExposureChain, prepare
 from alphatrader.core.analytics.flip import FlipSearch
+from alphatrader.core.analytics.pricing import Pricing
 
 REBASE_NS: Final = 1_000_000_000
-"""Without a move of the spot, time is priced this often."""
+"""Without a move of the spot, time is priced this often: at each whole one."""
 FLIP_NS: Final = 5_000_000_000
 STEP_ROWS: Final = 10_000
 """Rows that one turn's steps of the search look at, or one step where the chain is larger: `python -m bench.bench_engine`
@@ -59,8 +61,8 @@ class OptionsView:
             return False
         based = self._pricing
         if based is None or now_ns - self._based_ns >= REBASE_NS or now_ns >= based.until_ns:
-            based = self._pricing = Pricing(self._prepared, now_ns, self._rate, today)
-            self._based_ns = now_ns
+            self._based_ns = now_ns - now_ns % REBASE_NS
+            based = self._pricing = Pricing(self._prepared, self._based_ns, self._rate, today)
         elif self.exposure is not None and self.exposure.spot == spot:
             return self._seek(self._prepared, self.exposure, now_ns)
         self.exposure = based.at(spot)
@@ -77,7 +79,8 @@ class OptionsView:
     def _seek(self, chain: ExposureChain, exposure: Exposure, now_ns: int) -> bool:
         """Goes on with the search for the flip, or begins one that is due; whether one has ended."""
         positive = exposure.gex_1pct > 0
-        if self._search is None and (self._sought is None or self._sought[1] != positive or now_ns - self._sought[0] >= FLIP_NS):
+        sought = self._sought
+        if self._search is None and (sought is None or sought[1] != positive or now_ns // FLIP_NS != sought[0] // FLIP_NS):
             self._sought = now_ns, positive
             self._search = FlipSearch(chain, exposure.spot, now_ns, self._rate, self._flip_range)
         if self._search is None:
