@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import gc
 import signal
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
@@ -31,6 +32,8 @@ _BACKOFF_MOST: Final = 3.0
 _LOOK_SECONDS: Final = 1.0
 _CANCELS: Final = 3
 _CANCEL_SECONDS: Final = 1.0
+_THREAD_SECONDS: Final = 0.0005
+"""How long the thread that packs the audit log may hold the interpreter while the event loop wants it; Python's own is 5 ms."""
 
 
 class StreamModule(ABC):
@@ -232,6 +235,7 @@ def _tell_tasks(module: StreamModule) -> None:
 
 async def live(module: StreamModule) -> None:
     """Runs a module until SIGTERM or SIGINT."""
+    sys.setswitchinterval(_THREAD_SECONDS)
     event_loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         event_loop.add_signal_handler(number, module.stopping.set)
