@@ -1,7 +1,8 @@
 """The thin connection of the hot path: one socket, one write a turn, replies read as they come.
 
 `AsyncStore.post` writes market data and metrics through one, which are replaced within a second and need no MULTI: replies are
-not waited for. `AsyncStore.read` asks streams through another: a blocking read must not stand before a write.
+not waited for, and are read every LISTEN_SECONDS only: else each write would wake the process once more. `AsyncStore.read` asks
+streams through another: a blocking read must not stand before a write.
 An error reply to a write is not passed over: the next `write` raises it; one to `ask` is raised there. A lost or silent server
 is a ConnectionError or a TimeoutError; silence is judged by timers of the loop, which run after what has arrived was read: a loop
 that stood still itself takes no server for silent. What was sent and not answered by then is lost, as with any write whose reply
@@ -17,6 +18,8 @@ from typing import Any, Final, cast
 
 import hiredis
 
+LISTEN_SECONDS: Final = 0.02
+"""How often a writer reads its replies while nobody waits for one."""
 MOST_UNANSWERED: Final = 50_000
 """Commands in flight before the writer waits: a server that slow must slow its writers."""
 HALF: Final = 0.5
@@ -29,8 +32,12 @@ class RefusedCommandError(RuntimeError):
 class HotConnection(asyncio.Protocol):
     """Made by `connect`. All methods belong to the event loop it was made in."""
 
-    def __init__(self, monotonic: Callable[[], float], timeout_seconds: float) -> None:
+    def __init__(self, monotonic: Callable[[], float], timeout_seconds: float, listen_seconds: float) -> None:
         self._monotonic = monotonic
+        self._listen_seconds = listen_seconds
+        self._deaf: asyncio.TimerHandle | None = None
+        """When it listens again."""
+        self._waiting = 0
         self._timeout = timeout_seconds
         self._reader = hiredis.Reader()
         self._transport: asyncio.Transport | None = None
@@ -40,7 +47,7 @@ class HotConnection(asyncio.Protocol):
         self._asked: deque[tuple[int, asyncio.Future[Any]]] = deque()
         """Who waits for which reply, by its number."""
         self._heard = 0.0
-        """When the server last answered, or was asked for something while nothing was owed."""
+        """When the server last answered, or was asked for something while nothing was owed, or began to be listened to."""
         self._watch: asyncio.TimerHandle | None = None
         """Judges the silence of a server that owes replies."""
         self._paused = False
@@ -49,11 +56,19 @@ class HotConnection(asyncio.Protocol):
 
     @classmethod
     async def connect(
-        cls, host: str, port: int, user: str, password: str, monotonic: Callable[[], float], timeout_seconds: float
+        cls,
+        host: str,
+        port: int,
+        user: str,
+        password: str,
+        monotonic: Callable[[], float],
+        timeout_seconds: float,
+        *,
+        listen_seconds: float = 0.0,
     ) -> HotConnection:
         """A connection that the server has let in. Raises ConnectionError, TimeoutError or RefusedCommandError."""
         loop = asyncio.get_running_loop()
-        connection = cls(monotonic, timeout_seconds)
+        connection = cls(monotonic, timeout_seconds, listen_seconds)
         try:
             await asyncio.wait_for(loop.create_connection(lambda: connection, host, port), timeout_seconds)
         except (OSError, TimeoutError) as error:
@@ -100,6 +115,7 @@ class HotConnection(asyncio.Protocol):
         answer: asyncio.Future[Any] = loop.create_future()
         self._send(self._transport, (command,))
         self._asked.append((self._sent, answer))
+        self._listen()
         limit = loop.call_later(block_seconds + self._timeout, self._give_up, answer, block_seconds + self._timeout)
         try:
             return await answer
@@ -129,14 +145,19 @@ class HotConnection(asyncio.Protocol):
             answer.set_exception(TimeoutError(f"no answer in {seconds:g} s"))
 
     async def _until(self, condition: Callable[[], bool]) -> None:
-        while not condition():
-            self._room.clear()
-            try:
-                await asyncio.wait_for(self._room.wait(), self._timeout)
-            except TimeoutError:
+        self._waiting += 1
+        self._listen()
+        try:
+            while not condition():
+                self._room.clear()
+                try:
+                    await asyncio.wait_for(self._room.wait(), self._timeout)
+                except TimeoutError:
+                    self._check()
+                    raise TimeoutError(f"no answer in {self._timeout:g} s, {self.unanswered} owed") from None
                 self._check()
-                raise TimeoutError(f"no answer in {self._timeout:g} s, {self.unanswered} owed") from None
-            self._check()
+        finally:
+            self._waiting -= 1
 
     def _check(self) -> None:
         if self._refused is not None:
@@ -144,6 +165,14 @@ class HotConnection(asyncio.Protocol):
             raise refused
         if self._lost is not None:
             raise self._lost
+
+    def _listen(self) -> None:
+        if self._deaf is not None:
+            self._deaf.cancel()
+            self._deaf = None
+            self._heard = self._monotonic()  # a loop that stood still has not listened for long
+            if self._transport is not None and not self._transport.is_closing():
+                self._transport.resume_reading()
 
     def _judge(self) -> None:
         self._watch = None
@@ -177,6 +206,9 @@ class HotConnection(asyncio.Protocol):
             elif isinstance(reply, hiredis.ReplyError):
                 self._take_error(str(reply))
         self._room.set()
+        if self._listen_seconds and not asked and not self._waiting and self._transport is not None:
+            self._transport.pause_reading()
+            self._deaf = asyncio.get_running_loop().call_later(self._listen_seconds, self._listen)
 
     def _take_error(self, text: str) -> None:
         if text.startswith("LOADING"):
@@ -193,6 +225,8 @@ class HotConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._unwatch()
+        if self._deaf is not None:
+            self._deaf.cancel()
         self._lost = self._lost or ConnectionError(f"connection closed with {self.unanswered} commands unanswered")
         if exc is not None:
             self._lost.__cause__ = exc

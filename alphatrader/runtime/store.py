@@ -32,7 +32,7 @@ from alphatrader.contract.settings import Settings
 from alphatrader.runtime.batch import Batch
 from alphatrader.runtime.clock import monotonic
 from alphatrader.runtime.cursor import Cursor, Entry
-from alphatrader.runtime.hot_connection import HotConnection
+from alphatrader.runtime.hot_connection import LISTEN_SECONDS, HotConnection
 
 T = TypeVar("T")
 
@@ -365,7 +365,7 @@ class AsyncStore(_Base):
             return
         try:
             if (writer := self._writers.get(batch.server)) is None:
-                writer = self._writers[batch.server] = await self._connect(batch.server)
+                writer = self._writers[batch.server] = await self._connect(batch.server, listen_seconds=LISTEN_SECONDS)
             await writer.write(batch.commands)
         except (ConnectionError, TimeoutError) as error:
             if (dead := self._writers.pop(batch.server, None)) is not None:
@@ -379,10 +379,11 @@ class AsyncStore(_Base):
         writer = self._writers.get(batch.server)
         return writer is not None and writer.write_now(batch.commands)
 
-    async def _connect(self, server: Server) -> HotConnection:
+    async def _connect(self, server: Server, *, listen_seconds: float = 0.0) -> HotConnection:
         at = self._addresses[server]
         try:
-            return await HotConnection.connect(at.host, at.port, str(self.module), self._password, monotonic, _SOCKET_TIMEOUT)
+            who = (at.host, at.port, str(self.module), self._password)
+            return await HotConnection.connect(*who, monotonic, _SOCKET_TIMEOUT, listen_seconds=listen_seconds)
         except (ConnectionError, TimeoutError) as error:
             raise RedisConnectionError(str(error)) from error
 

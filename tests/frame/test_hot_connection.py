@@ -14,7 +14,7 @@ from alphatrader.contract.messages.market import Last, Trade
 from alphatrader.contract.modules import Module
 from alphatrader.runtime import hot_connection
 from alphatrader.runtime.cursor import Cursor
-from alphatrader.runtime.hot_connection import HotConnection, RefusedCommandError
+from alphatrader.runtime.hot_connection import LISTEN_SECONDS, HotConnection, RefusedCommandError
 from alphatrader.runtime.store import AsyncStore, Store, StoreLost
 from tests.support.servers import Servers
 
@@ -66,15 +66,29 @@ def test_the_writer_waits_for_a_server_that_is_far_behind(servers: Servers, monk
     assert posted(servers.store(Module.SIGNALS)) == list(range(200))
 
 
-def test_a_write_the_server_refuses_is_raised_by_the_next(servers: Servers) -> None:
+listening = pytest.mark.parametrize("listen", [0.0, LISTEN_SECONDS], ids=["always", "now and then"])
+"""How a writer reads its replies."""
+
+
+@listening
+def test_a_write_the_server_refuses_is_raised_by_the_next(servers: Servers, listen: float) -> None:
     async def story() -> None:
         # given a user that may not write this key, past the store's own check
         at = servers.settings.servers.data
         password = servers.vault.redis_password(Module.SIGNALS)
-        writer = await HotConnection.connect(at.host, at.port, str(Module.SIGNALS), password, time.monotonic, 5.0)
+        who = (at.host, at.port, str(Module.SIGNALS), password)
+        writer = await HotConnection.connect(*who, time.monotonic, 5.0, listen_seconds=listen)
+        for _ in range(2):
+            await writer.write([("SET", LAST.name, b"{}")])
+            with pytest.raises(RefusedCommandError, match="NOPERM"):
+                await writer.settled()
+        # and so it is where nobody waits for the answer
         await writer.write([("SET", LAST.name, b"{}")])
+        async with asyncio.timeout(20):
+            while writer.unanswered:
+                await asyncio.sleep(0.001)
         with pytest.raises(RefusedCommandError, match="NOPERM"):
-            await writer.settled()
+            await writer.write([("GET", LAST.name)])
         writer.close()
         with pytest.raises(RefusedCommandError, match="WRONGPASS"):
             await HotConnection.connect(at.host, at.port, str(Module.SIGNALS), "wrong", time.monotonic, 5.0)
@@ -117,10 +131,13 @@ def test_a_server_that_does_not_answer_is_a_time_out() -> None:
     asyncio.run(story())
 
 
-def test_a_server_that_stops_answering_is_noticed_while_nobody_writes() -> None:
+@listening
+def test_a_server_that_stops_answering_is_noticed_while_nobody_writes(listen: float) -> None:
     async def answer_twice(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"SETNAME")
         writer.write(b"+OK\r\n+OK\r\n")
+        await reader.readuntil(b"heard")
+        writer.write(b"+OK\r\n")
         await reader.read()
         writer.close()
 
@@ -128,7 +145,8 @@ def test_a_server_that_stops_answering_is_noticed_while_nobody_writes() -> None:
         server = await asyncio.start_server(answer_twice, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         async with server:
-            writer = await HotConnection.connect("127.0.0.1", port, "ibkr", "secret", time.monotonic, 0.2)
+            writer = await HotConnection.connect("127.0.0.1", port, "ibkr", "secret", time.monotonic, 0.2, listen_seconds=listen)
+            await writer.write([("SET", "a", "heard")])
             await writer.write([("SET", "a", "1")])
             async with asyncio.timeout(20):
                 while writer.alive:
@@ -140,14 +158,22 @@ def test_a_server_that_stops_answering_is_noticed_while_nobody_writes() -> None:
     asyncio.run(story())
 
 
-def test_a_loop_that_stood_still_takes_no_server_for_silent(servers: Servers) -> None:
+@listening
+def test_a_loop_that_stood_still_takes_no_server_for_silent(servers: Servers, listen: float) -> None:
     async def story() -> None:
         at = servers.settings.servers.data
         password = servers.vault.redis_password(Module.IBKR)
-        writer = await HotConnection.connect(at.host, at.port, str(Module.IBKR), password, time.monotonic, 0.2)
-        # given a write whose answer has come, but nobody could read it
+        who = (at.host, at.port, str(Module.IBKR), password)
+        writer = await HotConnection.connect(*who, time.monotonic, 0.2, listen_seconds=listen)
+        # given one that has just read an answer
+        await writer.write([("SET", LAST.name, b"{}", "PX", "1000")])
+        async with asyncio.timeout(20):
+            while writer.unanswered:
+                await asyncio.sleep(0.001)
+        # and a write whose answer has come, but nobody could read it
         await writer.write([("SET", LAST.name, b"{}", "PX", "1000")])
         time.sleep(0.5)
+        await asyncio.sleep(0)
         # when it goes on, then nothing was lost
         await writer.write([("SET", LAST.name, b"{}", "PX", "1000")])
         await writer.settled()
