@@ -95,6 +95,31 @@ def test_an_entry_that_cannot_be_done_is_told_and_the_rest_goes_on(tmp_path):
     session(tmp_path / "g", steps, scenario=path)
 
 
+def test_the_broker_ends_what_is_subscribed_of_one_kind_with_its_code(tmp_path):
+    async def steps(running, ib, errors):
+        spy, apple = await ib.qualifyContractsAsync(Stock("SPY", "SMART", "USD"), Stock("AAPL", "SMART", "USD"))
+        ended, kept = ib.reqMktDepth(spy, isSmartDepth=True), ib.reqMktDepth(apple, isSmartDepth=True)
+        ib.reqRealTimeBars(spy, 5, "TRADES", True), ib.reqTickByTickData(spy, "AllLast")
+        await until(lambda: ended.domBids and kept.domBids and running.gateway.data.counts()["tick_by_tick"] == 1)
+        running.gateway.inject("end", what="depth", code=316, symbol="SPY", text="Market depth data has been HALTED.")
+        running.gateway.inject("end", what="ticks", code=10182, text="Failed to request live updates (disconnected).")
+        await until(lambda: {316, 10182} <= {code for _, code in errors})
+        told = running.gateway.data.counts()
+        assert (told["depth"], told["tick_by_tick"], told["realtime_bars"]) == (1, 0, 1)
+        with pytest.raises(ValueError, match="'deep': there are quote, depth, ticks, bars"):
+            running.gateway.inject("end", what="deep", code=316)
+
+    session(tmp_path, steps)
+
+
+def test_every_kind_of_fault_stands_in_the_documentation(tmp_path):
+    async def steps(running, ib, errors):
+        documented = (ROOT / "docs" / "scenarios.md").read_text()
+        assert [kind for kind in running.gateway.faults.kinds if f"`{kind}`" not in documented] == []
+
+    session(tmp_path, steps)
+
+
 def test_one_symbol_is_mute_while_the_other_speaks(tmp_path):
     async def steps(running, ib, errors):
         spy, apple = await ib.qualifyContractsAsync(Stock("SPY", "SMART", "USD"), Stock("AAPL", "SMART", "USD"))

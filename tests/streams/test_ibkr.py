@@ -208,7 +208,8 @@ def test_depth_that_a_halt_ended_is_asked_for_again(servers: Servers, tmp_path: 
         async with ingestion(servers, tmp_path) as s:
             await until(lambda: s.subscribed()["depth"] == 3)
             line = next(line for line in s.running.gateway.data._depth.values() if line.con_id == SPY)
-            line.session.error(line.req_id, 316, "Market depth data has been HALTED. Please re-subscribe.")
+            halted = {"what": "depth", "symbol": "SPY", "code": 316}
+            s.running.gateway.inject("end", **halted, text="Market depth data has been HALTED. Please re-subscribe.")
 
             def anew() -> bool:
                 return [now.req_id for now in s.running.gateway.data._depth.values() if now.con_id == SPY] not in (

@@ -62,6 +62,9 @@ class MarketData:
         self._depth: dict[tuple[int, int], DepthLine] = {}
         self._ticks: dict[tuple[int, int], TickLine] = {}
         self._bars: dict[tuple[int, int], BarLine] = {}
+        self._tables: dict[str, dict[tuple[int, int], Any]] = {
+            "quote": self._lines, "depth": self._depth, "ticks": self._ticks, "bars": self._bars
+        }  # fmt: skip
         self._last_auction: dict[int, Auction] = {}
         self._silent = False
         self._muted: set[int] = set()  # con_ids of which nothing is told, injected
@@ -82,13 +85,13 @@ class MarketData:
         }
 
     def forget(self, session: Session) -> None:
-        for table in (self._lines, self._depth, self._ticks, self._bars):
+        for table in self._tables.values():
             for key in [key for key in table if key[0] == id(session)]:
                 del table[key]
 
     def forget_all(self) -> None:
         """1101: the broker has lost every subscription."""
-        for table in (self._lines, self._depth, self._ticks, self._bars):
+        for table in self._tables.values():
             table.clear()
 
     def silence(self, silent: bool, con_ids: Collection[int] | None = None) -> None:
@@ -105,16 +108,23 @@ class MarketData:
         self._push_depth({line.con_id for line in self._depth.values()})
 
     def entitle(self, con_ids: Collection[int], entitled: bool) -> None:
-        """Injected: the account's data subscription for some instruments ends, or is there again. What runs is ended by 354."""
+        """Injected: the account's data of some instruments end, by 354 what runs of them, or are there again."""
         if entitled:
             self._not_subscribed -= set(con_ids)
             return
         self._not_subscribed |= set(con_ids)
-        for line in [line for line in self._lines.values() if line.con_id in con_ids]:
-            line.session.error(line.req_id, *NOT_SUBSCRIBED)
-        for table in (self._lines, self._depth, self._ticks, self._bars):
+        self.end("quote", *NOT_SUBSCRIBED, con_ids)
+        for table in self._tables.values():
             for key in [key for key, line in table.items() if line.con_id in con_ids]:
                 del table[key]
+
+    def end(self, kind: str, code: int, text: str, con_ids: Collection[int] | None = None) -> None:
+        """Injected: the broker ends what is subscribed of one kind, all or some instruments', with an error to each."""
+        if kind not in self._tables:
+            raise ValueError(f"{kind!r}: there are {', '.join(self._tables)}")
+        for key in [key for key, line in self._tables[kind].items() if con_ids is None or line.con_id in con_ids]:
+            line = self._tables[kind].pop(key)
+            line.session.error(line.req_id, code, text)
 
     def _entitled(self, con_id: int, code: int, text: str) -> None:
         if con_id in self._not_subscribed:

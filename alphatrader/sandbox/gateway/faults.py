@@ -152,6 +152,7 @@ class Faults:
             "repeat_fill": self._repeat_fill,
             "correct_fill": self._correct_fill,
             "hand_trade": self._hand_trade,
+            "end": lambda what, code, text="", symbol="": gateway.data.end(what, code, text, self._con_ids(symbol)),
             "unlist": lambda con_id: gateway.contracts.unlisted.add(con_id),
             "list": lambda con_id: gateway.contracts.unlisted.discard(con_id),
             "depth_reset": lambda: gateway.data.reset_depth(),
@@ -159,6 +160,10 @@ class Faults:
             "next_valid_id": self._next_valid_id,
             "replay": self._replay,
         }
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        return tuple(self._kinds)
 
     def inject(self, kind: str, **args: Any) -> None:
         if kind not in self._kinds:
