@@ -9,7 +9,7 @@ import pytest
 from alphatrader.contract.messages.market import GapEvent, QuoteEvent, Trade
 from alphatrader.contract.messages.metrics import VpinHistory
 from alphatrader.contract.settings.market import Analytics
-from alphatrader.core.analytics import measures
+from alphatrader.core.analytics import vpin_metric
 from alphatrader.core.analytics.adverse import SECOND_NS, adjusted
 from alphatrader.core.analytics.meter import Meter
 from alphatrader.core.analytics.symbol import SymbolState, fresh
@@ -125,7 +125,7 @@ def test_it_is_vpin_until_both_inputs_have_twenty_sessions_of_their_own() -> Non
     state.adverse.spread, state.adverse.markout_bps = 4e-4, 1.0
 
     def parts(ranks: VpinRanks) -> dict[str, object]:
-        return measures.vpin(state, ranks, 11, lambda instant_ns: 0.0, None, measures.VpinParts(0.25)).components
+        return vpin_metric.vpin(state, ranks, 11, lambda instant_ns: 0.0, None, vpin_metric.VpinParts(0.25)).components
 
     raw = state.vpin.value
     assert raw is not None and 0 < raw < 0.8

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from alphatrader.contract.messages.metrics import Metric
 from alphatrader.contract.settings.market import Analytics
-from alphatrader.core.analytics import measures, sweep_score
+from alphatrader.core.analytics import sweep_metric, sweep_score
 from alphatrader.core.analytics.sweep import MEMORY_NS, RUNS_NEEDED, Sweep, SweepDetector
 from tests.core.symbol_states import HOURS, MS, SECOND, state, trade
 
@@ -144,7 +144,7 @@ def test_the_minutes_sweeps_fade_cancel_and_never_pass_one() -> None:
         folded.sweeps = ready_detector()
         folded.venue_ns = now_ns
         folded.sweeps.sweeps = list(sweeps)
-        return measures.sweep(folded, now_ns, lambda instant_ns: 0.0, None, {"venues": 0.5, "f_share": 0.5})
+        return sweep_metric.sweep(folded, now_ns, lambda instant_ns: 0.0, None, {"venues": 0.5, "f_share": 0.5})
 
     # three venues of five: half of a half; then it fades over its minute to nothing
     assert value(0, made_sweep()).value == pytest.approx(0.25)
@@ -161,7 +161,7 @@ def test_the_minutes_sweeps_fade_cancel_and_never_pass_one() -> None:
     folded = state()
     folded.venue_ns = 0
     folded.sweeps.sweeps = [made_sweep()]
-    early = measures.sweep(folded, 0, lambda instant_ns: 0.0, None, Analytics().sweep_weights)
+    early = sweep_metric.sweep(folded, 0, lambda instant_ns: 0.0, None, Analytics().sweep_weights)
     assert early.value is None and early.reason == "0 of 50 runs of prints to tell a large notional by"
 
 
@@ -210,7 +210,7 @@ def test_the_tape_is_the_newest_twenty_sweeps_of_the_minute_oldest_first() -> No
         for venue in ("ARCA", "BATS", "IEX"):
             seq += 1
             folded.apply(trade(seq, (n + 1) * SECOND, venue=venue, side="buy" if n % 2 else "sell"), HOURS)
-    tape = measures.sweep(folded, 26 * SECOND, lambda instant_ns: 0.0, None, Analytics().sweep_weights).components["tape"]
+    tape = sweep_metric.sweep(folded, 26 * SECOND, lambda instant_ns: 0.0, None, Analytics().sweep_weights).components["tape"]
     assert [s["at_ms"] for s in tape] == [n * 1000 for n in range(6, 26)]
     assert tape[-1] == {
         "at_ms": 25_000,

@@ -23,7 +23,7 @@ from msgspec.structs import replace
 from alphatrader.contract.messages.market import GapEvent, Trade
 from alphatrader.contract.messages.metrics import Metric
 from alphatrader.contract.settings.market import Analytics
-from alphatrader.core.analytics import measures
+from alphatrader.core.analytics import sweep_metric
 from alphatrader.core.analytics.symbol import fresh
 from tests.core.test_analytics_tape import HOURS, NS, events, lobster, needs_sample
 
@@ -195,7 +195,7 @@ def check(tape: Iterable[Trade | GapEvent | Any], *, every: int = 1, later_ns: t
             continue
         for later in later_ns:
             now_ns = (state.received_ns or 0) + later
-            made = measures.sweep(
+            made = sweep_metric.sweep(
                 copy.deepcopy(state), now_ns, lambda ns: None if ns is None else 0.0, None, SETTINGS.sweep_weights
             )
             want = expected(recount, now_ns)

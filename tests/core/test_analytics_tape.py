@@ -22,7 +22,7 @@ import pytest
 from alphatrader.contract.messages.market import BookEvent, GapEvent, Level, StatusEvent, Trade
 from alphatrader.contract.messages.metrics import Metric
 from alphatrader.contract.settings.market import Analytics
-from alphatrader.core.analytics import measures
+from alphatrader.core.analytics import hidden_metric, obi_metric, vpin_metric
 from alphatrader.core.analytics.symbol import SymbolState, fresh
 from alphatrader.core.analytics.vpin_history import VpinRanks
 from alphatrader.core.market.prints import TickRule
@@ -199,7 +199,7 @@ def check(steps: list[Step], *, every: int = 1) -> tuple[SymbolState, Reference]
     """Folds the tape both ways and compares after each `every`th event: the definitions, in fractions, take their time."""
     state, reference = fresh("AAPL", SETTINGS), Reference()
     state.vpin.set_size(BUCKET, "test")
-    parts = measures.BookParts("AAPL", SETTINGS)
+    parts = obi_metric.BookParts("AAPL", SETTINGS)
     for number, (step, event) in enumerate(events(steps)):
         assert state.apply(event, step.hours)
         reference.see(step)
@@ -228,14 +228,14 @@ def check(steps: list[Step], *, every: int = 1) -> tuple[SymbolState, Reference]
     return state, reference
 
 
-def measured(state: SymbolState, now_ns: int, parts: measures.BookParts) -> dict[str, Metric]:
+def measured(state: SymbolState, now_ns: int, parts: obi_metric.BookParts) -> dict[str, Metric]:
     def age(ns: int | None) -> float | None:
         return None if ns is None else 0.0
 
     made = (
-        measures.vpin(state, VpinRanks(), now_ns, age, None, measures.VpinParts(0.25)),
-        measures.obi(state, now_ns, age, None, SETTINGS, parts),
-        measures.hidden(state, now_ns, age, None),
+        vpin_metric.vpin(state, VpinRanks(), now_ns, age, None, vpin_metric.VpinParts(0.25)),
+        obi_metric.obi(state, now_ns, age, None, SETTINGS, parts),
+        hidden_metric.hidden(state, now_ns, age, None),
     )
     return {metric.metric: metric for metric in made}
 
@@ -339,7 +339,7 @@ def test_a_halt_stops_nothing_that_was_counted_and_no_metric_is_moved_by_it() ->
     state.vpin.set_size(BUCKET, "test")
     for step, event in made:
         state.apply(event, step.hours)
-    parts, at = measures.BookParts("AAPL", SETTINGS), made[-1][0].ns
+    parts, at = obi_metric.BookParts("AAPL", SETTINGS), made[-1][0].ns
     before = measured(state, at, parts)
     assert state.apply(StatusEvent(len(made) + 1, at, True, 2, "paused"), HOURS)
     after = measured(state, at, parts)

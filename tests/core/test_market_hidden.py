@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from alphatrader.contract.messages.market import BookEvent, Level, Part, QuoteEvent, Trade
 from alphatrader.contract.settings.market import Analytics
-from alphatrader.core.analytics import measures
+from alphatrader.core.analytics import hidden_metric
 from alphatrader.core.analytics.symbol import fresh
 from alphatrader.core.market.hidden_prints import KEPT, HiddenDetector
 from alphatrader.core.market.icebergs import IcebergDetector
@@ -227,7 +227,7 @@ def test_the_hidden_metric_tells_both() -> None:
     state.apply(Trade(8, 9, 9, 10.05, 100.0, "IEX", "@", "buy", True, True, True, bid=10.00, ask=10.08), hours)
     state.apply(Trade(9, 9, 10, 10.02, 100.0, "FINRA", "@", "buy", True, True, True), hours)
 
-    made = measures.hidden(state, 10, lambda instant_ns: None if instant_ns is None else 0.0, None)
+    made = hidden_metric.hidden(state, 10, lambda instant_ns: None if instant_ns is None else 0.0, None)
 
     assert made.components["icebergs"] == [
         {

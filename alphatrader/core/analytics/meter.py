@@ -9,16 +9,20 @@ from alphatrader.contract.messages.market import Bar, BarEvent, BookEvent, Marke
 from alphatrader.contract.messages.metrics import Metric, Parameter
 from alphatrader.contract.messages.options import Chain
 from alphatrader.contract.settings.market import Analytics
-from alphatrader.core.analytics import measures
+from alphatrader.core.analytics.hidden_metric import hidden
 from alphatrader.core.analytics.lookback import Lookback, lookback_of
 from alphatrader.core.analytics.makers import makers
-from alphatrader.core.analytics.measures import AgeOf
+from alphatrader.core.analytics.measures import FAST, AgeOf, feed_reason
+from alphatrader.core.analytics.obi_metric import BookParts, obi
+from alphatrader.core.analytics.options_metric import options
 from alphatrader.core.analytics.options_view import OptionsView
 from alphatrader.core.analytics.regime import Reading, read
 from alphatrader.core.analytics.regime_metric import regime
+from alphatrader.core.analytics.sweep_metric import sweep
 from alphatrader.core.analytics.symbol import SymbolState, fresh
 from alphatrader.core.analytics.vol_state import NOT_DISCOVERED, Filter, filter_of
 from alphatrader.core.analytics.vpin_history import VpinRanks
+from alphatrader.core.analytics.vpin_metric import VpinParts, vpin
 
 REWRITE_NS = 1_000_000_000
 """Every metric is written again at least this often: the keys live 5 s."""
@@ -45,8 +49,8 @@ class Meter:
         """Which of the fast metrics say something new."""
         self.values: dict[str, float | None] = {}
         self._settings = settings
-        self._book_parts = measures.BookParts(symbol, settings)
-        self._vpin_parts = measures.VpinParts(settings.vpin_adjustment)
+        self._book_parts = BookParts(symbol, settings)
+        self._vpin_parts = VpinParts(settings.vpin_adjustment)
         self._quiet_seconds = quiet_seconds
         self._atr_period = atr_period
         self._told_ns = 0
@@ -59,13 +63,13 @@ class Meter:
         self._lookback = Lookback()
 
     def fold(self, event: MarketEvent, session: tuple[int, int] | None) -> None:
-        vpin = self.state.vpin
-        before = vpin.filled
+        buckets = self.state.vpin
+        before = buckets.filled
         if self.state.apply(event, session):
-            self.changed.update(_MOVED_BY.get(type(event), measures.FAST))
-        if vpin.filled == before or session is None:
+            self.changed.update(_MOVED_BY.get(type(event), FAST))
+        if buckets.filled == before or session is None:
             return
-        if not vpin.warm and (value := vpin.value) is not None:
+        if not buckets.warm and (value := buckets.value) is not None:
             self.ranks.add(session[0], value)
         if (spread := self.state.adverse.spread) is not None:
             self.ranks.spread.add(session[0], spread)
@@ -115,23 +119,23 @@ class Meter:
 
         `made_ns` is machine time."""
         state, every = self.state, self._all_due(made_ns)
-        feed = measures.feed_reason(state, age_of, self._quiet_seconds)
+        feed = feed_reason(state, age_of, self._quiet_seconds)
         made = []
         if every or "vpin" in self.changed:
-            made.append(measures.vpin(state, self.ranks, now_ns, age_of, feed, self._vpin_parts))
+            made.append(vpin(state, self.ranks, now_ns, age_of, feed, self._vpin_parts))
         if every or "obi" in self.changed:
-            made.append(measures.obi(state, now_ns, age_of, feed, self._settings, self._book_parts))
+            made.append(obi(state, now_ns, age_of, feed, self._settings, self._book_parts))
         self._untold = True
         self.changed.clear()
         repriced = self.view is not None and self.view.price(state.spot, now_ns, today)
         if every or repriced:
-            made += measures.options(state, self.view, now_ns, age_of, feed)
+            made += options(state, self.view, now_ns, age_of, feed)
         if every:
             self._all_due_ns = made_ns + REWRITE_NS - (made_ns - self._turn_ns) % REWRITE_NS
             value = {metric.metric: metric.value for metric in made}
             reading, atr = self._read()
-            made.append(measures.sweep(state, now_ns, age_of, feed, self._settings.sweep_weights))
-            made.append(measures.hidden(state, now_ns, age_of, feed))
+            made.append(sweep(state, now_ns, age_of, feed, self._settings.sweep_weights))
+            made.append(hidden(state, now_ns, age_of, feed))
             percentile = self.ranks.rank(value["vpin"]).percentile
             vol = state.vol_state.reading(self._vol_filter, self._no_vol_filter, now_ns)
             made.append(regime(state, reading, now_ns, age_of, feed, atr, percentile, value["gex"], vol, self._lookback.reason))
