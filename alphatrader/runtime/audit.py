@@ -61,6 +61,10 @@ class Deferred:
         return self.weight
 
 
+class Alone(bytes):
+    """A row that is a block of its own."""
+
+
 class AuditLog:
     """`add` and what calls it belong to the event loop's thread; all else is the writing thread's."""
 
@@ -89,6 +93,7 @@ class AuditLog:
         """Bytes ever queued and taken: each has one writer, so no lock is needed."""
         self._pack = pack
         self._refused = self._unsaid = 0
+        self._alone = self._alone_written = 0
         self._failed = self._unsaid_failed = 0
         self._pending: list[bytes] = []
         self._pending_bytes = 0
@@ -125,6 +130,11 @@ class AuditLog:
         self._unsaid = 0
         self._queue += missing, record
         self._put = put + len(missing) + RECORD_COST
+
+    def add_alone(self, record: bytes) -> None:
+        """What is a block of its own, so that it can be torn without anything else."""
+        self._alone += 1
+        self.add(Alone(record))
 
     def opened(self, peer: str) -> None:
         self.add(row(OPENED, self._now(), peer.encode()))
@@ -168,6 +178,12 @@ class AuditLog:
         del queue[: len(taken)]  # what the loop appended meanwhile stays
         self._taken += sum(map(len, taken)) + RECORD_COST * len(taken)
         pending += map(self._row, taken) if self._pack is not None else taken  # type: ignore[arg-type]
+        while self._alone != self._alone_written and (at := _first_alone(pending)) is not None:
+            for rows in (pending[:at], pending[at : at + 1]):
+                if rows:
+                    self._write(rows)
+            del pending[: at + 1]
+            self._alone_written += 1
         ends = list(accumulate(map(len, pending)))
         begins = start = 0
         while ends and ends[-1] - begins >= BLOCK_BYTES:
@@ -259,6 +275,10 @@ class AuditLog:
         if self._file is not None:
             os.close(self._file)
             self._file = None
+
+
+def _first_alone(rows: list[bytes]) -> int | None:
+    return next((number for number, one in enumerate(rows) if type(one) is Alone), None)
 
 
 def part_of(path: Path) -> int:

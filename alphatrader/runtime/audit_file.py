@@ -27,11 +27,15 @@ import msgspec
 
 SUFFIX: Final = ".audit"
 MAGIC: Final = b"ATAUDIT3"
+TORN: Final = b"not whole"
+"""How a word on a hole begins."""
 _HEADER: Final = struct.Struct("<4sIIIIQQd")
 """Mark, block number, payload bytes, raw bytes, records, machine and market time of the first, market clock's speed."""
 _SUMS: Final = struct.Struct("<II")
 _HEAD_BYTES: Final = _HEADER.size + _SUMS.size
-_MARK: Final = b"ATB3"
+_MARK, _MARK_OF_CHECKPOINT = b"ATB3", b"ATC3"
+"""What a block begins with. A checkpoint is a block alone: where it is torn, nothing else is missing."""
+_MARKS: Final = (_MARK, _MARK_OF_CHECKPOINT)
 _ARRAY: Final = struct.Struct(">BI")
 """How msgpack begins an array of so many."""
 _MOST_RAW: Final = 256_000_000
@@ -53,6 +57,8 @@ class Kind(StrEnum):
     """What a module told one of its feeds, beside what the wire brought."""
     TURN = "turn"
     """One turn: what was taken and what was given. See runtime/recording.py and streams/ibkr/recording.py."""
+    CHECKPOINT = "checkpoint"
+    """How the module stood here: who wants only what follows need read nothing before. See streams/ibkr/checkpoints.py."""
     STEP = "step"
     """A read of the socket and the turn that ended it, in one row; given out as the three records that it is (`rows`)."""
     HOLE = "hole"
@@ -60,7 +66,7 @@ class Kind(StrEnum):
 
 
 _KINDS: Final = tuple(Kind)
-OPENED, RECEIVED, SENT, CLOSED, DROPPED, BEGUN, TOLD, TURN, STEP, HOLE = range(len(_KINDS))
+OPENED, RECEIVED, SENT, CLOSED, DROPPED, BEGUN, TOLD, TURN, CHECKPOINT, STEP, HOLE = range(len(_KINDS))
 """How a kind stands in the file, and on its way there."""
 
 
@@ -84,6 +90,8 @@ class BlockPlace:
     speed: float
     raw_bytes: int
     payload_sum: int
+    checkpoint: bool = False
+    """Whether it is one, and nothing else."""
 
     def market_at(self, machine_ns: int) -> int:
         """Market time of a record in it."""
@@ -99,7 +107,7 @@ class Hole:
     why: str
 
     def __str__(self) -> str:
-        return f"not whole from byte {self.offset} to {self.end}: {self.why}"
+        return f"{TORN.decode()} from byte {self.offset} to {self.end}: {self.why}"
 
 
 def row(kind: int, machine_ns: int, data: bytes) -> bytes:
@@ -113,8 +121,7 @@ def step(read_ns: int, read: float, data: bytes, turn_ns: int, turn: float, wrot
 
 
 def kind_of(written: bytes) -> int:
-    kind: int = msgspec.msgpack.decode(written)[0]
-    return kind
+    return written[1]  # behind the mark of a short array, a small number
 
 
 def instant_of(written: bytes) -> int:
@@ -132,7 +139,8 @@ def block(number: int, written: Sequence[bytes], market_ns: int, speed: float) -
     """One block of these rows as it stands in the file. `market_ns` is of the first."""
     raw = b"".join(written)
     payload: bytes = lz4.frame.compress(raw)
-    header = _HEADER.pack(_MARK, number, len(payload), len(raw), len(written), instant_of(written[0]), market_ns, speed)
+    mark = _MARK_OF_CHECKPOINT if len(written) == 1 and kind_of(written[0]) == CHECKPOINT else _MARK
+    header = _HEADER.pack(mark, number, len(payload), len(raw), len(written), instant_of(written[0]), market_ns, speed)
     return header + _SUMS.pack(crc32(header), crc32(payload)) + payload
 
 
@@ -141,17 +149,20 @@ def block(number: int, written: Sequence[bytes], market_ns: int, speed: float) -
 
 def index(path: Path) -> Iterator[BlockPlace | Hole]:
     """Where each block stands and what is missing between them, by the headers alone. Raises OSError: there is no such file."""
-    with _Mapped(path) as content:
-        yield from _places(content)
+    with Mapped(path) as content:
+        yield from places_in(content)
 
 
-def read(path: Path) -> Iterator[Record]:
-    """Every record in order, each block checked; what is missing is a record, too (`HOLE`). Raises OSError: no such file.
+def read(path: Path, begin: int = 0) -> Iterator[Record]:
+    """Every record in order, each block checked; what is missing is a record, too (`HOLE`). Of blocks before the offset `begin`
+    nothing is given. Raises OSError: no such file.
 
     A file cut exactly between two blocks reads as whole: nothing in it tells that more was to come."""
-    with _Mapped(path) as content:
+    with Mapped(path) as content:
         machine_ns = market_ns = 0
-        for place in _places(content):
+        for place in places_in(content):
+            if place.offset < begin:
+                continue
             if isinstance(place, Hole):
                 yield Record(Kind.HOLE, machine_ns, market_ns, str(place).encode())
                 continue
@@ -164,7 +175,15 @@ def read(path: Path) -> Iterator[Record]:
 
 
 def records_of(content: Any, place: BlockPlace) -> list[Record] | Hole:
-    """The records of one block of a file's content; a hole where they are not what was written."""
+    """The records of one block of a file's content; a hole where they are not what was written, but for a checkpoint: such a
+    one holds why instead of what it held."""
+    records = _whole_records(content, place)
+    if isinstance(records, Hole) and place.checkpoint:
+        return [Record(Kind.CHECKPOINT, place.machine_ns, place.market_ns, str(records).encode())]
+    return records
+
+
+def _whole_records(content: Any, place: BlockPlace) -> list[Record] | Hole:
     payload = bytes(content[place.offset + _HEAD_BYTES : place.end])
     if crc32(payload) != place.payload_sum:
         return Hole(place.offset, place.end, f"the checksum of block {place.number} ({place.records} records) is wrong")
@@ -195,7 +214,7 @@ def _records(rows: list[Any], place: BlockPlace) -> Iterator[Record]:
             yield Record(_KINDS[:STEP][kind], machine_ns, market_ns, data)
 
 
-class _Mapped:
+class Mapped:
     """A file's content as it is now, without reading it all."""
 
     def __init__(self, path: Path) -> None:
@@ -212,7 +231,7 @@ class _Mapped:
         self._file.close()
 
 
-def _places(content: Any) -> Iterator[BlockPlace | Hole]:
+def places_in(content: Any) -> Iterator[BlockPlace | Hole]:
     size = len(content)
     if (begins := bytes(content[: len(MAGIC)])) != MAGIC:
         if begins[:-1] == MAGIC[:-1]:
@@ -241,17 +260,17 @@ def _place(content: Any, offset: int, size: int) -> BlockPlace | str:
         return "cut in a header"
     header_sum, payload_sum = _SUMS.unpack_from(content, offset + _HEADER.size)
     mark, number, payload_bytes, raw_bytes, records, machine_ns, market_ns, speed = _HEADER.unpack_from(content, offset)
-    if mark != _MARK or crc32(content[offset : offset + _HEADER.size]) != header_sum:
+    if mark not in _MARKS or crc32(content[offset : offset + _HEADER.size]) != header_sum:
         return "the checksum of its header is wrong"
     end = offset + _HEAD_BYTES + payload_bytes
     if end > size or raw_bytes > _MOST_RAW or not records:
         return "cut in its content"
-    return BlockPlace(offset, end, number, records, machine_ns, market_ns, speed, raw_bytes, payload_sum)
+    return BlockPlace(offset, end, number, records, machine_ns, market_ns, speed, raw_bytes, payload_sum, mark != _MARK)
 
 
 def _next_place(content: Any, offset: int, size: int, expected: int) -> BlockPlace | None:
     """The next whole block at or after here; content may hold the mark by chance, a header's checksum it does not hold."""
-    while (offset := content.find(_MARK, offset)) >= 0:
+    while (offset := min((at for mark in _MARKS if (at := content.find(mark, offset)) >= 0), default=-1)) >= 0:
         place = _place(content, offset, size)
         if not isinstance(place, str) and place.number >= expected:
             return place

@@ -81,15 +81,26 @@ class Begun:
     python: str
 
 
+class _Begun(msgspec.Struct):
+    """What recording.begun_data writes."""
+
+    instance: str
+    settings: dict[str, Any]
+    clock: tuple[int, int, float]
+    python: str
+
+
 def begun(record: Record) -> Begun:
-    """Raises ValueError: a recording of another version of the settings."""
-    content = msgspec.json.decode(record.data)
+    """Raises ValueError: a recording of another version of the settings, or none of ours."""
     try:
-        settings = msgspec.convert(content["settings"], Settings)
+        content = msgspec.json.decode(record.data, type=_Begun)
+        settings = msgspec.convert(content.settings, Settings)
     except msgspec.ValidationError as error:
         raise ValueError(f"its settings are of another version: {error}") from error
-    module, shard = parse_instance(content["instance"])
-    return Begun(module, settings, Clock(*content["clock"]), shard, content["python"])
+    except msgspec.DecodeError as error:
+        raise ValueError(f"how it began cannot be read: {error}") from error
+    module, shard = parse_instance(content.instance)
+    return Begun(module, settings, Clock(*content.clock), shard, content.python)
 
 
 class Tape:

@@ -6,13 +6,25 @@ A run is what one process wrote from its start to its end, over as many parts as
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from alphatrader.runtime.audit_file import SUFFIX, Hole, Kind, Record, index, read
+from alphatrader.runtime.audit_file import (
+    SUFFIX,
+    BlockPlace,
+    Hole,
+    Kind,
+    Mapped,
+    Record,
+    index,
+    places_in,
+    read,
+    records_of,
+)
 
 _NAME: Final = re.compile(r"(?P<name>[a-z_.0-9]+)-(?P<date>\d{4}-\d\d-\d\d)-(?P<part>\d{4,})")
 
@@ -24,26 +36,39 @@ class Log:
     name: str
     paths: tuple[Path, ...]
 
-    def records(self) -> Iterator[Record]:
-        """All of them, with a hole where a part is missing."""
+    def records(self, begin: int = 0) -> Iterator[Record]:
+        """All of them, with a hole where a part is missing; of the first part from this block's offset on."""
         before: tuple[str, int] | None = None
         for path in self.paths:
             session, part = _place(path)
             if before is not None and not _follows(before, (session, part)):
                 yield Record(Kind.HOLE, 0, 0, f"no part between {before[0]}-{before[1]:04d} and {session}-{part:04d}".encode())
             before = session, part
-            for record in read(path):
+            for record in read(path, begin if path is self.paths[0] else 0):
                 if record.kind is Kind.HOLE:
                     record = record._replace(data=f"{path.name}: {record.data.decode()}".encode())
                 yield record
 
-    def since(self, market_ns: int) -> Log:
-        """The parts from the newest run on that began at or before an instant of market time; all where none did."""
+    def back_from(self, market_ns: int, kinds: Collection[Kind]) -> Iterator[tuple[Record, Iterator[Record]]]:
+        """(record, what was written after it) of each record of these kinds at or before an instant, newest first, found from the
+        end: what lies farther back is not read. A part that cannot be read is passed over. Raises OSError."""
         for at in range(len(self.paths) - 1, -1, -1):
-            first = next(read(self.paths[at]), None)
-            if first is not None and first.kind is Kind.BEGUN and first.market_ns <= market_ns:
-                return Log(self.name, self.paths[at:])
-        return self
+            path = self.paths[at]
+            with Mapped(path) as content:
+                places = [place for place in places_in(content) if isinstance(place, BlockPlace) and place.market_ns <= market_ns]
+                for place in reversed(places):
+                    records = records_of(content, place)
+                    if isinstance(records, Hole):
+                        continue
+                    for number in range(len(records) - 1, -1, -1):
+                        record = records[number]
+                        if record.kind in kinds and record.market_ns <= market_ns:
+                            yield record, self._after(at, place, number + 1)
+
+    def _after(self, at: int, place: BlockPlace, skip: int) -> Iterator[Record]:
+        """All records from this one of this block on."""
+        rest = Log(self.name, self.paths[at:]).records(place.offset)
+        yield from islice(rest, skip, None)
 
     def runs(self) -> Iterator[tuple[Record | None, Iterator[Record]]]:
         """(how it began, what it wrote) of each run; None where its beginning is not there any more."""

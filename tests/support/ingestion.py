@@ -87,11 +87,12 @@ async def ingestion(
     speed: float = 1.0,
     broker: dict[str, Any] | None = None,
     data: dict[str, Any] | None = None,
+    log: dict[str, Any] | None = None,
     clock: Clock | None = None,
     **gateway: Any,
 ) -> AsyncIterator[Story]:
-    """The module beside a gateway whose market time flows, and the keys as the dashboard's user reads them. `broker` and `data`
-    are settings of those two sections; the rest goes to the gateway."""
+    """The module beside a gateway whose market time flows, and the keys as the dashboard's user reads them. `broker`, `data`
+    and `log` are settings of those sections (`data`: of `market`); the rest goes to the gateway."""
     clock = clock or Clock(new_york_ns("2026-11-18 10:00:00"), time.time_ns(), speed)
     folder.mkdir(exist_ok=True)
     sold: Any = TickingMarket(clock.market_ns()) if market == "ticking" else market
@@ -104,6 +105,7 @@ async def ingestion(
                 **{"backoff_first_seconds": 0.05} | (broker or {}),
             ),
             market=msgspec.structs.replace(servers.settings.market, **{"quiet_seconds": 1.0} | (data or {})),
+            log=msgspec.structs.replace(servers.settings.log, **log or {}),
         )
         secrets = Secrets(Module.IBKR, servers.vault.environment_for(Module.IBKR))
         context = Context(Module.IBKR, settings, secrets, clock, nyse(), structlog.get_logger(), folder)

@@ -134,6 +134,9 @@ class Log(Section, frozen=True):
         int,
         Meta(ge=0, description="Disk for the raw messages of each connection to the broker; the oldest go first. 0: none kept."),
     ] = 2_000_000_000
+    checkpoint_seconds: Annotated[
+        Seconds, Meta(description="How often the log of ibkr takes down how its feeds stand, to go on from.")
+    ] = 120.0
     turns_most_bytes: Annotated[
         int, Meta(ge=0, description="Disk for what each decider took and gave, for `alphatrader replay`; likewise.")
     ] = 2_000_000_000

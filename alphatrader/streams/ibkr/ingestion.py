@@ -77,6 +77,7 @@ class IBKRIngestion(StreamModule):
         self._unposted: deque[Batch] = deque()
         """Turns of the loop that the store could not take at once, in order."""
         self._frames_refused = 0
+        self._checkpoint_due = 0.0
         self._connection = BrokerConnection(
             wire.gateways,
             wire.data_client_id,
@@ -238,6 +239,15 @@ class IBKRIngestion(StreamModule):
             while self._unposted:
                 await self.store.post(self._unposted.popleft())
             await self.store.post(self._turn(after_read=False))
+            self._keep_checkpoint()
+
+    def _keep_checkpoint(self) -> None:
+        """Now and then, between two turns, while a connection stands and no part of a frame waits for its rest."""
+        now, subscriptions = self.clock.monotonic(), self._lines.subscriptions
+        if now < self._checkpoint_due or not self._link.up or subscriptions is None or self._ib.client._data:
+            return
+        if self._recorder.keep(self._feeds, subscriptions):
+            self._checkpoint_due = now + self.settings.log.checkpoint_seconds
 
     def _turn(self, *, after_read: bool) -> Batch:
         batch = self.store.batch()

@@ -39,6 +39,10 @@ class Publisher:
         self._unshown: dict[str, SymbolFeed] = {}
         """Whose state keys differ from what was last written."""
 
+    def go_on(self) -> None:
+        """The feeds stand as they did somewhere else."""
+        self._awaited = {feed.symbol: feed for feed in self._feeds.values() if feed.holds_back}
+
     def end_read(self) -> None:
         """Everything of one network read is in."""
         for feed in self._spoken:

@@ -18,13 +18,14 @@ the three records that it stands for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 from zlib import crc32
 
 import msgspec
 
+from alphatrader.clients.ibkr.subscriptions import Subscriptions
 from alphatrader.contract import keys as k
 from alphatrader.contract.settings import Settings
 from alphatrader.contract.settings.market import Market
@@ -36,6 +37,7 @@ from alphatrader.runtime.audit_file import BEGUN, RECEIVED, TOLD, TURN, row, ste
 from alphatrader.runtime.batch import Command
 from alphatrader.runtime.clock import Clock
 from alphatrader.runtime.recording import begun_data
+from alphatrader.streams.ibkr.checkpoints import row_of
 
 NOT_RUN_AGAIN: Final = (k.QUOTES, k.MARKET_HISTORY)
 """Contracts asked for by other modules, and minutes that came as an answer: neither is folded from what feeds are told here."""
@@ -139,8 +141,9 @@ class FeedRecorder:
         self._clock, self._log = clock, log
         self._read: tuple[int, float, bytes] | None = None
         """What was read and waits for the end of its turn."""
+        self._begun = begun_data(name, settings, clock)
         if log is not None:
-            log.add(row(BEGUN, clock.machine_ns(), begun_data(name, settings, clock)))
+            log.add(row(BEGUN, clock.machine_ns(), self._begun))
 
     def tick(self) -> tuple[int, float]:
         """The feeds' time is now."""
@@ -166,6 +169,16 @@ class FeedRecorder:
             return
         self.settle()
         self._log.add(row(TURN, machine_ns, _packed([monotonic, after_read, written])))
+
+    def keep(self, feeds: Mapping[str, SymbolFeed], subscriptions: Subscriptions) -> bool:
+        """Writes down how the feeds stand; False amid a turn. No part of a frame may be waiting for its rest."""
+        if self._log is None:
+            return True
+        kept = row_of(self._begun, self._clock.machine_ns(), feeds, subscriptions)
+        if kept is None or self._read is not None:
+            return False
+        self._log.add_alone(kept)
+        return True
 
     def settle(self) -> None:
         """What was read stands by itself: something came before its turn, or no turn comes."""

@@ -24,6 +24,7 @@ from alphatrader.runtime.audit_file import Kind, Record
 from alphatrader.runtime.batch import Batch
 from alphatrader.runtime.calendar import nyse
 from alphatrader.runtime.replay_tape import AT_A_HOLE, Begun, Difference, Outcome
+from alphatrader.streams.ibkr.checkpoints import Checkpoint, put_all_back
 from alphatrader.streams.ibkr.publishing import Publisher
 from alphatrader.streams.ibkr.recording import Instants, digests, feed_of, parts
 
@@ -80,6 +81,16 @@ class Ingestion:
             else:
                 self.told(record.machine_ns, *content)
 
+    def go_on_from(self, checkpoint: Checkpoint) -> None:
+        """Raises RefusedError."""
+        put_all_back(checkpoint, self._feeds)
+        self._publisher.go_on()
+        self._begin()
+        for req_id, name, kind in checkpoint.lines:
+            self._line(req_id, name, kind)
+        if self._handlers is not None:
+            self._handlers.handled = checkpoint.handled
+
     # -- what the wire brings
 
     def connected(self) -> None:
@@ -126,19 +137,24 @@ class Ingestion:
             else:
                 getattr(feed, what)(*arguments)
         elif what == "begin":
-            self._lines = {}
-            self._requests.clear()
-            self._handlers = Handlers(self._lines, lambda _: None)
-            self._handlers.install(self._table)
+            self._begin()
         elif what == "line":
-            req_id, name, kind = arguments
-            if name in self._feeds:
-                own = self._feeds[name]
-                self._requests.add(b"%d" % req_id)
-                self._lines[req_id] = _Line(own.makers if kind == SubscriptionKind.MAKERS else own)
+            self._line(*arguments)
         elif what == "unline":
             self._lines.pop(arguments[0], None)
             self._requests.discard(b"%d" % arguments[0])
+
+    def _begin(self) -> None:
+        self._lines = {}
+        self._requests.clear()
+        self._handlers = Handlers(self._lines, lambda _: None)
+        self._handlers.install(self._table)
+
+    def _line(self, req_id: int, name: str, kind: str) -> None:
+        if name in self._feeds:
+            own = self._feeds[name]
+            self._requests.add(b"%d" % req_id)
+            self._lines[req_id] = _Line(own.makers if kind == SubscriptionKind.MAKERS else own)
 
     def turn(self, machine_ns: int, monotonic: float, after_read: bool) -> list[Any]:
         self._end_turn(machine_ns, monotonic, after_read)

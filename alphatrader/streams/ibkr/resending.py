@@ -56,6 +56,8 @@ class Resending:
             self._health.count("resends")
             self._health.count("events_resent", outcome.events)
             self._log.info("resent", to=instance, symbols=list(request.missing), events=outcome.events, reason=outcome.reason)
+            for why in outcome.refused:
+                self._log.warning("checkpoint_refused", why=why)
             await self._note(instance, ResendNote(answered, ended=True, reason=outcome.reason))
 
     async def _note(self, instance: str, note: ResendNote) -> None:

@@ -27,6 +27,7 @@ from alphatrader.runtime.child import watch_parent
 from alphatrader.runtime.replay_tape import begun
 from alphatrader.runtime.runs import Log, logs
 from alphatrader.runtime.store import Store
+from alphatrader.streams.ibkr.checkpoints import RefusedError, Start, starts
 from alphatrader.streams.ibkr.recording import digests
 from alphatrader.streams.ibkr.replaying import Ingestion
 
@@ -51,6 +52,8 @@ class Outcome(msgspec.Struct):
     events: int
     reason: str | None = None
     """Why it is not all."""
+    refused: list[str] = []
+    """Checkpoints that could not be gone on from."""
 
 
 class NotThereError(Exception):
@@ -88,24 +91,46 @@ class _Wanted:
         return True
 
 
-def missing_events(log: Log, request: ResendRequest) -> Iterator[tuple[str, MarketEvent]]:
-    """(symbol, event) of all that is missing, each symbol's in order. Raises NotThereError where one is not there, OSError."""
+def missing_events(log: Log, request: ResendRequest, refused: list[str] | None = None) -> Iterator[tuple[str, MarketEvent]]:
+    """(symbol, event) of all that is missing, each symbol's in order, from the newest checkpoint before it that can be gone on
+    from. `refused` takes a word on each that cannot. Raises NotThereError where an event is not there, OSError."""
+    refused = [] if refused is None else refused
+    why = "how that run of ibkr began is not kept any more"
+    for start in starts(log, request.since_ns, {symbol: one.after for symbol, one in request.missing.items()}, refused):
+        given = 0
+        try:
+            for symbol, event in _run(start, request):
+                given += 1
+                yield symbol, event
+            return
+        except RefusedError as error:
+            if given or start.checkpoint is None:
+                raise NotThereError(str(error)) from error
+            refused.append(str(error))
+            why = str(error)
+    one, missing = next(iter(request.missing.items()))
+    raise NotThereError(f"{one}: {missing.after + 1} is not in the log ({why})")
+
+
+def _run(start: Start, request: ResendRequest) -> Iterator[tuple[str, MarketEvent]]:
+    """Raises NotThereError; RefusedError where what is made is not what was written."""
     wanted = {symbol: _Wanted(symbol, missing) for symbol, missing in request.missing.items()}
+    ingestion: Ingestion | None = Ingestion(start.begun, wanted)
+    every = start.checkpoint is not None
+    if start.checkpoint is not None and ingestion is not None:
+        ingestion.go_on_from(start.checkpoint)
     hole: str | None = None
-    for first, records in log.since(request.since_ns).runs():
-        if first is None:
-            hole = "how that run of ibkr began is not kept any more"
-            continue
-        start = begun(first)
-        ingestion = Ingestion(start, wanted)
-        for record in records:
-            if record.kind in (Kind.HOLE, Kind.DROPPED):
-                hole = f"a hole: {record.data.decode()}"
-                break
-            if record.kind is not Kind.TURN:
-                ingestion.take(record)
-                continue
-            yield from _turn(ingestion, wanted, record, hole)
+    for record in start.records:
+        if record.kind is Kind.BEGUN:
+            ingestion, every = Ingestion(begun(record), wanted), False
+        elif record.kind in (Kind.HOLE, Kind.DROPPED):
+            hole, ingestion = f"a hole: {record.data.decode()}", None
+        elif ingestion is None:
+            continue  # behind a hole nothing follows from what was
+        elif record.kind is not Kind.TURN:
+            ingestion.take(record)
+        else:
+            yield from _turn(ingestion, wanted, record, hole, every=every)
             if all(one.whole for one in wanted.values()):
                 return
     one = next(one for one in wanted.values() if not one.whole)
@@ -113,18 +138,20 @@ def missing_events(log: Log, request: ResendRequest) -> Iterator[tuple[str, Mark
 
 
 def _turn(
-    ingestion: Ingestion, wanted: dict[str, _Wanted], record: Record, hole: str | None
+    ingestion: Ingestion, wanted: dict[str, _Wanted], record: Record, hole: str | None, *, every: bool
 ) -> Iterator[tuple[str, MarketEvent]]:
+    """`every`: what is made is compared before the first that is missing, too, so that a wrong checkpoint shows at once."""
     monotonic, after_read, then = msgspec.msgpack.decode(record.data)
-    for symbol, events in ingestion.events(record.machine_ns, monotonic, after_read):
-        if not (one := wanted[symbol]).concerns(events):
+    made = dict(ingestion.events(record.machine_ns, monotonic, after_read))
+    for symbol, one in wanted.items():
+        events, name = made.get(symbol, []), one.stream.name
+        if not every and not (events and one.concerns(events)):
             continue
         batch = Batch(Module.IBKR, {})
         for event in events:
             batch.append(one.stream, event)
-        name = one.stream.name
         if digests(batch.commands) != [told for at in range(0, len(then), 2) if then[at] == name for told in then[at : at + 2]]:
-            raise NotThereError(f"{symbol}: what the log gives about {events[0].seq} is not what was written then")
+            raise RefusedError(f"{symbol}: what the log gives after {one.last} is not what was written then")
         yield from ((symbol, event) for event in events if one.take(event, hole))
 
 
@@ -163,21 +190,22 @@ class _Sink:
 def resend(task: Task) -> Outcome:
     store = Store(Module.IBKR, task.settings, task.password)
     sink = _Sink(store, task)
+    refused: list[str] = []
     try:
         log = next((log for log in logs(Path(task.folder)) if log.name == Module.IBKR), None)
         if log is None:
             raise NotThereError("there is no log")
-        for symbol, event in missing_events(log, sink.request()):
+        for symbol, event in missing_events(log, sink.request(), refused):
             sink.put(symbol, event)
         sink.flush()
     except (NotThereError, OSError, ValueError) as error:
         sink.flush()
-        return Outcome(sink.events, str(error))
+        return Outcome(sink.events, str(error), refused)
     except NobodyWaitsError:
         return Outcome(sink.events, "nobody waits for it any more")
     finally:
         store.close()
-    return Outcome(sink.events)
+    return Outcome(sink.events, refused=refused)
 
 
 def main() -> None:
