@@ -226,3 +226,10 @@ def test_report_judges_the_paper_gate(busy: Desk, run: Command) -> None:
 def test_the_table_of_keys_cuts_no_name(run: Command) -> None:
     names = [line.split()[0] for line in run("keys").out.splitlines()[1:]]
     assert names == [key.pattern for key in k.ALL]
+
+
+def test_every_command_says_what_it_takes_and_takes_json(run: Command) -> None:
+    commands = [line.split()[0] for line in run("--help").out.splitlines() if line.startswith("  ")]
+    assert {"run", "status", "flatten", "replay", "docs"} < set(commands)
+    answers = {command: run(command, "--help") for command in commands}
+    assert [command for command, said in answers.items() if said.code != 0 or "--json" not in said.out] == []
