@@ -71,6 +71,8 @@ def test_it_is_worth_its_mark_less_its_cost_as_long_as_there_is_one() -> None:
     assert (at.mark, at.mark_age_ms, at.cost, at.unrealized) == (D("4.50"), 12.0, D("801.30"), D("98.70"))
     blind = told(held(BOUGHT), mark=Mark(None, 12.0))
     assert (blind.mark, blind.mark_age_ms, blind.unrealized) == (None, None, None)
+    assert told(held(fill("i", "BUY", 1, "4.00")), mark=Mark(D("4.50"), 12.0)).unrealized == D("49.35")
+    assert told(held(BOUGHT, SOLD)).unrealized == 0  # what is closed needs no mark
     over = told(held(BOUGHT, SOLD), mark=Mark(D("4.50"), 12.0))
     assert (over.mark, over.mark_age_ms, over.unrealized, over.status) == (None, None, D(0), "closed")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from alphatrader.runtime.context import Context
 from alphatrader.runtime.module import StreamModule
 from alphatrader.runtime.secrets import Secrets
 from alphatrader.runtime.store import Store
+from tests.support.modules import running_module
 from tests.support.servers import Servers
 
 DAY = date(2026, 11, 18)
@@ -59,22 +60,8 @@ class Stage:
     def get(self, bound: BoundKey[Any]) -> Any:
         return self.store(Module.OPERATOR).get(bound)
 
-    @asynccontextmanager
-    async def running(self, kind: type[StreamModule], settings: Any = None) -> AsyncIterator[Any]:
-        """The module, recovered and running; asked to stop, and gone, at the end. Its errors are the test's."""
-        module = kind(self.context(kind.name, settings))
-        module.fence = 1
-        await module.recover()
-        task = asyncio.create_task(module.run())
-        try:
-            yield module
-        finally:
-            module.stopping.set()
-            try:
-                await asyncio.wait_for(task, 3.0)
-                await module.shut()
-            finally:
-                await module.store.close()
+    def running(self, kind: type[StreamModule], settings: Any = None) -> AbstractAsyncContextManager[Any]:
+        return running_module(kind(self.context(kind.name, settings)))
 
     def close(self) -> None:
         for store in self._stores.values():

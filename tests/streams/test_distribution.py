@@ -16,6 +16,7 @@ from alphatrader.contract.messages.signals import SignalEvent
 from alphatrader.contract.modules import Module
 from alphatrader.runtime.store import Store, StoreLost
 from alphatrader.streams.distribution import SignalDistributor
+from tests.support.modules import running_module
 from tests.support.people import MONDAY_TEN_NS, NS, a_signal, a_verdict, closed, context_of, made, market_clock, opened
 
 TELEGRAM = k.TELEGRAM_SIGNALS_QUEUE.at(symbol="SPY")
@@ -48,16 +49,9 @@ class Stage:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Distributor]:
         context = context_of(Module.DISTRIBUTION, self.servers, self.servers.settings, self.clock, self.folder)
-        module = Distributor(context)
-        await module.recover()
-        task = asyncio.create_task(module.run())
-        await until(lambda: bool(module._kept))
-        try:
+        async with running_module(Distributor(context)) as module:
+            await until(lambda: bool(module._kept))
             yield module
-        finally:
-            module.stopping.set()
-            await asyncio.wait_for(task, 3)
-            await module.store.close()
 
     def write(self, module: Module, bound: Any, event: Any) -> None:
         batch = self.stores[module].batch()

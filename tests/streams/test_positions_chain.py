@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -22,26 +20,15 @@ from alphatrader.runtime.module import StreamModule
 from alphatrader.streams.positions import PositionManager
 from alphatrader.streams.risk import RiskManager
 from tests.support.holdings import signal
+from tests.support.modules import running_module
 from tests.support.servers import Servers
 from tests.support.trading import Stage, play, refs_of, stage, until
 
 RISK_FENCE = 3
 
 
-@asynccontextmanager
-async def running(on: Stage, kind: type[StreamModule], fence: int) -> AsyncIterator[Any]:
-    module = kind(on.context(kind.name))
-    module.fence = fence
-    await module.recover()
-    task = asyncio.create_task(module.run())
-    try:
-        yield module
-    finally:
-        module.stopping.set()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-        await module.shut()
-        await module.store.close()
+def running(on: Stage, kind: type[StreamModule], fence: int) -> AbstractAsyncContextManager[Any]:
+    return running_module(kind(on.context(kind.name)), fence=fence)
 
 
 def propose(on: Stage, signal_id: str, contract: OptionRef | None = None, quantity: int = 3) -> None:

@@ -19,6 +19,7 @@ from alphatrader.contract.modules import Module
 from alphatrader.runtime.cursor import Cursor
 from alphatrader.runtime.store import StoreLost
 from alphatrader.streams.telegram import TelegramBot
+from tests.support.modules import running_module
 from tests.support.people import NS, a_position, a_signal, context_of, led_to, market_clock, vendors_on
 from tests.support.servers import free_port
 
@@ -37,15 +38,8 @@ class Stage:
         context = self.context
         if settings is not None:
             context = context_of(Module.TELEGRAM, self.servers, settings, self.clock, self.folder)
-        bot = TelegramBot(context)
-        await bot.recover()
-        task = asyncio.create_task(bot.run())
-        try:
+        async with running_module(TelegramBot(context)) as bot:
             yield bot
-        finally:
-            bot.stopping.set()
-            await asyncio.wait_for(asyncio.gather(task, return_exceptions=True), 3)
-            await bot.store.close()
 
     async def say(self, text: str, user: int = STRANGER) -> str:
         """What the bot answers."""

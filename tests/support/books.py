@@ -36,6 +36,7 @@ from alphatrader.runtime.context import Context
 from alphatrader.runtime.module import StreamModule
 from alphatrader.runtime.secrets import Secrets
 from tests.support import holdings
+from tests.support.modules import running_module
 from tests.support.servers import Servers
 
 FENCE = 5
@@ -168,17 +169,8 @@ class Floor:
         secrets = Secrets(name, self.servers.vault.environment_for(name))
         log = structlog.wrap_logger(logging.getLogger(f"test.{name}"), wrapper_class=structlog.stdlib.BoundLogger)
         module = kind(Context(name, self.settings, secrets, self.clock, nyse(), log, self.folder))
-        module.fence = fence
-        await module.recover()
-        task = asyncio.create_task(module.run())
-        try:
-            yield module
-            assert not task.done(), task.exception() if not task.cancelled() else "cancelled"
-        finally:
-            module.stopping.set()
-            await task
-            await module.shut()
-            await module.store.close()
+        async with running_module(module, fence=fence) as at_work:
+            yield at_work
 
     async def keep_well(self) -> None:
         while True:

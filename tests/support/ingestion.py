@@ -26,6 +26,7 @@ from alphatrader.runtime.store import AsyncStore
 from alphatrader.streams.ibkr import IBKRIngestion
 from tests.support.fixed_market import AAPL, ES_DEC, SPY, FixedMarket
 from tests.support.gateway import Running, new_york_ns, running_gateway
+from tests.support.modules import running_module
 from tests.support.servers import Servers
 
 FULL_KEYS = (k.MARKET_BOOK, k.MARKET_TRADES, k.MARKET_LAST, k.MARKET_BARS, k.MARKET_TIMESTAMP, k.MARKET_STATUS)
@@ -109,19 +110,12 @@ async def ingestion(
         )
         secrets = Secrets(Module.IBKR, servers.vault.environment_for(Module.IBKR))
         context = Context(Module.IBKR, settings, secrets, clock, nyse(), structlog.get_logger(), folder)
-        module = IBKRIngestion(context)
         reader = servers.async_store(Module.DASHBOARD)
-        await module.recover()
-        task = asyncio.create_task(module.run())
         try:
-            yield Story(running, module, servers, reader)
-            assert not task.done(), task
+            async with running_module(IBKRIngestion(context)) as module:
+                yield Story(running, module, servers, reader)
         finally:
-            module.stopping.set()
-            await asyncio.wait_for(task, 3)
-            await module.shut()
             await reader.close()
-            await module.store.close()
 
 
 def occ(strike: float, right: str = "C", symbol: str = "SPY", expiry: str = "20261218") -> OptionRef:

@@ -39,6 +39,7 @@ from alphatrader.runtime.store import StoreLost
 from alphatrader.streams.execution import ExecutionManager
 from tests.support.gateway import MONDAY_TEN, Running, running_gateway
 from tests.support.gateway import Clock as GatewayClock
+from tests.support.modules import running_module
 from tests.support.servers import Servers
 
 ATTEMPTS = 3
@@ -285,21 +286,9 @@ class Stage:
 
     @asynccontextmanager
     async def execution(self) -> AsyncIterator[ExecutionManager]:
-        module = ExecutionManager(self.context(Module.EXECUTION))
-        module.fence = 1
-        await module.recover()
-        running = asyncio.create_task(module.run())
-        try:
-            await until(lambda: running.done() or (module.desk and module.desk.settled), what="execution settled")
-            if running.done():
-                running.result()
+        async with running_module(ExecutionManager(self.context(Module.EXECUTION))) as module:
+            await until(lambda: module.desk and module.desk.settled, what="execution settled")
             yield module
-        finally:
-            module.stopping.set()
-            with contextlib.suppress(asyncio.CancelledError):
-                await running
-            await module.shut()
-            await module.store.close()
 
     @asynccontextmanager
     async def living(self) -> AsyncIterator[ExecutionManager]:
