@@ -173,6 +173,18 @@ def test_a_read_of_depth_alone_moves_the_quote_that_the_next_print_is_judged_by(
     assert (trade.bid, trade.ask, trade.side) == (10.04, 10.1, "sell")
 
 
+def test_a_silent_depth_does_not_judge_prints_the_living_quote_does() -> None:
+    story = Story()
+    story.quote(100.00, 100.02)
+    story.depth(100.00, 100.02)
+    story.feed.set_ticks(True)
+    for seconds, side in ((4.0, "buy"), (2.0, "sell")):  # the depth stood still for 4 s, then for 6: it is to speak every 5
+        story.later(seconds)
+        story.quote(101.00, 101.02)
+        story.feed.trade(START // NS, 101.00, 100, False, False, "ARCA", "@")
+        assert [event.side for event in story.events() if isinstance(event, Trade)] == [side]
+
+
 def test_prints_have_one_source() -> None:
     story = Story()
     text = "100.01;50;1800000000123;9000;100.0;true"

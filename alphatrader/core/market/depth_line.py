@@ -56,9 +56,11 @@ class DepthLine:
         self._wrong_since.clear()
         self.heard = self.broken = None
 
-    def best(self) -> tuple[float, float] | None:
-        """Best bid and ask, where there are both and nothing is known to be wrong."""
+    def best(self, now: float | None) -> tuple[float, float] | None:
+        """Best bid and ask, where there are both, nothing is known to be wrong, and the line is not silent at `now`."""
         if not self.on or self.broken or not self._book.bids or not self._book.asks:
+            return None
+        if now is not None and self.heard is not None and now - self.heard > self._quiet_seconds:
             return None
         bid, ask = self._book.best()
         return None if bid is None or ask is None else (bid, ask)

@@ -210,7 +210,7 @@ class SymbolFeed:
         if not self._spoken_to:
             return
         self._spoken_to = False
-        self._before = self._depth.best() or (self._quote.bid, self._quote.ask)
+        self._before = self._depth.best(self.heard) or (self._quote.bid, self._quote.ask)
         self._folded_ns = self._market_ns()
 
     def gap(self, reason: str, *, depth_only: bool = False) -> None:
