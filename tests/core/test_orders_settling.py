@@ -51,6 +51,15 @@ def test_a_word_that_changes_no_state_leaves_the_reason_and_one_that_ends_a_doub
     assert only(book).reason is None
 
 
+def test_a_change_is_there_where_a_record_or_a_fill_is_new() -> None:
+    book = OrderBook(CLIENT, [record()])
+    assert not book.drain()
+    book.doubt("1100", at(1))
+    assert book.drain() and not book.drain()
+    book.rebook(fill("a", "i-1", "BUY", 1, 1))
+    assert book.drain()
+
+
 def test_an_execution_of_an_order_that_nobody_knows_is_booked_all_the_same() -> None:
     book = OrderBook(CLIENT)
     assert book.hear_execution(execution("a.1.01", 1, "4.00", "i-9"), at(1))
@@ -97,6 +106,11 @@ def test_the_terms_are_those_that_stand_at_the_broker() -> None:
     now, guard = only(book), book.records["i-1/stop"]
     assert (now.quantity, now.limit_price, now.stop_price, now.perm_id) == (2, Decimal("4.05"), None, 77)
     assert (guard.limit_price, guard.stop_price, guard.perm_id) == (Decimal("4.00"), Decimal("3.10"), None)
+    # the number is the one it bears there, from the first on
+    first = OrderBook(CLIENT, [record(order_id=None)])
+    first.hear_order(listed(order_id=1), at(4))
+    first.hear_order(listed(ref="", order_id=1, quantity=2), at(5))
+    assert (only(first).order_id, only(first).quantity) == (1, 2)
     # an order that another client of ours sent is that client's by number, whatever number ours had
     book.hear_order(listed(client_id=OTHER_CLIENT, order_id=0), at(5))
     assert (only(book).client_id, only(book).order_id) == (OTHER_CLIENT, 5)
@@ -131,6 +145,12 @@ def test_an_order_that_is_nowhere_was_refused_where_an_error_named_it_and_has_ex
     refused.hear_error(ErrorNews(5, 201, "no margin"), at(5))
     refused.hear_snapshot(snapshot(asked=5), at(6))  # asked at once: an error need not be waited for
     assert (only(refused).state, only(refused).reason) == ("REJECTED", "201: no margin")
+    # ... also after the broker listed it as Inactive, which clears nothing
+    unclear = OrderBook(CLIENT, [record()])
+    unclear.hear_error(ErrorNews(5, 201, "no margin"), at(5))
+    unclear.hear_snapshot(snapshot(open_orders=(listed("Inactive"),), asked=6), at(6))
+    unclear.hear_snapshot(snapshot(asked=20), at(21))
+    assert (only(unclear).state, only(unclear).reason) == ("REJECTED", "201: no margin")
     # an error of an order that worked on after it explains no later end
     worked = OrderBook(CLIENT, [record()])
     worked.hear_error(ErrorNews(5, 201, "odd lot"), at(5))

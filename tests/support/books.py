@@ -24,7 +24,7 @@ from msgspec.structs import replace
 
 from alphatrader.contract import keys as k
 from alphatrader.contract.key import BoundKey, Kind
-from alphatrader.contract.messages.contracts import ContractQuote, OptionRef
+from alphatrader.contract.messages.contracts import OptionRef
 from alphatrader.contract.messages.orders import Account, BuyingPower, Fill, OrderEvent, OrderRecord
 from alphatrader.contract.messages.positions import Pnl, PositionsSummary
 from alphatrader.contract.messages.risk import Approval, ControlRequest, Halt, HaltEvent
@@ -134,20 +134,8 @@ class Floor:
         )
 
     def quote(self, contract: OptionRef, bid: float, ask: float, **greeks: float) -> None:
-        con_id = contract.con_id or 0
-        quote = ContractQuote(
-            con_id=con_id,
-            symbol=contract.symbol,
-            local_symbol="",
-            sec_type="OPT",
-            ts_ns=self.clock.market_ns(),
-            machine_ns=self.clock.machine_ns(),
-            min_tick=0.01,
-            bid=bid,
-            ask=ask,
-            **greeks,  # type: ignore[arg-type]
-        )
-        self.say(Module.IBKR, (k.QUOTES.at(con_id=con_id), quote))
+        quote = holdings.contract_quote(contract, bid, ask, self.clock, **greeks)
+        self.say(Module.IBKR, (k.QUOTES.at(con_id=quote.con_id), quote))
 
     # -- what is seen
 

@@ -6,10 +6,10 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from alphatrader.contract.messages.contracts import OptionRef
+from alphatrader.contract.messages.contracts import ContractQuote, OptionRef
 from alphatrader.contract.messages.orders import Account, BrokerPosition, Fill, OrderRecord
 from alphatrader.contract.messages.signals import Signal
-from alphatrader.runtime.clock import SECOND, exchange_instant
+from alphatrader.runtime.clock import SECOND, Clock, exchange_instant
 
 TODAY = date(2026, 11, 18)
 NOW_NS = exchange_instant(TODAY, "10:30")
@@ -120,3 +120,19 @@ def account(*positions: BrokerPosition, **changes: Any) -> Account:
         "machine_ns": MACHINE_NS,
     }
     return Account(**(values | changes))
+
+
+def contract_quote(contract: OptionRef, bid: float, ask: float, clock: Clock, **more: Any) -> ContractQuote:
+    """As ibkr writes it of an option that was asked for."""
+    return ContractQuote(
+        con_id=contract.con_id or 0,
+        symbol=contract.symbol,
+        local_symbol="",
+        sec_type="OPT",
+        ts_ns=clock.market_ns(),
+        machine_ns=clock.machine_ns(),
+        min_tick=0.01,
+        bid=bid,
+        ask=ask,
+        **more,
+    )

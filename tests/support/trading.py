@@ -24,7 +24,7 @@ import structlog
 from msgspec.structs import replace
 
 from alphatrader.contract import keys as k
-from alphatrader.contract.messages.contracts import ContractQuote, OptionRef
+from alphatrader.contract.messages.contracts import OptionRef
 from alphatrader.contract.messages.orders import Fill, OrderRecord
 from alphatrader.contract.messages.positions import Position, PositionEvent, WantedExit
 from alphatrader.contract.messages.risk import Approval, ControlRequest, Halt, HaltEvent, Lease
@@ -39,6 +39,7 @@ from alphatrader.runtime.store import StoreLost
 from alphatrader.streams.execution import ExecutionManager
 from tests.support.gateway import MONDAY_TEN, Running, running_gateway
 from tests.support.gateway import Clock as GatewayClock
+from tests.support.holdings import contract_quote
 from tests.support.modules import running_module
 from tests.support.servers import Servers
 
@@ -160,22 +161,9 @@ class Stage:
             store = self.store(Module.IBKR)
             batch = store.batch()
             for contract in (self.contract, *self.others):
-                con_id = contract.con_id or 0
-                quote = self.gateway.market.quote(con_id)
-                batch.put(
-                    k.QUOTES.at(con_id=con_id),
-                    ContractQuote(
-                        con_id=con_id,
-                        symbol=contract.symbol,
-                        local_symbol="",
-                        sec_type="OPT",
-                        ts_ns=self.clock.market_ns(),
-                        machine_ns=self.clock.machine_ns(),
-                        min_tick=0.01,
-                        bid=quote.bid,
-                        ask=quote.ask,
-                    ),
-                )
+                shown = self.gateway.market.quote(contract.con_id or 0)
+                quote = contract_quote(contract, shown.bid, shown.ask, self.clock)
+                batch.put(k.QUOTES.at(con_id=quote.con_id), quote)
             store.commit(batch)
 
     async def keep_renewing(self) -> None:
