@@ -21,10 +21,13 @@ from alphatrader.contract import keys as k
 from alphatrader.contract.messages.risk import ControlRequest, Halt, HaltEvent
 from alphatrader.contract.modules import Module
 from alphatrader.runtime import emergency_socket, halt_file
+from alphatrader.runtime.audit import AuditLog
 from alphatrader.runtime.cursor import Cursor
 from alphatrader.runtime.store import Store, StoreError
 
 Kind = Literal["halt", "resume", "flatten"]
+WIRE_LOG: Final = "flatten"
+"""Name of the audit log of `flatten` where it goes to the gateway itself."""
 CONFIRM_SECONDS: Final = 5.0
 _SAME_STATE_SECONDS: Final = 1.0
 """Emergency may leave a halt that stands as it is: after this, the wanted state is confirmation enough."""
@@ -153,7 +156,17 @@ def _at_the_gateway(access: Access) -> Outcome:
 
     log: Any = structlog.wrap_logger(structlog.PrintLogger(sys.stderr))
     epoch = _next_epoch(access)
-    report = asyncio.run(flatten_directly(access.settings, epoch, monotonic=access.clock.monotonic, log=log))
+    most_bytes = access.settings.log.audit_most_bytes
+    wire = AuditLog(access.folder / "audit", WIRE_LOG, access.clock, most_bytes) if most_bytes else None
+    if wire is not None:
+        wire.start()
+    try:
+        report = asyncio.run(flatten_directly(access.settings, epoch, monotonic=access.clock.monotonic, log=log, recorder=wire))
+    finally:
+        if wire is not None:
+            wire.close()
+            if wire.problem:  # money first: what the disk does not take stops nothing
+                sys.stderr.write(f"alphatrader flatten: its messages are not all in the audit log: {wire.problem}\n")
     if report.flat:
         return Outcome("flatten", True, "gateway", None, "The broker holds nothing any more.", DONE)
     left = ", ".join(f"{name} {what}" for name, what in report.left.items()) or "not known what is left"

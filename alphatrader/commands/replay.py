@@ -20,6 +20,7 @@ import msgspec
 
 from alphatrader.commands import DONE, MISUSED, WRONG
 from alphatrader.commands.access import Cell, print_json, say, show
+from alphatrader.commands.control_request import WIRE_LOG
 from alphatrader.commands.decisions import Decisions
 from alphatrader.contract.modules import Module, parse_instance
 from alphatrader.contract.settings import Settings
@@ -124,7 +125,7 @@ async def _replay_log(
     log: Log, report: Report, decisions: Decisions, pace: Pace | None, present: Settings | None, other: bool
 ) -> None:
     kind = _module(log.name)
-    if kind is not None and kind.wire_logged:
+    if log.name == WIRE_LOG or (kind is not None and kind.wire_logged):
         report.wires.append(log.name)
         return
     if kind is None:

@@ -59,6 +59,7 @@ class StreamModule(ABC):
         self.data_dir = context.data_dir
         self.own_store = self.store = context.async_store()
         """`own_store` carries lock and heartbeat, `store` what the module reads and writes: one of them may be recorded."""
+        self.wire = context.wire_log() if self.wire_logged else None
         self.recorder = context.recorder() if self.recorded else None
         if self.recorder is not None:
             self.store = RecordedStore(context.module, context.settings, context.secrets.redis_password, self.recorder)
@@ -171,13 +172,16 @@ class _Loop:
         await self._module.run()
 
     async def _beat(self) -> None:
-        module = self._module
+        module, told = self._module, None
         while True:
             await self._lock.renew()
             if module.recorder is not None:
                 module.health.fact("recording", module.recorder.standing())
             batch = module.own_store.batch()
             module.health.add_to(batch, module.store.refused)
+            if module.wire is not None and (entry := module.wire.entry) is not None and entry is not told:
+                told = entry
+                batch.put(k.AUDIT_INDEX_OF.at(module=module.context.instance), entry)
             await module.own_store.commit(batch)
             await asyncio.sleep(HEARTBEAT_SECONDS)
 

@@ -53,7 +53,6 @@ class EmergencyManager(StreamModule):
         super().__init__(context)
         broker = self.settings.broker
         account = broker.account or (self.settings.sandbox.account if self.settings.mode == "sandbox" else "")
-        self._wire = context.wire_log()
         self.connection = BrokerConnection(
             broker.gateways,
             broker.emergency_client_id,
@@ -82,8 +81,8 @@ class EmergencyManager(StreamModule):
         """Why halt.json is not what was recorded last."""
 
     def _prepare(self, ib: IB) -> None:
-        if self._wire is not None:
-            tap(ib, self._wire)
+        if self.wire is not None:
+            tap(ib, self.wire)
 
     # -- what lives without Redis
 
@@ -99,8 +98,8 @@ class EmergencyManager(StreamModule):
         if self.halt is not None and self.halt.flatten:
             self._flatten_wanted.set()
         await self.door.open()
-        if self._wire is not None:
-            self._wire.start()
+        if self.wire is not None:
+            self.wire.start()
         self._background = [
             asyncio.create_task(self.connection.run(self.stopping, self._on_connected, self._on_lost), name="broker"),
             asyncio.create_task(self._flatten_when_wanted(), name="flatten"),
@@ -339,7 +338,7 @@ class EmergencyManager(StreamModule):
     def _tell_health(self) -> None:
         self.health.fact("halted", self.halt.halted if self.halt else None)
         self.health.fact("epoch", self.halt.epoch if self.halt else None)
-        self.health.fact("audit_dropped", self._wire.dropped if self._wire else None)
+        self.health.fact("audit_dropped", self.wire.dropped if self.wire else None)
         if self._flatten_wanted.is_set():
             problem = self.report.problem if self.report else None
             self.health.degraded(f"flattening: {problem or 'under way'}")
@@ -347,8 +346,8 @@ class EmergencyManager(StreamModule):
             self.health.degraded(self._disk_problem)
         elif not self.connection.connected:
             self.health.degraded(f"could not flatten now: broker: {self.connection.problem}")
-        elif self._wire is not None and self._wire.problem:
-            self.health.degraded(f"audit log: {self._wire.problem}")
+        elif self.wire is not None and self.wire.problem:
+            self.health.degraded(f"audit log: {self.wire.problem}")
         else:
             self.health.ready()
 
@@ -357,8 +356,8 @@ class EmergencyManager(StreamModule):
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
-        if self._wire is not None:
-            await asyncio.to_thread(self._wire.close)
+        if self.wire is not None:
+            await asyncio.to_thread(self.wire.close)
         if self._only is not None:
             os.close(self._only)
             self._only = None

@@ -9,10 +9,12 @@ from contextlib import contextmanager
 from decimal import Decimal as D
 from pathlib import Path
 
+from alphatrader.clients.ibkr.wiretap import messages
 from alphatrader.contract import keys as k
 from alphatrader.contract.messages import positions as p
 from alphatrader.contract.messages.risk import ControlRequest
 from alphatrader.contract.modules import Module
+from alphatrader.runtime.audit_file import read
 from alphatrader.runtime.cursor import Cursor
 from alphatrader.runtime.emergency_socket import Answer, EmergencyDoor, Request
 from tests.commands.conftest import Answer as Said
@@ -141,12 +143,43 @@ def test_without_redis_and_emergency_a_halt_says_what_still_holds(servers: Serve
 
 
 def test_without_redis_and_emergency_flatten_goes_to_the_gateway(servers: Servers, run: Command, tmp_path: Path) -> None:
-    async def flatten() -> Said:
-        async with running_gateway(tmp_path) as gateway:
-            ports = f"[{gateway.port}, {free_port()}]"
-            return await asyncio.to_thread(run, "flatten", "--json", sandbox__gateway_ports=ports, **away())
+    heard: list[list[str]] = []
 
+    async def flatten() -> Said:
+        async with running_gateway(tmp_path, log_all_frames=True) as gateway:
+            ports = f"[{gateway.port}, {free_port()}]"
+            said = await asyncio.to_thread(run, "flatten", "--json", sandbox__gateway_ports=ports, **away())
+            heard.extend(line["fields"] for line in gateway.wire() if line["kind"] == "raw" and line["dir"] == "in")
+            return said
+
+    before = set((servers.folder / "audit").glob("flatten-*"))
     answer = asyncio.run(flatten())
 
     assert answer.code == 0, answer.err
     assert answer.json()["way"] == "gateway" and answer.json()["confirmed"]
+    # and what passed over that connection is logged, both ways, to be read
+    (path,) = set((servers.folder / "audit").glob("flatten-*")) - before
+    told = list(messages(read(path)))
+    sent = [list(message.fields) for message in told if message.direction == "sent"]
+    assert sent[2:] == heard and "61" in {fields[0] for fields in heard}  # behind the handshake; 61 asks for positions
+    assert {message.fields[0] for message in told if message.direction == "received"} >= {"9", "62"}  # order id, positions' end
+    again = run("replay", str(path))
+    assert again.code == 0 and "flatten: raw messages of its connection" in again.out
+
+
+def test_a_disk_that_takes_no_log_keeps_nothing_from_being_flattened(servers: Servers, run: Command, tmp_path: Path) -> None:
+    async def flatten() -> Said:
+        async with running_gateway(tmp_path / "gateway") as gateway:
+            options = away() | {"sandbox__gateway_ports": f"[{gateway.port}, {free_port()}]", "data_dir": str(tmp_path / "data")}
+            return await asyncio.to_thread(run, "flatten", "--json", **options)
+
+    (tmp_path / "gateway").mkdir()
+    folder = tmp_path / "data" / "sandbox"
+    folder.mkdir(parents=True)
+    for kept in servers.folder.iterdir():
+        if kept.is_file():
+            (folder / kept.name).write_bytes(kept.read_bytes())
+    (folder / "audit").write_text("no folder")
+    answer = asyncio.run(flatten())
+    assert answer.code == 0 and answer.json()["way"] == "gateway", answer.err
+    assert "its messages are not all in the audit log" in answer.err

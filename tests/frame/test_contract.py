@@ -105,6 +105,7 @@ def test_every_key_has_a_reader_besides_the_screens_or_says_why() -> None:
     """A key nobody but the dashboard and the operator reads is for people; those are listed, so that an orphan is noticed."""
     for_people = {
         "audit:index",
+        "audit:index:{module}",
         "signals:{symbol}:why",
         "checkpoint:{symbol}",
         "checkpoint:{symbol}:vpin_history",

@@ -12,7 +12,10 @@ from ib_insync import IB, Stock
 from alphatrader.clients.ibkr.subscriptions import Kind, Subscriptions
 from alphatrader.clients.ibkr.wiretap import tap
 from alphatrader.runtime.audit import AuditLog
-from alphatrader.sandbox.gateway.replay.audit import BARS, DEPTH, LINE, TICKS, Recording, log_files
+from alphatrader.runtime.audit_file import MAGIC, block, row
+from alphatrader.runtime.audit_file import Kind as RecordKind
+from alphatrader.runtime.audit_file import read as read_log
+from alphatrader.sandbox.gateway.replay.audit import BARS, DEPTH, LINE, TICKS, Recording, lines, log_files, read
 from alphatrader.sandbox.market.types import Bar, Row
 from tests.support.fixed_market import AAPL, SPY
 from tests.support.gateway import Clock, client, running_gateway, until
@@ -107,6 +110,26 @@ def test_a_recorded_session_is_heard_again_as_it_was(tmp_path):
             (apple,) = await ib.qualifyContractsAsync(Stock("AAPL", "SMART", "USD"))
             other.open(Kind.QUOTE, "AAPL", apple, quiet)  # type: ignore[arg-type]
             await until(lambda: ("tick_price", 1, 249.99, 300.0) in quiet.told)  # not recorded: the market's own
+
+    asyncio.run(asyncio.wait_for(story(), 60))
+
+
+def test_a_connection_goes_on_over_the_parts_of_its_log_and_not_over_one_that_is_missing(tmp_path):
+    async def story():
+        await recorded(tmp_path)
+        (path,) = log_files(tmp_path / "audit")
+        records, whole = list(read_log(path)), list(read([path]))
+        parts, cuts = [], [0, len(records) - 8, len(records) - 4, len(records)]
+        for number in range(3):
+            rows = records[cuts[number] : cuts[number + 1]]
+            kinds = [row(list(RecordKind).index(record.kind), record.machine_ns, record.data) for record in rows]
+            parts.append(tmp_path / f"ibkr-2026-11-18-{number + 1:04d}.audit")
+            parts[-1].write_bytes(MAGIC + block(0, kinds, rows[0].market_ns, 1.0))
+        assert list(read(parts)) == whole and len(whole) > 50
+        assert lines(parts) == lines([path])
+        # without the second, what the first told is told, and nothing after it until a connection opens
+        told = list(read([parts[0], parts[2]]))
+        assert told == list(read(parts[:1])) == whole[: len(told)] and 0 < len(told) < len(whole)
 
     asyncio.run(asyncio.wait_for(story(), 60))
 

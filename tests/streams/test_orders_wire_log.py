@@ -64,6 +64,9 @@ def test_every_order_and_answer_of_a_killed_execution_is_read_again_and_no_secre
             await until(said, what="a first block")
             await filled(on)
             await until(lambda: received(said(), EXECUTION) and len(sent(said(), PLACE)) == len(on.placed()), what="on disk")
+            # and Redis tells where the newest stand
+            entry = await until(lambda: on.store(Module.OPERATOR).get(k.AUDIT_INDEX_OF.at(module="execution")), what="the index")
+            assert entry.file.startswith("execution-") and entry.messages > 10 and entry.dropped == 0
             # when it is killed, amid a block
             first.kill()
         (path,) = sorted((folder / "audit").glob("execution-*"))

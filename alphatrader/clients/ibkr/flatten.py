@@ -20,6 +20,7 @@ from ib_insync.wrapper import RequestError
 
 from alphatrader.clients.ibkr.connection import BrokerConnection
 from alphatrader.clients.ibkr.orders import OCA_REDUCE_WITH_BLOCK
+from alphatrader.clients.ibkr.wiretap import Recorder, tap
 from alphatrader.contract.price_steps import step
 from alphatrader.contract.settings import Settings
 
@@ -310,8 +311,10 @@ async def flatten_directly(
     log: Any,
     limit_seconds: float = 60.0,
     random: Random | None = None,
+    recorder: Recorder | None = None,
 ) -> FlattenReport:
-    """Connects to the gateway itself and flattens: for the operator's command when emergency does not answer.
+    """Connects to the gateway itself and flattens: for the operator's command when emergency does not answer. `recorder` is told
+    every byte of that connection.
 
     Halt first: execution may be alive. A gateway that cannot be reached is a report with a problem."""
     broker = settings.broker
@@ -330,6 +333,7 @@ async def flatten_directly(
         backoff_most_seconds=broker.backoff_most_seconds,
         log=log,
         random=random or Random(epoch),  # noqa: S311 only spreads reconnects
+        prepare=None if recorder is None else lambda ib: tap(ib, recorder),
     )
 
     async def connected(ib: IB) -> None:

@@ -84,7 +84,7 @@ AUDIT_INDEX = declare(
     ops.AuditEntry,
     M.IBKR,
     (),
-    "Where the newest raw messages stand in the log on disk",
+    "Where the newest raw messages of the data connection stand in the log on disk",
     server=DATA,
     ttl=300.0,
 )

@@ -27,6 +27,16 @@ HEALTH = declare("health:{module}", VALUE, ops.Health, SELF, (M.WATCHDOG, M.CLI)
 OBSERVED = declare(
     "observed:watchdog", VALUE, ops.Observed, M.WATCHDOG, (M.CLI,), "What the watchdog saw from outside", server=STATE, ttl=15.0
 )
+AUDIT_INDEX_OF = declare(
+    "audit:index:{module}",
+    VALUE,
+    ops.AuditEntry,
+    SELF,
+    (),
+    "Where the newest raw messages of a connection for orders stand in that module's log on disk",
+    server=STATE,
+    ttl=300.0,
+)
 LOCK = declare("lock:{module}", VALUE, ops.Lock, SELF, (M.WATCHDOG,), "Held by the one running instance", server=STATE, ttl=5.0)
 FENCE = declare("fence:{module}", VALUE, int, SELF, (), "Counts the holders of the lock", server=STATE)
 CURSOR = declare("cursor:{module}", HASH, str, SELF, (), "Stream -> the last entry this module has booked", server=STATE)

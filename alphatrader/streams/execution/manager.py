@@ -58,7 +58,6 @@ class ExecutionManager(StreamModule):
         super().__init__(context)
         broker = self.settings.broker
         self.orders = BrokerOrders(self._hear)
-        self._wire = context.wire_log()
         self.connection = BrokerConnection(
             broker.gateways,
             broker.orders_client_id,
@@ -82,8 +81,8 @@ class ExecutionManager(StreamModule):
 
     def _prepare(self, ib: IB) -> None:
         self.orders.bind(ib)
-        if self._wire is not None:
-            tap(ib, self._wire)
+        if self.wire is not None:
+            tap(ib, self.wire)
 
     # -- start-up is recovery
 
@@ -142,8 +141,8 @@ class ExecutionManager(StreamModule):
 
     async def run(self) -> None:
         desk = self._desk()
-        if self._wire is not None:
-            self._wire.start()
+        if self.wire is not None:
+            self.wire.start()
         workers: dict[str, Coroutine[Any, Any, None]] = {
             "broker": self.connection.run(self.stopping, self._connected, self._lost),
             "approvals": self._read_approvals(),
@@ -168,8 +167,8 @@ class ExecutionManager(StreamModule):
 
     async def shut(self) -> None:
         self.journal.close()
-        if self._wire is not None:
-            await asyncio.to_thread(self._wire.close)
+        if self.wire is not None:
+            await asyncio.to_thread(self.wire.close)
 
     def _desk(self) -> Desk:
         if self.desk is None:
@@ -311,7 +310,7 @@ class ExecutionManager(StreamModule):
         late_seconds = self.settings.orders.unconfirmed_alarm_seconds
         late = self._settlement().unconfirmed(late_seconds)
         self.health.fact("open_orders", len(desk.book.open()))
-        self.health.fact("audit_dropped", self._wire.dropped if self._wire else None)
+        self.health.fact("audit_dropped", self.wire.dropped if self.wire else None)
         self.health.fact("short", self.exits.shorts())
         self.health.fact("held", {intent: holding.quantity for intent, holding in self.exits.holdings().items()})
         if late:
@@ -328,7 +327,7 @@ class ExecutionManager(StreamModule):
             self.health.degraded("the journal on disk cannot be written: nothing opens")
         elif unread := self.connection.decode_errors + self._settlement().garbled:
             self.health.degraded(f"{unread} frames of the broker could not be read")
-        elif self._wire is not None and self._wire.problem:
-            self.health.degraded(f"audit log: {self._wire.problem}")
+        elif self.wire is not None and self.wire.problem:
+            self.health.degraded(f"audit log: {self.wire.problem}")
         else:
             self.health.ready()

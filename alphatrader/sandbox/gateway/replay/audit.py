@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alphatrader.runtime.audit_file import SUFFIX, Kind
-from alphatrader.runtime.audit_file import read as read_log
+from alphatrader.runtime.runs import Log
 from alphatrader.sandbox.gateway import requests
 from alphatrader.sandbox.gateway.replay.pace import Pace
 from alphatrader.sandbox.gateway.wire import FrameBuffer, FrameError, decode_fields
@@ -24,6 +24,8 @@ GIVEN_UP = frozenset({"cancelMktData", "cancelMktDepth", "cancelTickByTick", "ca
 # Where the request id stands in each message of market data; 4 is an error, of which only the depth reset (317) is data.
 REQUEST_ID = {1: 2, 2: 2, 45: 2, 46: 2, 12: 2, 13: 2, 50: 2, 58: 2, 21: 1, 81: 1, 99: 1, 4: 2}
 RESET = "317"
+LOST = frozenset({Kind.CLOSED, Kind.DROPPED, Kind.HOLE})
+"""After these nothing is certain until a connection opens."""
 _GREETING = b"API\0"
 _INSERT, _UPDATE, _DELETE = "0", "1", "2"
 
@@ -103,38 +105,37 @@ class _Connection:
 
 
 def read(paths: Iterable[Path]) -> Iterator[Told]:
-    """Every message of market data, in order. Nothing is made up after a hole: it is told again from the next connection on."""
-    for path in paths:
-        connection: _Connection | None = None
+    """Every message of market data, in order, over the parts of a log that a connection took. Nothing is made up after a hole, or
+    a part that is missing: it is told again from the next connection on."""
+    connection: _Connection | None = None
+    for record in Log("", tuple(paths)).records():
         try:
-            for record in read_log(path):
-                if record.kind is Kind.OPENED:
-                    connection = _Connection()
-                elif record.kind in (Kind.CLOSED, Kind.DROPPED, Kind.HOLE):
-                    connection = None
-                elif connection is not None and record.kind is Kind.SENT:
-                    connection.sent(record.data)
-                elif connection is not None and record.kind is Kind.RECEIVED:
-                    for key, fields in connection.received(record.data):
-                        yield Told(record.market_ns, key, fields)
+            if record.kind is Kind.OPENED:
+                connection = _Connection()
+            elif record.kind in LOST:
+                connection = None
+            elif connection is not None and record.kind is Kind.SENT:
+                connection.sent(record.data)
+            elif connection is not None and record.kind is Kind.RECEIVED:
+                for key, fields in connection.received(record.data):
+                    yield Told(record.market_ns, key, fields)
         except FrameError:
-            continue
+            connection = None
 
 
 def lines(paths: Iterable[Path]) -> frozenset[Key]:
     """What the logs' client asked for, with or without an answer."""
     found: set[Key] = set()
-    for path in paths:
-        connection = _Connection()
+    connection = _Connection()
+    for record in Log("", tuple(paths)).records():
         try:
-            for record in read_log(path):
-                if record.kind in (Kind.OPENED, Kind.HOLE):
-                    connection = _Connection()
-                elif record.kind is Kind.SENT:
-                    connection.sent(record.data)
-                    found |= connection.lines
+            if record.kind is Kind.OPENED or record.kind in LOST:
+                connection = _Connection()
+            elif record.kind is Kind.SENT:
+                connection.sent(record.data)
+                found |= connection.lines
         except FrameError:
-            continue
+            connection = _Connection()
     return frozenset(found)
 
 
