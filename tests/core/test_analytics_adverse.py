@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
+from msgspec.structs import replace
 
 from alphatrader.contract.messages.market import GapEvent, QuoteEvent, Trade
 from alphatrader.contract.messages.metrics import VpinHistory
@@ -14,6 +15,8 @@ from alphatrader.core.analytics.adverse import SECOND_NS, adjusted
 from alphatrader.core.analytics.meter import Meter
 from alphatrader.core.analytics.symbol import SymbolState, fresh
 from alphatrader.core.analytics.vpin_history import VpinRanks
+from tests.core.test_analytics_tape import HOURS as HOURS_OF_TAPE
+from tests.core.test_analytics_tape import events, lobster, needs_sample
 
 HOURS = (0, 10**18)
 
@@ -62,10 +65,14 @@ def test_a_buyer_the_price_then_ran_with_cost_the_resting_side_by_hand() -> None
     assert state.adverse.markout_bps is None and state.adverse.spread is None
 
 
+Quotes = list[tuple[int, float, float]]
+Prints = list[tuple[int, float, str, float, float]]
+
+
 def test_spread_and_markout_are_those_recounted_from_every_print_and_quote() -> None:
     draw, state = random.Random(5), fresh("SPY", Analytics())
-    quotes: list[tuple[int, float, float]] = []
-    prints: list[tuple[int, float, str, float, float]] = []
+    quotes: Quotes = []
+    prints: Prints = []
     at, cents = 0, 10_000
     for seq in range(1, 4001):
         at += draw.randrange(1, 300_000_000)
@@ -78,10 +85,34 @@ def test_spread_and_markout_are_those_recounted_from_every_print_and_quote() -> 
             price = {"buy": ask, "sell": bid}.get(side, bid)
             prints.append((at, price, side, bid, ask))
             state.apply(trade(seq, at, price, side), HOURS)
+    assert recounted(state, quotes, prints, at) > 300
+
+
+@needs_sample
+def test_on_the_real_tape_spread_and_markout_are_those_recounted() -> None:
+    """LOBSTER's best quotes and executions; a book whose best did not move quotes again."""
+    state, quotes, prints, seq, at = fresh("AAPL", Analytics()), Quotes(), Prints(), 0, 0
+    for step, event in events([step for step, _ in lobster()]):
+        seq, at = seq + 1, step.ns
+        if isinstance(event, Trade):
+            if event.bid is not None and event.ask is not None:
+                prints.append((at, event.price, event.side, event.bid, event.ask))
+            state.apply(replace(event, seq=seq), HOURS_OF_TAPE)
+        elif event.bids and event.asks:
+            quotes.append((at, event.bids[0].price, event.asks[0].price))
+            state.apply(quote(seq, *quotes[-1]), HOURS_OF_TAPE)
+        else:
+            seq -= 1
+    assert recounted(state, quotes, prints, at) > 50
+
+
+def recounted(state: SymbolState, quotes: Quotes, prints: Prints, at: int) -> int:
+    """Compares after all that was told until `at`; how many prints were marked."""
     # when a new second begins, so that all of it is measured
-    now = at - at % SECOND_NS + SECOND_NS
-    state.apply(quote(4001, now, 1.0, 1.01), HOURS)
-    state.apply(trade(4002, now + 1, 1.0, "unknown"), HOURS)
+    now, seq = at - at % SECOND_NS + SECOND_NS, (state.seq or 0) + 1
+    hours = (0, now + SECOND_NS)
+    state.apply(quote(seq, now, 1.0, 1.01), hours)
+    state.apply(trade(seq + 1, now + 1, 1.0, "unknown"), hours)
 
     def mid_before(instant: int) -> float:
         bid, ask = next((b, a) for t, b, a in reversed(quotes) if t < instant)
@@ -97,10 +128,11 @@ def test_spread_and_markout_are_those_recounted_from_every_print_and_quote() -> 
         if side != "unknown" and marked_at <= now:
             mid = mid_before(first_event_from(marked_at, quotes, prints, now))
             markouts.append((1 if side == "buy" else -1) * (mid - price) / mid * 10_000)
-    assert len(markouts) > 300 and state.adverse.markout_bps == pytest.approx(sum(markouts) / len(markouts))
+    assert state.adverse.markout_bps == pytest.approx(sum(markouts) / len(markouts))
+    return len(markouts)
 
 
-def first_event_from(instant: int, quotes: list[tuple[int, float, float]], prints: list[tuple], now: int) -> int:  # type: ignore[type-arg]
+def first_event_from(instant: int, quotes: Quotes, prints: Prints, now: int) -> int:
     """The mid in force at an instant is the one before the first event at it or after."""
     return min([t for t, *_ in quotes if t >= instant] + [t for t, *_ in prints if t >= instant] + [now])
 

@@ -1,6 +1,7 @@
 """How often each VPIN was seen, session by session: what a value is ranked in (domain.md §1: alarms use the percentile).
 
-One value a full bucket, as in the paper's distribution, and only while no bucket of the ring comes from classified bars. The
+One value for each print that fills a bucket or several (the paper has one a bucket), and only while no bucket of the ring comes
+from classified bars. The
 newest session is still growing and is left out, so that a value is never ranked among its own neighbours. What adjusts VPIN
 (adverse.py) is ranked alike, by one value at each full bucket.
 """
