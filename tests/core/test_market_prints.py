@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from alphatrader.core.market.conditions import counts
 from alphatrader.core.market.feed import SymbolFeed
@@ -38,6 +40,29 @@ def test_a_late_print_does_not_move_the_tick_rule() -> None:
     rule.side(100.0, None, None, moves=True)
     rule.side(90.0, None, None, moves=False)
     assert rule.side(100.01, None, None, moves=True) == "buy"
+
+
+CENTS = st.integers(min_value=9_990, max_value=10_010)
+QUOTED = st.one_of(st.none(), st.tuples(CENTS, CENTS))
+TAPES = st.lists(st.tuples(st.integers(min_value=19_978, max_value=20_022), QUOTED, st.booleans()), max_size=40)
+"""Prints: the price in half cents, the quote in cents (also locked and crossed) or none, whether it moves the tick rule."""
+
+
+@given(TAPES)
+def test_every_side_is_what_lee_and_readys_words_give_in_exact_arithmetic(
+    tape: list[tuple[int, tuple[int, int] | None, bool]],
+) -> None:
+    rule, past = TickRule(), list[int]()
+    for price, quoted, moves in tape:
+        bid, ask = quoted or (None, None)
+        told = rule.side(price / 200, None if bid is None else bid / 100, None if ask is None else ask / 100, moves=moves)
+        other = next((before for before in reversed(past) if before != price), None)  # the nearest price that is another one
+        expected = "unknown" if other is None else "buy" if price > other else "sell"
+        if bid is not None and ask is not None and bid < ask and price != bid + ask:
+            expected = "buy" if price > bid + ask else "sell"
+        assert told == expected
+        if moves:
+            past.append(price)
 
 
 @pytest.mark.parametrize(

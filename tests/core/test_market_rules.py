@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from alphatrader.contract.messages.market import Bar
 from alphatrader.core.market.auctions import closing
@@ -42,6 +44,34 @@ def test_odd_lots_of_a_venue_count_at_the_worst_price_they_need() -> None:
 def test_sizes_at_the_best_are_added_over_venues() -> None:
     best = nbbo([Row(10, 100, "ARCA"), Row(10, 300, "IEX"), Row(9.99, 900, "NASDAQ")], [], lot=100)
     assert (best.bid, best.bid_size, best.bid_venues, best.ask) == (10, 400, ("IEX", "ARCA"), None)
+
+
+ROWS = st.lists(
+    st.builds(
+        Row,
+        st.integers(min_value=9_990, max_value=10_010).map(lambda cents: cents / 100),
+        st.sampled_from((0.0, 1.0, 30.0, 40.0, 60.0, 100.0, 250.0, 700.0)),
+        st.sampled_from(("ARCA", "NASDAQ", "IEX", "FINRA")),
+    ),
+    max_size=14,
+)
+
+
+@given(ROWS, st.sampled_from((100, 40, 10, 1)), st.booleans())
+def test_the_best_bid_and_offer_by_trying_every_price(rows: list[Row], lot: int, bid: bool) -> None:
+    """A venue protects the best price at which, and better, it shows a round lot; the best of them is the nation's."""
+    per_venue = {}
+    for venue in ("ARCA", "NASDAQ", "IEX"):
+        for price in sorted({row.price for row in rows}, reverse=bid):
+            reach = [row.size for row in rows if row.venue == venue and (row.price >= price if bid else row.price <= price)]
+            if sum(reach) >= lot:
+                per_venue[venue] = (price, sum(reach) // lot * lot)
+                break
+    best = (max if bid else min)((price for price, _ in per_venue.values()), default=None)
+    size = sum(shares for price, shares in per_venue.values() if price == best)
+    told = nbbo(rows if bid else (), () if bid else rows, lot=lot)
+    assert ((told.bid, told.bid_size) if bid else (told.ask, told.ask_size)) == (best, size)
+    assert set(told.bid_venues if bid else told.ask_venues) == {venue for venue, (price, _) in per_venue.items() if price == best}
 
 
 def test_all_rows_of_a_venue_at_its_best_price_count() -> None:
