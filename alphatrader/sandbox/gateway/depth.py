@@ -19,6 +19,9 @@ Mode = Literal["shift", "restate"]
 INSERT, UPDATE, DELETE = 0, 1, 2
 ASK, BID = 0, 1
 
+BOOK_NS = 5_000_000_000
+"""How often the wire log is told what a client's book must be, in market time; after every change where it keeps every frame."""
+
 Change = tuple[int, int, Row]  # operation, position, row
 
 
@@ -80,8 +83,11 @@ class DepthLine:
     venue: str  # "" for all venues
     mode: Mode = "shift"
     sides: dict[int, tuple[Row, ...]] = field(default_factory=lambda: {ASK: (), BID: ()})
+    sent: int = 0  # messages since the line began
+    told_ns: int | None = None  # when the wire log was last told
 
     def update(self, book: Book) -> None:
+        before = self.sent
         for side, rows in ((BID, book.bids), (ASK, book.asks)):
             new = tuple(self._shown(rows))
             old = self.sides[side]
@@ -90,6 +96,19 @@ class DepthLine:
             for operation, position, row in (shift if self.mode == "shift" else restate)(old, new):
                 self._send(operation, position, side, row)
             self.sides[side] = new
+        if self.sent != before:
+            self._tell()
+
+    def _tell(self) -> None:
+        gateway, now_ns = self.session.gateway, self.session.gateway.now_ns()
+        if self.told_ns is not None and now_ns - self.told_ns < BOOK_NS and not gateway.wire_log.log_all:
+            return
+        self.told_ns = now_ns
+        bids, asks = ([(row.price, row.size, row.venue, row.market_maker) for row in self.sides[side]] for side in (BID, ASK))
+        gateway.wire_log.write(
+            "truth", what="book", client=self.session.client_id, req_id=self.req_id, con_id=self.con_id, sent=self.sent,
+            bids=bids, asks=asks,
+        )  # fmt: skip
 
     def reset(self) -> None:
         """The client has been told to clear its book (317)."""
@@ -114,6 +133,7 @@ class DepthLine:
             fields = layouts.depth_l2(self.req_id, position, maker, operation, side, price, size, self.smart)
         else:
             fields = layouts.depth(self.req_id, position, operation, side, price, size)
+        self.sent += 1
         self.session.send(fields)
 
 

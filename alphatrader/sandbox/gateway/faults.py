@@ -30,6 +30,7 @@
 | hand_trade | con_id, quantity, price | someone trades by hand: a position without an API order |
 | unlist, list | con_id | the contract is not found (200), whoever holds it; is found again |
 | depth_reset | | 317 and the book anew |
+| end | what (quote, depth, ticks, bars), code, text, symbol (optional) | what is subscribed of the kind ends with the code |
 | garbage | client_id, what: text, length or cut | bytes that are no frame |
 | next_valid_id | order_id | nextValidId goes back |
 | replay | events | the next events of a recording that runs step by step (not a fault; nothing else moves it) |

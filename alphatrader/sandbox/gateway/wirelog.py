@@ -16,8 +16,10 @@ A checker of invariants reads it offline, so nothing in it is taken from what a 
   placed the order, `order_ref`, `side`, `shares`, `price`, `con_id`, `symbol`, `position` signed after it, `average_cost`,
   `cash`), `order` (`perm_id`, `order_id`, `owner`, `order_ref`, `parent_id`, `con_id`, `action`, `type`, `quantity`,
   `filled`, `status`, `active`: the quantity that could execute now, zero while held for a parent, `oca_group`, `price`: its
-  stop or limit), `expiry` (`con_id`, `position`, `value`, `cash`), `correction` (`exec_id`, `replaces`, `price`). `turn`
-  counts the gateway's turns: what is written within one is of one instant, whatever the stamps say.
+  stop or limit), `expiry` (`con_id`, `position`, `value`, `cash`), `correction` (`exec_id`, `replaces`, `price`), and of a
+  depth subscription `book` (`client`, `req_id`, `con_id`, `bids` and `asks` as rows of price, size, venue and market maker, as
+  its client must hold them after `sent` messages), every 5 s, with `log_all` after every change. `turn` counts the gateway's
+  turns: what is written within one is of one instant, whatever the stamps say.
 - `refused`: a bad frame (`why`), counted and answered, never acted on.
 - `fault`: an injected fault; `what` and its arguments, `failed` when it could not be done.
 - `late`: the gateway came `seconds` of machine time late to a turn: quotes and books were conflated, prints were not.
