@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alphatrader.contract.messages.market import Bar
+from alphatrader.contract.messages.market import Bar, Imbalance
 from alphatrader.core.market.auctions import closing
 from alphatrader.core.market.bar_check import BarCheck
 from alphatrader.core.market.book import Row
@@ -273,6 +273,29 @@ def test_an_imbalance_is_data_only_from_its_exchanges_time_on(symbol: str, minut
         assert silent and silent.basis == "proxies"
         assert closing(symbol, close, close, **known) is None
     assert closing("ES", OPEN, CLOSE, **known) is None
+
+
+def test_what_was_told_of_an_earlier_auction_is_no_closing_imbalance() -> None:
+    hours, status, quote = Hours("2027-01-15", OPEN, CLOSE), InstrumentStatus("QQQ", MarketWide(), equity=True), QuoteFold()
+
+    def told(tick: int, value: float, at_ns: int) -> None:
+        name = quote.price(tick, value, None) if tick == 35 else quote.size(tick, value)
+        assert name is not None
+        status.tell_auction(name, at_ns)
+
+    def said(at_ns: int) -> Imbalance | None:
+        return status.message(at_ns, at_ns, hours, quote, depth="none", depth_reason=None, prints="none").closing
+
+    for tick, value in ((36, 7e4), (34, 1e5), (35, 500.0), (61, 3e4)):  # of the opening auction
+        told(tick, value, OPEN - MINUTE_NS)
+    at = said(CLOSE - 10 * MINUTE_NS)
+    assert at and (at.basis, at.shares) == ("proxies", None)
+    told(36, -2e5, CLOSE - 10 * MINUTE_NS + SECOND)  # Nasdaq's early word has no price
+    at = said(CLOSE - 9 * MINUTE_NS)
+    assert at and (at.basis, at.shares, at.price, at.paired, at.regulatory_shares) == ("data", -2e5, None, None, None)
+    told(35, 501.5, CLOSE - 5 * MINUTE_NS)
+    at = said(CLOSE - 4 * MINUTE_NS)
+    assert at and (at.shares, at.price) == (-2e5, 501.5)
 
 
 def test_the_day_by_update_flags() -> None:

@@ -6,7 +6,7 @@ from datetime import date
 
 import pytest
 
-from alphatrader.contract.messages.market import Status
+from alphatrader.contract.messages.market import Imbalance, Status
 from alphatrader.contract.messages.metrics import Metric
 from alphatrader.contract.messages.options import Sentiment, Unusual, UnusualItem
 from alphatrader.core.strategies import fourteen_dte, moc, one_dte, zero_dte
@@ -137,12 +137,16 @@ def test_unusual_premium_is_signed_by_right_and_side_and_unknown_sides_count_not
 
 
 def test_moc_uses_the_auction_where_it_is_published_and_says_when_it_runs_on_proxies() -> None:
-    auction = Status("SPY", 0, False, 0, auction_imbalance=-300.0, auction_volume=700.0)
+    published = Imbalance("ARCA", "data", 0, 0, shares=-300.0, paired=700.0)
+    auction = Status("SPY", 0, False, 0, auction_imbalance=-300.0, auction_volume=700.0, closing=published)
     found = moc.features(inputs(metric("vpin", flow_180s=-0.2), status=auction))
     assert found == {"imbalance": -0.3, "flow": -0.25}
     proxies = inputs(metric("vpin", flow_180s=-0.2), status=Status("SPY", 0, False, 0))
     without = moc.features(proxies)
     assert without["imbalance"] is None and "proxies" in moc.reasons(proxies, without, False)[0]
+    # what stands from the opening auction, before the exchange publishes, is no closing imbalance
+    opening = Status("QQQ", 0, False, 0, auction_imbalance=9e4, auction_volume=1e5, closing=Imbalance("NASDAQ", "proxies", 0, 0))
+    assert moc.features(inputs(metric("vpin", flow_180s=-0.2), status=opening))["imbalance"] is None
 
 
 def test_1dte_weighs_the_sessions_trend() -> None:

@@ -10,6 +10,7 @@ what is computed of the close rests on proxies (order flow, volume), and the mes
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from alphatrader.contract.messages.market import Imbalance
@@ -44,11 +45,13 @@ def closing(
     regulatory_shares: float | None,
     price: float | None,
     paired: float | None,
+    told_ns: Mapping[str, int] | None = None,
     listed_on: str | None = None,
 ) -> Imbalance | None:
     """The closing auction as known now; None where the listing exchange is not known, or the session is over.
 
-    The broker's values count only while the exchange publishes: what stands earlier is of another auction.
+    The broker's values count only while the exchange publishes, and where they were told since then: what stands from earlier is
+    of another auction, the opening's. `told_ns`: when each of the four was told last; None: just now.
     """
     exchange = listed_on or LISTED_ON.get(symbol)
     auction = AUCTIONS.get(exchange or "")
@@ -56,6 +59,9 @@ def closing(
         return None
     from_ns = close_ns - auction.publishes * MINUTE_NS
     until_ns = close_ns - auction.entry_until * MINUTE_NS
-    if now_ns < from_ns or shares is None:
+    values = {"shares": shares, "regulatory_shares": regulatory_shares, "price": price, "paired": paired}
+    if told_ns is not None:
+        values = {name: value if told_ns.get(name, 0) >= from_ns else None for name, value in values.items()}
+    if now_ns < from_ns or values["shares"] is None:
         return Imbalance(exchange, "proxies", from_ns, until_ns)
-    return Imbalance(exchange, "data", from_ns, until_ns, shares, regulatory_shares, price, paired)
+    return Imbalance(exchange, "data", from_ns, until_ns, **values)

@@ -120,6 +120,7 @@ class SymbolFeed:
         if name is None:
             return
         if name.endswith("imbalance") or name.startswith("auction"):
+            self._status.tell_auction(name, self._received_ns)
             self.changed.add("status")
             return
         self.changed.add("last")

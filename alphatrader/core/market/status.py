@@ -20,6 +20,13 @@ SECURITIES: Final = {"VXX": Security(tier=1)}
 """Who is no stock of the S&P 500 or the Russell 1000. VXX is a listed exchange-traded product, liquid and without leverage: such
 are Tier 1, too (domain.md, "listed ETPs"). A leveraged one, or a stock of neither index, needs a line here."""
 SECOND_NS: Final = 1_000_000_000
+_AUCTION: Final = {
+    "auction_imbalance": "shares",
+    "regulatory_imbalance": "regulatory_shares",
+    "auction_price": "price",
+    "auction_volume": "paired",
+}
+"""What the quotes' fold calls it -> what the closing auction does."""
 
 
 class Hours(NamedTuple):
@@ -80,6 +87,11 @@ class InstrumentStatus:
         self._symbol, self._market_wide, self._equity = symbol, market_wide, equity
         self._luld: LuldEstimate | None = None
         self._luld_of: tuple[str, float] | None = None
+        self._auction_told_ns: dict[str, int] = {}
+
+    def tell_auction(self, name: str, now_ns: int) -> None:
+        """A value of an auction came: under its name in the quotes' fold."""
+        self._auction_told_ns[_AUCTION[name]] = now_ns
 
     def tell_halt(self, value: float, now_ns: int, hours: Hours | None) -> bool:
         """Tick 49; True when the state changed."""
@@ -168,4 +180,5 @@ class InstrumentStatus:
             regulatory_shares=quote.regulatory_imbalance,
             price=quote.auction_price,
             paired=quote.auction_volume,
+            told_ns=self._auction_told_ns,
         )

@@ -17,12 +17,13 @@ def features(inputs: Inputs) -> Features:
 
 
 def auction_imbalance(inputs: Inputs) -> float | None:
-    """Unmatched shares over matched and unmatched; + is buying. None where the broker has none."""
-    status = inputs.status
-    if status is None or status.auction_imbalance is None or status.auction_volume is None:
+    """Unmatched shares over matched and unmatched; + is buying. None where nothing was told of the closing auction yet: the
+    broker's bare ticks may still be of the opening's."""
+    closing = None if inputs.status is None else inputs.status.closing
+    if closing is None or closing.basis != "data" or closing.shares is None or closing.paired is None:
         return None
-    gross = status.auction_volume + abs(status.auction_imbalance)
-    return clip(status.auction_imbalance / gross) if gross > 0 else None
+    gross = closing.paired + abs(closing.shares)
+    return clip(closing.shares / gross) if gross > 0 else None
 
 
 def expiry(listed: Sequence[str], today: date, next_session: date) -> str | None:
