@@ -80,16 +80,16 @@ def fence(stage: Stage, name: str) -> int | None:
 
 
 @asynccontextmanager
-async def analytics(stage: Stage, output: Path) -> AsyncIterator[subprocess.Popen[bytes]]:
+async def analytics(stage: Stage, output: Path, shards: int = 2) -> AsyncIterator[subprocess.Popen[bytes]]:
     environment = {
         **os.environ,
         **stage.servers.environment,
-        "ALPHATRADER_ANALYTICS__SHARDS": "2",
+        "ALPHATRADER_ANALYTICS__SHARDS": str(shards),
         "ALPHATRADER_ANALYTICS__CHECKPOINT_SECONDS": "1",
     }
     stamping = asyncio.create_task(keep_stamping(stage.clock, stage.servers.folder))
     command = [sys.executable, "-c", "from alphatrader.cli import main; main()", "run", "analytics"]
-    with output.open("wb") as said:
+    with output.open("ab") as said:
         parent = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=said, stderr=said)
     try:
         yield parent
@@ -182,6 +182,65 @@ def test_a_killed_shard_pauses_only_its_symbols_and_goes_on_where_the_other_stan
         asyncio.run(story())
     finally:
         watchdog._store.close()
+        stage.close()
+
+
+def test_with_another_number_of_shards_every_symbol_goes_on_where_it_stood_each_print_once(
+    servers: Servers, tmp_path: Path
+) -> None:
+    """Two shards, then three, then one, then two; the parent and its shards are killed each time."""
+    stage = Stage(servers, tmp_path)
+    twins = Twins(stage)
+    now = stage.clock.market_ns()
+    sizes = dict.fromkeys(twins.symbols, Parameter(float(BUCKET), 5000, 0.9, None))
+    stage.put(Module.DISCOVERY, k.DISCOVERED_VPIN_BUCKET_SIZE.at(), Discovered(now, now, sizes))
+    # what a process that never stopped would hold
+    whole = Vpin(servers.settings.analytics.vpin_buckets)
+    whole.set_size(BUCKET, "discovered")
+
+    def say(*prints: int) -> None:
+        twins.say(*prints)
+        for size in prints:
+            whole.add(1, abs(size), "buy" if size > 0 else "sell")
+
+    def stands() -> bool:
+        held = [twins.vpin(symbol) for symbol in twins.symbols]
+        return all(
+            (v.imbalances, v.buy, v.sell, v.filled) == (whole.imbalances, whole.buy, whole.sell, whole.filled) for v in held
+        )
+
+    def owners(shards: int) -> dict[str, str] | None:
+        """Symbol -> process, when each of so many processes has beaten."""
+        names = [FIRST, *(f"{FIRST}.{shard}" for shard in range(2, shards + 1))]
+        beats = {name: beat for name in names if (beat := health(stage, name))}
+        if len(beats) < shards or any("events" not in beat.counts or beat.pid in old for beat in beats.values()):
+            return None
+        return {symbol: name for name, beat in beats.items() for symbol in beat.facts["symbols"].split(", ")}
+
+    old: set[int] = set()
+
+    async def story() -> None:
+        places = []
+        for shards, prints in ((2, (900, -400, 900)), (3, (300, -700, 2_300)), (1, (900, -100, 50))):
+            async with analytics(stage, tmp_path / "out", shards) as parent:
+                places.append(await until(lambda n=shards: owners(n), f"{shards} shards read", LIMIT))  # type: ignore[misc]
+                say(*prints)
+                if shards != 3:  # these are killed with the prints just said, folded or not, kept or not
+                    await until(lambda: all(map(twins.folded, twins.symbols)), "folded and kept", LIMIT)
+                    assert stands()
+                old.update(child.pid for child in psutil.Process(parent.pid).children())
+            say(-250, 900)  # while nobody reads
+        # then each symbol had one owner each time, and the second one moved
+        assert all(set(place) == set(places[0]) for place in places)
+        assert [place[twins.symbols[1]] for place in places] == [SECOND, SECOND, FIRST]
+        assert len({place[servers.settings.market.equities[2]] for place in places}) == 2
+        async with analytics(stage, tmp_path / "out", 2):
+            await until(lambda: all(map(twins.folded, twins.symbols)), "the last ones", LIMIT)
+            assert stands()
+
+    try:
+        asyncio.run(story())
+    finally:
         stage.close()
 
 
