@@ -13,6 +13,7 @@ import importlib
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -127,9 +128,11 @@ async def _replay_log(
     kind = _module(log.name)
     if log.name == WIRE_LOG or (kind is not None and kind.wire_logged):
         report.wires.append(log.name)
+        report.not_read += (f"{path.name}: {hole}" for path in log.paths for hole in look(path).holes)
         return
     if kind is None:
-        report.not_read.append(f"{log.name}: no module of this name is recorded")
+        unread = [record.data.decode() for record in islice(log.records(), 1) if record.kind is Kind.HOLE]
+        report.not_read += unread or [f"{log.name}: no module of this name is recorded"]
         return
     outcome = Outcome(log.name)
     report.modules.append(outcome)
@@ -162,8 +165,10 @@ def _module(name: str) -> type[StreamModule] | None:
 
 def _begun(log: Log, first: Record | None, records: Iterator[Record], report: Report) -> Begun | None:
     if first is None:
-        turns = sum(record.kind is Kind.TURN for record in records)
-        report.not_read.append(f"{log.name}: the beginning of a run is not there any more; {turns} records were passed over")
+        passed = list(records)
+        report.not_read += (record.data.decode() for record in passed if record.kind is Kind.HOLE)
+        if turns := sum(record.kind is Kind.TURN for record in passed):
+            report.not_read.append(f"{log.name}: the beginning of a run is not there any more; {turns} turns were passed over")
         return None
     try:
         return begun(first)
@@ -205,8 +210,10 @@ def _show(report: Report, decisions: Decisions, *, told: bool) -> None:
     rows: list[tuple[Cell, ...]] = []
     for outcome in report.modules:
         verdict = ("equal", "green") if outcome.first is None else ("DIFFERENT", "red")
+        if not outcome.turns:
+            verdict = ("not run", "yellow")
         numbers = (outcome.turns, outcome.equal, outcome.different, outcome.unread, outcome.writes)
-        rows.append((outcome.module, verdict, *map(str, numbers), outcome.ends))
+        rows.append((outcome.module, verdict, *map(str, numbers), outcome.ends if outcome.turns else "-"))
     show("Module", "", "Turns", "Equal", "Different", "Not run", "Writes", "The recording ends", rows=rows)
     for outcome in report.modules:
         for hole in outcome.holes:

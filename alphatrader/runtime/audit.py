@@ -191,7 +191,8 @@ class AuditLog:
             self._write(pending[start:end])
             begins, start = ends[end - 1], end
         del pending[:start]
-        if pending and (whole or self._now() - instant_of(pending[0]) >= BLOCK_NS):
+        # A clock that was set back makes the oldest younger than now: it does not wait until the clock has come so far again.
+        if pending and (whole or not 0 <= self._now() - instant_of(pending[0]) < BLOCK_NS):
             self._write(pending[:])
             pending.clear()
 
@@ -238,6 +239,7 @@ class AuditLog:
     def _rotate(self, market_ns: int) -> None:
         """The file that a block of this instant belongs to, open; the folder within its bound."""
         date = f"{exchange_datetime(market_ns):%Y-%m-%d}"
+        date = max(date, self._date)  # parts are read in the order of their names: a clock set back does not go to an older one
         if self._file is None or date != self._date or self._offset >= self._most_bytes // PARTS:
             self._end_file()
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -237,7 +237,7 @@ def places_in(content: Any) -> Iterator[BlockPlace | Hole]:
         if begins[:-1] == MAGIC[:-1]:
             yield Hole(0, size, f"it is of another version ({begins!r} where this one reads {MAGIC!r})")
         else:
-            yield Hole(0, size, f"it does not begin as an audit log does ({MAGIC.decode()})")
+            yield Hole(0, size, f"it does not begin as an audit log does ({MAGIC.decode()})" if size else "it is empty")
         return
     expected, offset = 0, len(MAGIC)
     while offset < size:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import random
 import signal
@@ -182,7 +183,8 @@ def test_a_log_cut_anywhere_in_its_last_block_reads_up_to_it_and_names_the_hole(
 def test_a_log_cut_in_its_first_bytes_holds_nothing_and_says_why(tmp_path: Path, cut: int) -> None:
     path, _ = written(tmp_path, [[(Kind.SENT, b"a")]])
     path.write_bytes(path.read_bytes()[:cut])
-    assert whole(path) == ([], [f"not whole from byte 0 to {cut}: it does not begin as an audit log does (ATAUDIT3)"])
+    why = "it does not begin as an audit log does (ATAUDIT3)" if cut else "it is empty"
+    assert whole(path) == ([], [f"not whole from byte 0 to {cut}: {why}"])
 
 
 def test_a_log_of_another_version_is_named_as_one(tmp_path: Path) -> None:
@@ -322,6 +324,74 @@ def test_each_session_has_its_own_file(tmp_path: Path) -> None:
         log.received(b"thursday")
     assert [path.name[5:15] for path in files(tmp_path)] == ["2026-11-18", "2026-11-19"]
     assert [whole(path)[0][0].data for path in files(tmp_path)] == [b"wednesday", b"thursday"]
+
+
+def test_a_clock_that_goes_back_holds_nothing_up_and_keeps_the_order_of_the_parts(tmp_path: Path) -> None:
+    # given a log that has gone over midnight
+    clock = StillClock()
+    with writing(tmp_path, clock) as log:
+        log.received(b"wednesday")
+        clock.later(86_400)
+        until(lambda: log.entry is not None)
+        log.received(b"thursday")
+        clock.later(1)
+        until(lambda: log.entry is not None and log.entry.file[5:15] == "2026-11-19")
+        # when the clock is set back by more than a day, after a record came and before it is on disk
+        log.received(b"before")
+        clock.later(-90_000)
+        until(lambda: log.entry is not None and log.entry.messages == 2)
+        log.received(b"after")
+        clock.later(1)
+        until(lambda: log.entry is not None and log.entry.messages == 3)
+    # then all of it is on disk, in the order in which it came
+    assert [record.data for path in files(tmp_path) for record in read(path)] == [b"wednesday", b"thursday", b"before", b"after"]
+
+
+FILLS_THE_DISK = """
+import os
+import resource
+import sys
+import time
+from pathlib import Path
+from alphatrader.runtime.audit import AuditLog
+from alphatrader.runtime.clock import Clock
+limit = 300_000
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))  # a write over it is cut, then refused
+log = AuditLog(Path(sys.argv[1]), "ibkr", Clock(), 100_000_000)
+log.start()
+number = 0
+while log.problem is None:
+    log.received(number.to_bytes(4, "big") + os.urandom(20_000))
+    number += 1
+    time.sleep(0.01)
+print(log.problem, flush=True)
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+while log.problem is not None or log.entry.dropped != log.dropped:
+    log.received(number.to_bytes(4, "big") + os.urandom(20_000))
+    number += 1
+    time.sleep(0.01)
+log.close()
+print(number, log.dropped, flush=True)
+"""
+
+
+def test_a_disk_that_is_full_amid_a_block_costs_what_did_not_fit_and_says_how_much(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", FILLS_THE_DISK, str(tmp_path)]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=90, check=True)
+    problem, last = answer.stdout.splitlines()
+    given, dropped = map(int, last.split())
+    assert "File too large" in problem or "only a part of a block" in problem
+    found, holes = [], []
+    for path in files(tmp_path):
+        records, torn = whole(path)
+        found += records
+        holes += torn
+    assert holes == []  # no half of a block is left
+    missing = [int(record.data) for record in found if record.kind is Kind.DROPPED]
+    numbers = [int.from_bytes(record.data[:4], "big") for record in found if record.kind is Kind.RECEIVED]
+    assert sum(missing) == dropped == given - len(numbers) > 0
+    gaps = [(a, b) for a, b in itertools.pairwise(numbers) if b != a + 1]
+    assert len(gaps) == len(missing) == 1 and gaps[0][1] - gaps[0][0] - 1 == dropped
 
 
 def test_the_disk_it_takes_is_bounded_and_the_oldest_go_first(tmp_path: Path) -> None:

@@ -71,6 +71,14 @@ def test_every_turn_is_equal_byte_for_byte_and_a_changed_message_is_noticed(log:
     assert differs.first.turn < differs.turns and "market:" in differs.first.what
 
 
+def test_a_torn_checkpoint_is_said_and_everything_is_run(log: list[Record]) -> None:
+    half = len(log) // 2
+    torn = Record(Kind.CHECKPOINT, 0, 0, b"not whole from byte 8 to 99: cut")
+    outcome = again([*log[:half], torn, *log[half:]])
+    assert outcome.first is None and outcome.equal == outcome.turns and outcome.unread == 0 and outcome.ends == "whole"
+    assert outcome.holes == ["a checkpoint, not whole from byte 8 to 99: cut; nothing of the wire is missing"]
+
+
 def test_behind_a_hole_nothing_is_run(log: list[Record]) -> None:
     half = len(log) // 2
     outcome = again([*log[:half], Record(Kind.HOLE, 0, 0, b"not whole"), *log[half:]])

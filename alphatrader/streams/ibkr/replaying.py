@@ -20,7 +20,7 @@ from alphatrader.contract.messages.market import MarketEvent
 from alphatrader.core.market.contracts import instruments
 from alphatrader.core.market.feed import SymbolFeed
 from alphatrader.core.market.status import Hours, MarketWide
-from alphatrader.runtime.audit_file import Kind, Record
+from alphatrader.runtime.audit_file import TORN, Kind, Record
 from alphatrader.runtime.batch import Batch
 from alphatrader.runtime.calendar import nyse
 from alphatrader.runtime.replay_tape import AT_A_HOLE, Begun, Difference, Outcome
@@ -191,6 +191,8 @@ async def replay(
                 monotonic, after_read, then = msgspec.msgpack.decode(record.data)
                 now = ingestion.turn(record.machine_ns, monotonic, after_read)
                 _compare(outcome, record.market_ns, then, now)
+            case Kind.CHECKPOINT if record.data.startswith(TORN):
+                outcome.holes.append(f"a checkpoint, {record.data.decode()}; nothing of the wire is missing")
             case Kind.HOLE | Kind.DROPPED:
                 text = record.data.decode()
                 outcome.holes.append(text if record.kind is Kind.HOLE else f"{text} records were dropped")

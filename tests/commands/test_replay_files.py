@@ -1,0 +1,54 @@
+"""`alphatrader replay` of what is no whole log: each is named, none is called equal, nothing is a traceback."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from alphatrader.runtime.audit_file import BEGUN, MAGIC, SENT, TURN, block, row
+from tests.commands.conftest import Command
+
+NAME = "ibkr-2026-11-18-0001.audit"
+AT = 1_795_014_000_000_000_000
+
+
+def log_of(*rows: tuple[int, bytes]) -> bytes:
+    return MAGIC + block(0, [row(kind, AT, data) for kind, data in rows], AT, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "word"),
+    [
+        (NAME, b"", "not whole from byte 0 to 0: it is empty"),
+        (NAME, random.Random(7).randbytes(5_000), "it does not begin as an audit log does"),
+        (NAME, b"ATAUDIT2" + log_of((SENT, b"x"))[8:], "it is of another version (b'ATAUDIT2' where this one reads b'ATAUDIT3')"),
+        (NAME, log_of((SENT, b"x"))[:-3], "cut in its content"),
+        (NAME, log_of((TURN, b"\x93\x00\xc2\x90")), "the beginning of a run is not there any more; 1 turns were passed over"),
+        (NAME, log_of((BEGUN, b"no JSON")), "how it began cannot be read"),
+        (NAME, log_of((BEGUN, b"{}")), "its settings are of another version"),
+        ("execution-2026-11-18-0001.audit", log_of((SENT, b"x"))[:-3], "cut in its content"),
+        ("photo.jpg", random.Random(8).randbytes(5_000), "READ: photo.jpg: not whole from byte 0 to 5000: it does not begin as"),
+        ("elsewhere-2026-11-18-0001.audit", log_of((SENT, b"x")), "elsewhere: no module of this name is recorded"),
+    ],
+)
+def test_what_is_no_whole_log_is_named_and_not_called_equal(
+    run: Command, tmp_path: Path, name: str, content: bytes, word: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    answer = run("replay", str(path))
+    assert answer.code == 3 and word in answer.out, answer.out + answer.err
+    assert " equal " not in answer.out and not answer.err
+
+
+def test_what_is_not_there_is_said(run: Command, tmp_path: Path) -> None:
+    for arguments, word in (
+        ([str(tmp_path / "nowhere")], "there is no such file or folder"),
+        ([str(tmp_path)], "there is no .audit file in it"),
+        ([str(tmp_path), "--speed", "-1"], "--speed is a factor"),
+        ([], "the following arguments are required: LOG"),
+    ):
+        answer = run("replay", *arguments)
+        assert answer.code == 2 and word in answer.err and not answer.out
