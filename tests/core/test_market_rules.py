@@ -275,6 +275,21 @@ def test_an_imbalance_is_data_only_from_its_exchanges_time_on(symbol: str, minut
     assert closing("ES", OPEN, CLOSE, **known) is None
 
 
+def test_halts_of_yesterday_are_not_counted_today_though_nothing_was_told_since() -> None:
+    yesterday, today = (
+        Hours("2027-01-14", OPEN, CLOSE),
+        Hours("2027-01-15", OPEN + 24 * 60 * MINUTE_NS, CLOSE + 24 * 60 * MINUTE_NS),
+    )
+    status, quote = InstrumentStatus("AAPL", MarketWide(), equity=True), QuoteFold()
+    for second, value in enumerate((0, 1, 0)):
+        status.tell_halt(value, OPEN + second * SECOND, yesterday)
+
+    def said(hours: Hours | None, at_ns: int) -> int:
+        return status.message(at_ns, at_ns, hours, quote, depth="none", depth_reason=None, prints="none").halts_today
+
+    assert [said(yesterday, CLOSE - 1), said(None, CLOSE + 1), said(today, today.open_ns)] == [1, 1, 0]
+
+
 def test_what_was_told_of_an_earlier_auction_is_no_closing_imbalance() -> None:
     hours, status, quote = Hours("2027-01-15", OPEN, CLOSE), InstrumentStatus("QQQ", MarketWide(), equity=True), QuoteFold()
 

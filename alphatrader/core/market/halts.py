@@ -44,6 +44,10 @@ class Halts:
         self.code = code
         return True
 
+    def count(self, session: str | None) -> int:
+        """Halts of that session; the last known one's where it is not known which session it is."""
+        return self.today if session is None or session == self._session else 0
+
     def forget(self) -> None:
         """The line broke: nothing is known until the broker says it again."""
         self.code = self.since_ns = self._reopened_ns = None

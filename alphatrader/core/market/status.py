@@ -148,7 +148,7 @@ class InstrumentStatus:
             auction_price=quote.auction_price,
             auction_volume=quote.auction_volume,
             state=halts.state(now_ns),
-            halts_today=halts.today,
+            halts_today=halts.count(hours.name if hours else None),
             luld=luld,
             breaker=breaker,
             closing=self._closing(now_ns, hours, quote),
