@@ -19,8 +19,9 @@ from ib_insync import IB
 from alphatrader.clients.ibkr.accounts import AccountRefusedError, choose_account
 from alphatrader.clients.ibkr.connection import BrokerConnection
 from alphatrader.contract.settings.system import Address
-from tests.support.gateway import Running, client, running_gateway, until
+from tests.support.gateway import Running, client, running_gateway
 from tests.support.gateway_process import gateway_process
+from tests.support.waiting import until
 
 
 def connection_to(ports: Sequence[int], **changes: Any) -> BrokerConnection:

@@ -16,8 +16,9 @@ from alphatrader.core.orders.states import is_open
 from alphatrader.runtime.journal import FILES
 from alphatrader.streams.positions import PositionManager
 from tests.support.servers import Servers
-from tests.support.trading import Stage, play, until
+from tests.support.trading import Stage, play
 from tests.support.typed_commands import typed
+from tests.support.waiting import until
 
 LEDGERS = (k.LEDGER_FILLS, k.LEDGER_TRADES, k.LEDGER_APPROVALS)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -19,6 +19,7 @@ from alphatrader.core.discovery.lookback import lookback
 from alphatrader.core.discovery.makers import MakerTally
 from alphatrader.core.discovery.regime_filter import densities, forward, transitions
 from alphatrader.core.discovery.regimes import vol_regimes
+from tests.support.profiles import profiles_of
 
 
 @pytest.fixture(autouse=True)
@@ -300,13 +301,6 @@ def book(second: float, bids: list[tuple[float, float, str]], asks: list[tuple[f
 
     ts_ns = OPEN + int(second * 1e9)
     return BookEvent(1, ts_ns, ts_ns, True, side(bids), side(asks), 0, 0)
-
-
-def profiles_of(books: Iterable[BookEvent]) -> Parameter:
-    tally = MakerTally()
-    for shown in books:
-        tally.add(shown)
-    return tally.profiles()
 
 
 def test_profiles_say_who_shows_interest_where() -> None:

@@ -17,7 +17,6 @@ from alphatrader.contract.messages.market import Bar, BookEvent
 from alphatrader.core.discovery.bars import returns_by_session
 from alphatrader.core.discovery.bucket_size import Traded, bucket_size
 from alphatrader.core.discovery.correlation import correlation
-from alphatrader.core.discovery.makers import maker_profiles
 from alphatrader.core.discovery.regimes import vol_regimes
 from alphatrader.core.market.book import Row, consolidate
 from alphatrader.core.market.conditions import counts
@@ -26,6 +25,7 @@ from alphatrader.sandbox.market.session_truth import correlation as true_correla
 from alphatrader.sandbox.market.types import Contract, Print
 from alphatrader.sandbox.market.venues import MARKET_MAKERS
 from tests.support.market_world import AAPL, SECOND, at, market_at
+from tests.support.profiles import profiles_of
 
 SEEDS = (7, 8)
 MINUTES = 35
@@ -143,7 +143,7 @@ def test_the_structure_of_sizes_is_found_no_worse_than_by_kmeans() -> None:
 
 
 def test_the_makers_are_found_with_the_interest_they_showed() -> None:
-    found = maker_profiles(heard().books)
+    found = profiles_of(heard().books)
     profiles = found.detail["profiles"]
     assert set(MARKET_MAKERS) <= set(profiles)
     # an independent count over the raw rows: within three ticks of the best on both sides, alone at a best, mean size

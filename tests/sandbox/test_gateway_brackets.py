@@ -3,8 +3,9 @@
 import pytest
 from ib_insync import LimitOrder, StopOrder
 
-from tests.support.gateway import client, turns, until
+from tests.support.gateway import client, turns
 from tests.support.gateway_desk import desk, status
+from tests.support.waiting import until
 
 
 def test_a_bracket_fills_and_its_stop_then_ends_it(tmp_path):

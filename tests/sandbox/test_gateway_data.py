@@ -8,7 +8,8 @@ from ib_insync import Contract, Future, Index, Option, Stock
 from alphatrader.sandbox.gateway import Limits
 from alphatrader.sandbox.market.types import Auction, Bar, Row
 from tests.support.fixed_market import AAPL, ES_DEC, SPY
-from tests.support.gateway import MONDAY_TEN, client, running_gateway, until
+from tests.support.gateway import MONDAY_TEN, client, running_gateway
+from tests.support.waiting import until
 
 
 def run(story):

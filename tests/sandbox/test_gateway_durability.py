@@ -12,7 +12,8 @@ import pytest
 from ib_insync import LimitOrder, Option, StopOrder
 
 from alphatrader.sandbox.gateway.ledger import Ledger
-from tests.support.gateway import Clock, client, new_york_ns, running_gateway, until
+from tests.support.gateway import Clock, client, new_york_ns, running_gateway
+from tests.support.waiting import until
 
 REPO = Path(__file__).parents[2]
 

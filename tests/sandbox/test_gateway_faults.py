@@ -7,7 +7,8 @@ import pytest
 from ib_insync import LimitOrder, Option, Stock
 
 from tests.support.fixed_market import SPY, FixedMarket
-from tests.support.gateway import MONDAY_TEN, client, running_gateway, turns, until
+from tests.support.gateway import MONDAY_TEN, client, running_gateway, turns
+from tests.support.waiting import until
 
 
 def run(story):

@@ -21,7 +21,8 @@ from ibapi.wrapper import EWrapper
 
 from alphatrader.sandbox.market.types import Auction, Bar
 from tests.support.fixed_market import ES_DEC, SPY
-from tests.support.gateway import MONDAY_TEN, running_gateway, until
+from tests.support.gateway import MONDAY_TEN, running_gateway
+from tests.support.waiting import until
 
 NS = 10**9
 

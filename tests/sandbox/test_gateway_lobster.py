@@ -25,7 +25,8 @@ from alphatrader.sandbox.gateway.depth import Mode
 from alphatrader.sandbox.gateway.replay.lobster import orderbook_path, read
 from alphatrader.sandbox.gateway.replay.replayed import ReplayedMarket
 from tests.support.fixed_market import AAPL, FixedMarket
-from tests.support.gateway import MONDAY_TEN, Clock, client, running_gateway, until
+from tests.support.gateway import MONDAY_TEN, Clock, client, running_gateway
+from tests.support.waiting import until
 
 SAMPLE = Path(__file__).parents[2] / "../shared/data/lobster/lobster_AAPL_2012-06-21_message_10_first1000.csv"
 needs_sample = pytest.mark.skipif(not SAMPLE.exists(), reason="../shared/data/lobster is not here")

@@ -4,8 +4,9 @@ import pytest
 from ib_insync import ExecutionFilter, LimitOrder, MarketOrder, Option, Order, Stock, StopLimitOrder, StopOrder
 
 from tests.support.fixed_market import SPY
-from tests.support.gateway import client, new_york_ns, turns, until
+from tests.support.gateway import client, new_york_ns, turns
 from tests.support.gateway_desk import desk, status
+from tests.support.waiting import until
 
 
 def test_a_marketable_limit_takes_the_offer_and_pays_commission(tmp_path):

@@ -10,8 +10,9 @@ from alphatrader.sandbox.gateway.limits import Limits
 from alphatrader.sandbox.market.business_days import Sessions
 from alphatrader.sandbox.market.pauses import CHANCE, FIRST_NS, LAST_NS, PAUSE_NS, natural
 from tests.support.fixed_market import SPY
-from tests.support.gateway import Clock, client, new_york_ns, running_gateway, until
+from tests.support.gateway import Clock, client, new_york_ns, running_gateway
 from tests.support.market_world import AAPL, SECOND, at, market_at, session_list
+from tests.support.waiting import until
 
 
 def run(story, limit=60):
@@ -76,12 +77,12 @@ def test_a_client_sees_tick_49_no_prints_and_the_reopening(tmp_path):
             prints = []
             ticks = ib.reqTickByTickData(aapl, "AllLast")
             ticks.updateEvent += lambda t: prints.extend((tick.time, tick.specialConditions) for tick in t.tickByTicks)
-            await until(lambda: prints and ticker.halted == 0, 20)
+            await until(lambda: prints and ticker.halted == 0, limit=20)
             running.gateway.inject("pause", symbol="AAPL", seconds=5)
-            await until(lambda: ticker.halted == 2, 20)
+            await until(lambda: ticker.halted == 2, limit=20)
             seen = len(prints)
-            await until(lambda: ticker.halted == 0, 20)
-            await until(lambda: len(prints) > seen, 20)
+            await until(lambda: ticker.halted == 0, limit=20)
+            await until(lambda: len(prints) > seen, limit=20)
             assert prints[seen][1] == "5"
 
     run(story())

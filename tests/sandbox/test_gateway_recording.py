@@ -18,7 +18,8 @@ from alphatrader.runtime.audit_file import read as read_log
 from alphatrader.sandbox.gateway.replay.audit import BARS, DEPTH, LINE, TICKS, Recording, lines, log_files, read
 from alphatrader.sandbox.market.types import Bar, Row
 from tests.support.fixed_market import AAPL, SPY
-from tests.support.gateway import Clock, client, running_gateway, until
+from tests.support.gateway import Clock, client, running_gateway
+from tests.support.waiting import until
 
 KINDS = (Kind.QUOTE, Kind.DEPTH, Kind.TICKS, Kind.BARS)
 NS = 10**9

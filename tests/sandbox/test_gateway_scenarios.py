@@ -11,7 +11,8 @@ from ib_insync import IB, Stock
 
 from alphatrader.runtime.settings import ROOT
 from tests.support.fixed_market import AAPL, SPY
-from tests.support.gateway import MONDAY_TEN, client, running_gateway, until
+from tests.support.gateway import MONDAY_TEN, client, running_gateway
+from tests.support.waiting import until
 
 EXAMPLE = ROOT / "config" / "scenarios" / "rough_hour.yaml"
 

@@ -9,7 +9,8 @@ from ib_insync import IB, Stock
 from alphatrader.sandbox.gateway import Limits
 from alphatrader.sandbox.gateway.wire import FrameBuffer, decode_fields, encode_frame
 from tests.support.fixed_market import SPY
-from tests.support.gateway import client, running_gateway, until
+from tests.support.gateway import client, running_gateway
+from tests.support.waiting import until
 
 
 def run(story):

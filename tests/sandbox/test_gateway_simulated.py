@@ -4,7 +4,8 @@ import asyncio
 
 from ib_insync import Future, LimitOrder, Option, Stock, StopOrder
 
-from tests.support.gateway import Clock, client, running_gateway, until
+from tests.support.gateway import Clock, client, running_gateway
+from tests.support.waiting import until
 
 EQUITIES = ["SPY", "QQQ", "IWM", "AAPL", "TSLA", "NVDA", "AMD", "GOOGL", "META", "AMZN", "MSFT", "VXX"]
 FUTURES = {"ES": "CME", "NQ": "CME", "RTY": "CME", "VIX": "CFE", "DX": "NYBOT", "GC": "COMEX", "CL": "NYMEX", "ZB": "CBOT"}

@@ -12,7 +12,8 @@ from ib_insync import IB, ExecutionFilter, Future, LimitOrder, Option, Stock, St
 
 from alphatrader.sandbox.market.types import Auction, Bar
 from tests.support.fixed_market import SPY
-from tests.support.gateway import MONDAY_TEN, running_gateway, until
+from tests.support.gateway import MONDAY_TEN, running_gateway
+from tests.support.waiting import until
 
 NS = 10**9
 NEWEST = 176

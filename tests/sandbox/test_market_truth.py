@@ -17,7 +17,8 @@ from alphatrader.sandbox.market import SimulatedMarket, TruthLog
 from alphatrader.sandbox.market.instruments import SPECS
 from alphatrader.sandbox.market.paths import Paths
 from alphatrader.sandbox.market.types import Quote
-from tests.support.gateway import MONDAY_TEN, client, running_gateway, sessions_around, until
+from tests.support.gateway import MONDAY_TEN, client, running_gateway, sessions_around
+from tests.support.waiting import until
 
 MINUTES = 4
 STEP_NS = 100_000_000

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
-from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import date
 from pathlib import Path
@@ -66,15 +64,6 @@ class Stage:
     def close(self) -> None:
         for store in self._stores.values():
             store.close()
-
-
-async def until(condition: Callable[[], Any], what: str, limit: float = 60.0) -> Any:
-    """The condition's value once it is true."""
-    deadline = time.monotonic() + limit
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"not within {limit} s: {what}"
-        await asyncio.sleep(0.02)
-    return value
 
 
 def minute_bars(first_ns: int, count: int, price: float, volume: float) -> tuple[Bar, ...]:

@@ -21,8 +21,9 @@ from alphatrader.runtime.clock import exchange_instant
 from alphatrader.runtime.gap_fill import Start
 from alphatrader.runtime.market_reader import MarketReader
 from alphatrader.streams.analytics import AnalyticsEngine
-from tests.streams.scripted import DAY, Stage, minute_bars, until
+from tests.streams.scripted import DAY, Stage, minute_bars
 from tests.support.servers import Servers
+from tests.support.waiting import until
 
 STREAM = k.EVENTS_MARKET.at(symbol="SPY")
 BUCKET = 1_000

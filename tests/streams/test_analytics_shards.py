@@ -27,9 +27,10 @@ from alphatrader.core.watch.sight import alarms
 from alphatrader.runtime.settings import ROOT
 from alphatrader.streams.watchdog import Watchdog
 from alphatrader.web.dashboard.views import operations
-from tests.streams.scripted import Stage, until
+from tests.streams.scripted import Stage
 from tests.support.executor import keep_stamping
 from tests.support.servers import Servers
+from tests.support.waiting import until
 
 FIRST, SECOND = "analytics", "analytics.2"
 BUCKET = 1_000
@@ -131,13 +132,13 @@ def test_a_killed_shard_pauses_only_its_symbols_and_goes_on_where_the_other_stan
     async def story() -> None:
         async with analytics(stage, output) as parent:
             # given two shards, each with its own symbols, beat, lag and lock, that have both folded the same market
-            await until(lambda: fence(stage, FIRST) and fence(stage, SECOND), "both locks held", LIMIT)
-            await until(lambda: health(stage, FIRST) and health(stage, SECOND), "both beat", LIMIT)
-            await until(lambda: _both_read(stage), "both read from now on", LIMIT)
+            await until(lambda: fence(stage, FIRST) and fence(stage, SECOND), "both locks held", limit=LIMIT)
+            await until(lambda: health(stage, FIRST) and health(stage, SECOND), "both beat", limit=LIMIT)
+            await until(lambda: _both_read(stage), "both read from now on", limit=LIMIT)
             twins.say(900, 900, -900, 900, -400)
-            await until(lambda: twins.folded(here) and twins.folded(there), "checkpoints of both", LIMIT)
-            await until(lambda: {row["state"] for row in shown().values()} == {"ready"}, "both ready", LIMIT)
-            await until(lambda: all("lag_ms" in row["facts"] for row in shown().values()), "the lag of both", LIMIT)
+            await until(lambda: twins.folded(here) and twins.folded(there), "checkpoints of both", limit=LIMIT)
+            await until(lambda: {row["state"] for row in shown().values()} == {"ready"}, "both ready", limit=LIMIT)
+            await until(lambda: all("lag_ms" in row["facts"] for row in shown().values()), "the lag of both", limit=LIMIT)
             rows = shown()
             assert list(rows) == [FIRST, SECOND] and alarmed() == set()
             owned = [rows[name]["facts"]["symbols"].split(", ") for name in rows]
@@ -152,19 +153,19 @@ def test_a_killed_shard_pauses_only_its_symbols_and_goes_on_where_the_other_stan
             os.kill(second, signal.SIGKILL)
             twins.say(300, -700, 900, 900)
             # then the other's symbol goes on alone, and the watchdog names the dead shard and no other
-            await until(lambda: twins.folded(here), "the living shard's checkpoint", LIMIT)
+            await until(lambda: twins.folded(here), "the living shard's checkpoint", limit=LIMIT)
             assert not twins.folded(there)
-            assert await until(alarmed, "an alarm", LIMIT) == {f"module {SECOND}"}
+            assert await until(alarmed, "an alarm", limit=LIMIT) == {f"module {SECOND}"}
             # and without a beat it is down, not gone, in the list of modules
             assert operations.modules(shared, {}, None, {})[SECOND]["state"] == "down"
 
             # when the parent goes on
             parent.send_signal(signal.SIGCONT)
-            await until(lambda: twins.folded(there), "the killed shard's symbol caught up", LIMIT)
+            await until(lambda: twins.folded(there), "the killed shard's symbol caught up", limit=LIMIT)
             # then that symbol stands, to the last share, where the one that never stopped stands
             assert replace(twins.vpin(here), live_since_ns=live_since_ns) == twins.vpin(there)
             assert twins.vpin(here).filled == 6
-            await until(lambda: alarmed() == set(), "the alarm ends", LIMIT)
+            await until(lambda: alarmed() == set(), "the alarm ends", limit=LIMIT)
             # and only the killed one is another process, with the next fence
             rows = shown()
             assert rows[FIRST]["pid"] == first and rows[SECOND]["pid"] != second

@@ -24,9 +24,9 @@ from alphatrader.streams.ibkr.checkpoints import VERSION, Start, starts
 from alphatrader.streams.ibkr.replaying import Ingestion
 from alphatrader.streams.ibkr.resent import NotThereError, missing_events
 from tests.streams.scripted import DAY
-from tests.support.gateway import until
 from tests.support.ingestion import ingestion
 from tests.support.servers import Servers
+from tests.support.waiting import until
 
 STREAM = k.EVENTS_MARKET.at(symbol="SPY")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -18,6 +18,7 @@ from alphatrader.runtime.store import Store, StoreLost
 from alphatrader.streams.distribution import SignalDistributor
 from tests.support.modules import running_module
 from tests.support.people import MONDAY_TEN_NS, NS, a_signal, a_verdict, closed, context_of, made, market_clock, opened
+from tests.support.waiting import until
 
 TELEGRAM = k.TELEGRAM_SIGNALS_QUEUE.at(symbol="SPY")
 TIERS = {"premium": k.PREMIUM_QUEUE.at(), "basic": k.BASIC_QUEUE.at(), "free": k.FREE_QUEUE.at()}
@@ -72,14 +73,6 @@ class Stage:
 
     def count(self):
         return self.servers.store(Module.OPERATOR).get(k.DISTRIBUTION_COUNT.at())
-
-
-async def until(condition: Callable[[], bool], limit: float = 60.0) -> None:
-    for _ in range(int(limit / 0.02)):
-        if condition():
-            return
-        await asyncio.sleep(0.02)
-    pytest.fail(f"not within {limit} s")
 
 
 @pytest.fixture

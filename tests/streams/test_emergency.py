@@ -22,7 +22,8 @@ from alphatrader.runtime import emergency_socket, halt_file
 from alphatrader.runtime.store import StoreLost
 from alphatrader.streams.emergency import EmergencyManager
 from tests.support.servers import Servers, free_port
-from tests.support.trading import Stage, stage, until
+from tests.support.trading import Stage, stage
+from tests.support.waiting import until
 
 TOKEN = "a-token-for-tests"
 

@@ -14,7 +14,8 @@ from alphatrader.runtime import halt_file
 from tests.streams.test_emergency import ask, emergency, halt, play
 from tests.support.executor import executor, health, until_settled
 from tests.support.servers import Servers
-from tests.support.trading import Stage, filled, until
+from tests.support.trading import Stage, filled
+from tests.support.waiting import until
 
 
 def sold(on: Stage, con_id: int | None) -> int:

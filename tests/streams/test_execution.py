@@ -17,7 +17,8 @@ from alphatrader.contract.messages.orders import Fill
 from alphatrader.contract.modules import Module
 from alphatrader.runtime.store import StoreLost
 from tests.support.servers import Servers, running_servers
-from tests.support.trading import Stage, filled, play, until
+from tests.support.trading import Stage, filled, play
+from tests.support.waiting import until
 
 FULL = Path("/dev/full")
 

@@ -10,7 +10,8 @@ from alphatrader.contract.modules import Module
 from alphatrader.runtime.build import build_id
 from tests.support.executor import START_SECONDS, executor, health, output_of, until_settled
 from tests.support.servers import Servers
-from tests.support.trading import Stage, play, refs_of, until
+from tests.support.trading import Stage, play, refs_of
+from tests.support.waiting import until
 
 
 def stamp(on: Stage, build: str) -> None:
@@ -27,7 +28,7 @@ def test_an_executor_of_another_build_refuses_to_start_and_alarms(servers: Serve
         stamp(on, "0123456789ab")
         async with executor(on) as process:
             # when an executor of this code comes, then it says why it does not start, and connects to nobody
-            told = await until(lambda: (now := health(on)) and now.state == "waiting" and now, START_SECONDS, "alarm")
+            told = await until(lambda: (now := health(on)) and now.state == "waiting" and now, "alarm", limit=START_SECONDS)
             assert told.pid == process.pid
             assert "0123456789ab" in (told.reason or "")
             assert build_id() in (told.reason or "")

@@ -10,7 +10,8 @@ from msgspec.structs import replace
 from alphatrader.streams.execution import exits
 from tests.support.proxy import proxy
 from tests.support.servers import Servers
-from tests.support.trading import Stage, filled, play, refs_of, until
+from tests.support.trading import Stage, filled, play, refs_of
+from tests.support.waiting import until
 
 
 def buy_backs(on: Stage) -> list[str]:

@@ -14,7 +14,8 @@ from alphatrader.contract.settings.system import Address
 from tests.support.executor import START_SECONDS, executor, until_settled
 from tests.support.proxy import proxy, tws_frames
 from tests.support.servers import Servers, running_servers
-from tests.support.trading import Stage, filled, play, refs_of, until
+from tests.support.trading import Stage, filled, play, refs_of
+from tests.support.waiting import until
 
 POSITION = b"61\0"
 

@@ -10,7 +10,8 @@ from alphatrader.contract.modules import Module
 from tests.support.executor import START_SECONDS, executor, health, output_of, until_settled
 from tests.support.proxy import chunks, proxy, tws_frames
 from tests.support.servers import Servers
-from tests.support.trading import Stage, play, refs_of, until
+from tests.support.trading import Stage, play, refs_of
+from tests.support.waiting import until
 
 PLACE_ORDER = b"3\0"
 

@@ -14,7 +14,8 @@ from alphatrader.contract.modules import Module
 from alphatrader.runtime.clock import Clock
 from tests.support.gateway import new_york_ns
 from tests.support.servers import Servers
-from tests.support.trading import Stage, filled, play, refs_of, until
+from tests.support.trading import Stage, filled, play, refs_of
+from tests.support.waiting import until
 
 
 def at(on: Stage, moment: str) -> Clock:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.support.servers import Servers
-from tests.support.trading import Stage, filled, play, refs_of, until
+from tests.support.trading import Stage, filled, play, refs_of
+from tests.support.waiting import until
 
 
 def test_when_the_gateway_begins_again_at_one_our_ids_go_on(servers: Servers, tmp_path: Path) -> None:

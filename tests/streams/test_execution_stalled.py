@@ -15,7 +15,8 @@ from alphatrader.runtime.store import StoreLost
 from tests.support.executor import START_SECONDS, executor, until_settled
 from tests.support.proxy import chunks, proxy
 from tests.support.servers import Servers, running_servers
-from tests.support.trading import Stage, filled, play, refs_of, until
+from tests.support.trading import Stage, filled, play, refs_of
+from tests.support.waiting import until
 
 STALL_SECONDS = 8.0
 
@@ -51,7 +52,9 @@ def test_a_stalled_state_server_ends_the_working_entry_and_nothing_opens_until_i
             finally:
                 server.send_signal(signal.SIGCONT)
             # and once it goes on execution recovers, and what was approved meanwhile is too old
-            await until(lambda: execution.desk is not first_desk and execution.desk and execution.desk.settled, 15.0, "recovered")
+            await until(
+                lambda: execution.desk is not first_desk and execution.desk and execution.desk.settled, "recovered", limit=15.0
+            )
             await until(lambda: on.state("i-2") == "CANCELLED", what="end booked")
             await until(lambda: on.state("i-3") == "REJECTED", what="old approval refused")
             on.leased = on.quoting = True

@@ -29,10 +29,11 @@ from alphatrader.runtime.cursor import Cursor
 from alphatrader.runtime.runs import Log, logs
 from alphatrader.runtime.settings import ROOT
 from alphatrader.streams.ibkr.resent import NotThereError, missing_events
-from tests.streams.scripted import DAY, Stage, until
+from tests.streams.scripted import DAY, Stage
 from tests.support.executor import keep_stamping
 from tests.support.ingestion import Story, ingestion
 from tests.support.servers import Servers, running_servers
+from tests.support.waiting import until
 
 STREAM = k.EVENTS_MARKET.at(symbol="SPY")
 BUCKET = 100
@@ -104,22 +105,22 @@ def test_a_stream_that_was_trimmed_past_a_stalled_reader_leaves_its_volume_whole
         size = {"SPY": Parameter(float(BUCKET), 5000, 0.9, None)}
         stage.put(Module.DISCOVERY, k.DISCOVERED_VPIN_BUCKET_SIZE.at(), Discovered(now, now, size))
         async with analytics(stage, tmp_path / "out") as process:
-            await until(lambda: "events" in counts(stage, "analytics"), "analytics reads from now on", 90)
+            await until(lambda: "events" in counts(stage, "analytics"), "analytics reads from now on", limit=90)
             async with ingestion(servers, servers.folder, market="ticking", clock=stage.clock) as s:
                 # given a reader that has folded everything so far
                 witness = Witness(s)
                 await witness.so_many(100)
-                await until(lambda: (state := kept(stage)) and state.vpin.filled >= 2, "live buckets", 60)
+                await until(lambda: (state := kept(stage)) and state.vpin.filled >= 2, "live buckets", limit=60)
                 # when it stalls, and the stream is trimmed past its place before it goes on
                 process.send_signal(signal.SIGSTOP)
                 await witness.so_many(len(witness.events) + STALLED)
                 trim(servers, 5)
                 process.send_signal(signal.SIGCONT)
                 # then it gets what it missed from the audit log, and says so
-                await until(lambda: counts(stage, "analytics").get("gaps recovered"), "the gap is recovered", 90)
+                await until(lambda: counts(stage, "analytics").get("gaps recovered"), "the gap is recovered", limit=90)
                 # and what comes after it
                 newest = (await witness.look())[-1].seq
-                await until(lambda: (state := kept(stage)) and (state.seq or 0) > newest, "it goes on", 60)
+                await until(lambda: (state := kept(stage)) and (state.seq or 0) > newest, "it goes on", limit=60)
                 assert s.module.health._counts["resends"] == 1
                 process.send_signal(signal.SIGTERM)
                 assert await asyncio.to_thread(process.wait, 20) == 0

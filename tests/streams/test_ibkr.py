@@ -16,9 +16,10 @@ from alphatrader.contract.settings.system import Address
 from alphatrader.runtime.audit_file import Kind, read
 from alphatrader.sandbox.gateway.limits import Limits
 from tests.support.fixed_market import AAPL, SPY
-from tests.support.gateway import new_york_ns, until
+from tests.support.gateway import new_york_ns
 from tests.support.ingestion import FULL_KEYS, QUOTE_KEYS, Story, ingestion, occ
 from tests.support.servers import Servers
+from tests.support.waiting import until
 
 
 def test_every_instrument_has_its_keys_and_its_numbered_events(servers: Servers, tmp_path: Path) -> None:

@@ -17,9 +17,9 @@ from alphatrader.contract import keys as k
 from alphatrader.contract.modules import Module
 from alphatrader.contract.settings.system import Address
 from tests.support.fixed_market import AAPL, SPY
-from tests.support.gateway import until
 from tests.support.ingestion import FULL_KEYS, Story, ingestion, occ
 from tests.support.servers import Servers
+from tests.support.waiting import until
 
 THREE = {"equities": ("SPY", "AAPL"), "pinned": ("SPY",), "quote_only_futures": (), "indices": ()}
 """Settings of what the fixed market has, so that nothing is missing. ES is in the futures of the settings, with seven more."""

@@ -9,9 +9,9 @@ from alphatrader.clients.ibkr.subscriptions import Kind, Subscription
 from alphatrader.sandbox.market.types import Bar
 from tests.streams.test_ibkr_answers import all_live, small
 from tests.support.fixed_market import AAPL, SPY
-from tests.support.gateway import until
 from tests.support.ingestion import Story, ingestion
 from tests.support.servers import Servers
+from tests.support.waiting import until
 
 ENDED = (
     ("quote", {Kind.QUOTE}, 10182, "Failed to request live updates (disconnected)."),

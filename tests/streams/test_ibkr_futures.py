@@ -9,9 +9,10 @@ from alphatrader.contract import keys as k
 from alphatrader.contract.messages.contracts import FutureRoot
 from alphatrader.contract.messages.market import GapEvent
 from tests.support.fixed_market import ES_DEC, ES_MAR, FixedMarket
-from tests.support.gateway import new_york_ns, until
+from tests.support.gateway import new_york_ns
 from tests.support.ingestion import Story, ingestion
 from tests.support.servers import Servers
+from tests.support.waiting import until
 
 AT = new_york_ns("2026-11-18 10:00:00")
 

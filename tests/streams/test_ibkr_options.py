@@ -9,9 +9,9 @@ from alphatrader.contract import keys as k
 from alphatrader.contract.messages.contracts import OptionRef
 from alphatrader.contract.modules import Module
 from alphatrader.sandbox.gateway.limits import Limits
-from tests.support.gateway import until
 from tests.support.ingestion import ingestion, occ
 from tests.support.servers import Servers
+from tests.support.waiting import until
 
 
 def test_wanted_options_are_named_quoted_and_given_up(servers: Servers, tmp_path: Path) -> None:

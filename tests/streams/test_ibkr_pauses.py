@@ -12,9 +12,9 @@ from alphatrader.clients.ibkr import codes
 from alphatrader.contract import keys as k
 from alphatrader.contract.messages.market import StatusEvent, Trade
 from tests.streams.test_ibkr_answers import all_live, gone, small
-from tests.support.gateway import until
 from tests.support.ingestion import ingestion
 from tests.support.servers import Servers
+from tests.support.waiting import until
 
 
 def test_a_pause_is_published_its_prints_stop_and_the_reopening_print_counts(servers: Servers, tmp_path: Path) -> None:
@@ -113,14 +113,14 @@ def test_a_broken_farm_of_past_bars_is_told_and_past_bars_come_when_it_is_back(
             assert s.running.gateway.history.farm == "there" and s.module.health._state == "ready"
             # broken it is told, its refusals are counted, and data that do not come from it go on
             s.running.gateway.inject("hmds", state="broken")
-            await until(lambda: "farms down: ushmds" in str(s.module.health._reason), 30)
+            await until(lambda: "farms down: ushmds" in str(s.module.health._reason), limit=30)
             s.module._history.due = True
-            await until(lambda: s.module.health._counts["history_missing"] > 0, 30)
+            await until(lambda: s.module.health._counts["history_missing"] > 0, limit=30)
             assert s.module.health._state == "degraded" and (await s.get(k.MARKET_BOOK, symbol="SPY")).ready
             # and past bars come again when it is back
             before = await s.get(k.MARKET_DAILY, symbol="SPY")
             s.running.gateway.inject("hmds", state="there")
-            await until(lambda: s.module.health._state == "ready", 30)
+            await until(lambda: s.module.health._state == "ready", limit=30)
             await asyncio.sleep(1.0)  # the pause after a refusal
             s.module._history.due = True
             await s.seen(fetched_again)

@@ -13,9 +13,9 @@ from alphatrader.contract import keys as k
 from alphatrader.runtime.audit_file import Kind, Record, read
 from alphatrader.runtime.replay_tape import Outcome, begun
 from alphatrader.streams.ibkr.replaying import replay
-from tests.support.gateway import until
 from tests.support.ingestion import ingestion
 from tests.support.servers import Servers
+from tests.support.waiting import until
 
 UP_TO_SIZE = re.compile(rb"99\0\d+\0[12]\0\d+\0[\d.]+\0")
 """A tick-by-tick print up to its size."""

@@ -15,9 +15,9 @@ from alphatrader.core.market.checksum import intact
 from alphatrader.sandbox.gateway.limits import Limits
 from alphatrader.sandbox.market.types import Row
 from tests.support.fixed_market import AAPL, ES_DEC, SPY
-from tests.support.gateway import until
 from tests.support.ingestion import Story, ingestion, occ
 from tests.support.servers import Servers
+from tests.support.waiting import until
 
 
 @pytest.fixture(autouse=True)

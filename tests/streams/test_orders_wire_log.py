@@ -17,7 +17,8 @@ from alphatrader.runtime.settings import ROOT
 from tests.streams.test_emergency import emergency, halt, with_position
 from tests.support.executor import executor, until_settled
 from tests.support.servers import Servers
-from tests.support.trading import Stage, filled, play, until
+from tests.support.trading import Stage, filled, play
+from tests.support.waiting import until
 
 PLACE, CANCEL_ALL, STATUS, EXECUTION = "3", "58", "3", "11"
 """Numbers of messages (EClient and EDecoder of the TWS API)."""

@@ -19,7 +19,7 @@ from tests.core.test_risk_limits import RISK, STAMP, picture
 from tests.support.books import Floor, floor
 from tests.support.holdings import NEXT_WEEK, SPY, TODAY, broker_position, fill, signal
 from tests.support.servers import Servers
-from tests.support.trading import until
+from tests.support.waiting import until
 
 D = Decimal
 

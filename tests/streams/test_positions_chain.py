@@ -22,7 +22,8 @@ from alphatrader.streams.risk import RiskManager
 from tests.support.holdings import signal
 from tests.support.modules import running_module
 from tests.support.servers import Servers
-from tests.support.trading import Stage, play, refs_of, stage, until
+from tests.support.trading import Stage, play, refs_of, stage
+from tests.support.waiting import until
 
 RISK_FENCE = 3
 

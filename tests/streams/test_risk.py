@@ -20,7 +20,7 @@ from tests.core.test_positions_exits import held
 from tests.support.books import FENCE, Floor, floor
 from tests.support.holdings import SPY, TODAY, order
 from tests.support.servers import Servers
-from tests.support.trading import until
+from tests.support.waiting import until
 
 D = Decimal
 

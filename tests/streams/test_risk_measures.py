@@ -18,7 +18,7 @@ from tests.core.test_positions_exits import held
 from tests.support.books import FENCE, Floor, floor
 from tests.support.holdings import NEXT_WEEK, SPY
 from tests.support.servers import Servers
-from tests.support.trading import until
+from tests.support.waiting import until
 
 DAILY_VOL = 0.01
 

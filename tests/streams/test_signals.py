@@ -24,8 +24,9 @@ from alphatrader.contract.modules import Module
 from alphatrader.core.options.greeks import greeks, years_to_expiry
 from alphatrader.runtime.clock import exchange_instant
 from alphatrader.streams.signals import METRICS, SignalGenerator
-from tests.streams.scripted import DAY, Stage, until
+from tests.streams.scripted import DAY, Stage
 from tests.support.servers import Servers
+from tests.support.waiting import until
 
 SPOT = 660.0
 FLOW, FLAT = 0.7, 0.05

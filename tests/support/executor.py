@@ -30,7 +30,8 @@ from alphatrader.runtime import child
 from alphatrader.runtime.clock import Clock
 from alphatrader.runtime.settings import ROOT
 from tests.support.forks import fork
-from tests.support.trading import Stage, until
+from tests.support.trading import Stage
+from tests.support.waiting import until
 
 START_SECONDS = 60.0
 """A process starts, imports and settles within this on a machine that others use too."""

@@ -16,15 +16,14 @@ market time flows with the machine's. Options of `Gateway` pass through as keywo
 `running.wire()` reads the wire log as a list of dicts.
 
 `async with client(running, client_id) as ib:` is a connected IB() that fails the test when ib_insync could not decode
-a frame; `await until(condition)` waits for an event with a limit.
+a frame; `await until(condition)` of tests/support/waiting.py waits for an event with a limit.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -37,6 +36,7 @@ from ib_insync import IB
 from alphatrader.sandbox.gateway import Gateway, hours
 from alphatrader.sandbox.gateway.hours import NEW_YORK
 from tests.support.fixed_market import FixedMarket
+from tests.support.waiting import until
 
 NS = 10**9
 
@@ -154,15 +154,6 @@ async def client(running: Running, client_id: int = 1, *, port: int | None = Non
         ib.disconnect()
         logger.removeHandler(errors)
     assert tolerate or not errors.texts, errors.texts
-
-
-async def until(condition: Callable[[], Any], limit: float = 60.0) -> Any:
-    """The condition's value once it is true; AssertionError after `limit` seconds."""
-    deadline = time.monotonic() + limit
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"not true within {limit} s: {condition}"
-        await asyncio.sleep(0.01)
-    return value
 
 
 async def turns(running: Running, ib: IB, count: int = 3) -> None:

@@ -42,18 +42,10 @@ from tests.support.gateway import Clock as GatewayClock
 from tests.support.holdings import contract_quote
 from tests.support.modules import running_module
 from tests.support.servers import Servers
+from tests.support.waiting import until
 
 ATTEMPTS = 3
 _TOO_OLD = re.compile(r"(approval|lease|quote).* s old|there is no quote")
-
-
-async def until(condition: Callable[[], Any], limit: float = 60.0, what: str = "") -> Any:
-    """The condition's value once it is true; AssertionError after `limit` seconds."""
-    deadline = time.monotonic() + limit
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"not within {limit} s: {what or condition}"
-        await asyncio.sleep(0.01)
-    return value
 
 
 def play(servers: Servers, tmp_path: Path, story: Callable[[Stage], Coroutine[Any, Any, None]]) -> None:

@@ -11,13 +11,13 @@ import structlog
 
 from alphatrader.contract.messages.market import BookEvent, Trade
 from alphatrader.core.discovery import makers
-from alphatrader.core.discovery.makers import MakerTally
 from alphatrader.core.market.checksum import intact
 from alphatrader.core.market.status import Hours
 from alphatrader.runtime.calendar import nyse
 from alphatrader.tasks.discovery import recorded as module
 from alphatrader.tasks.discovery.recorded import log_files, read_recorded
 from tests.support.ingestion import ingestion
+from tests.support.profiles import profiles_of
 from tests.support.servers import Servers
 
 Told = tuple[list[Any], list[Path]]
@@ -66,11 +66,7 @@ def test_prints_and_books_are_those_that_were_published(servers: Servers, told: 
     assert found.from_ns is not None and found.to_ns is not None and found.from_ns < found.to_ns
     # and the same names are seen showing the same interest, for about as long
     monkeypatch.setattr(makers, "MIN_SECONDS", 0.5)
-    tally = MakerTally()
-    for event in events:
-        if isinstance(event, BookEvent) and intact(event):
-            tally.add(event)
-    live = tally.profiles()
+    live = profiles_of(event for event in events if isinstance(event, BookEvent) and intact(event))
     later = found.makers.profiles()
     assert abs(later.detail["seconds"] - live.detail["seconds"]) < 2.0
     assert set(later.detail["profiles"]) == set(live.detail["profiles"]) and later.detail["tick"] == live.detail["tick"] == 0.01
