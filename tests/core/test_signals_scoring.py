@@ -140,7 +140,9 @@ def test_stops_and_targets_are_atrs_of_the_underlying_through_delta_on_ticks() -
     # from $3 on most classes move by nickels, below it by cents
     steps = levels(bid=3.05, ask=3.10, symbol="AAPL", finest=0.01, delta=0.4, atr=0.42, stop_atr=1.5, target_atr=(1.5, 2.5))
     assert steps is not None and steps.stop == 2.85 and steps.targets == (3.35, 3.50)
-    # and an option worth a few cents cannot be protected
+    # and an option worth a few cents cannot be protected: the lowest stop there is stands at one step
+    low = levels(bid=0.03, ask=0.04, symbol="SPY", finest=0.01, delta=0.4, atr=0.001, stop_atr=1.5, target_atr=(1.5,))
+    assert low is not None and low.stop == 0.01
     assert levels(bid=0.02, ask=0.03, symbol="SPY", finest=0.01, delta=0.4, atr=1.0, stop_atr=1.5, target_atr=(1.5,)) is None
 
 
