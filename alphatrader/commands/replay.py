@@ -165,9 +165,12 @@ def _module(name: str) -> type[StreamModule] | None:
 
 def _begun(log: Log, first: Record | None, records: Iterator[Record], report: Report) -> Begun | None:
     if first is None:
-        passed = list(records)
-        report.not_read += (record.data.decode() for record in passed if record.kind is Kind.HOLE)
-        if turns := sum(record.kind is Kind.TURN for record in passed):
+        turns = 0
+        for record in records:
+            turns += record.kind is Kind.TURN
+            if record.kind is Kind.HOLE:
+                report.not_read.append(record.data.decode())
+        if turns:
             report.not_read.append(f"{log.name}: the beginning of a run is not there any more; {turns} turns were passed over")
         return None
     try:

@@ -81,18 +81,25 @@ def _fault_door(gateway: Gateway, loop: asyncio.AbstractEventLoop) -> Blueprint:
     return door
 
 
-def _replay(sandbox: Sandbox, market: Market, start_ns: int) -> tuple[Recording | None, Market, Pace | None]:
-    """What `sandbox.replay` names: an audit log beside the market, or a LOBSTER file as one symbol of it."""
+def replay(sandbox: Sandbox, market: Market, start_ns: int) -> tuple[Recording | None, Market, Pace | None]:
+    """What `sandbox.replay` names: an audit log beside the market, or a LOBSTER file as one symbol of it. Raises SystemExit: it
+    cannot be played, and why."""
     if not sandbox.replay:
         return None, market, None
     path = ROOT / sandbox.replay
-    if path.is_dir() or path.suffix == SUFFIX:
-        recording = Recording(log_files(path), start_ns=start_ns, speed=sandbox.replay_speed)
-        return recording, market, recording.pace
+    try:
+        if not path.exists():
+            raise ValueError(f"{path}: there is no such file or folder")
+        if path.is_dir() or path.suffix == SUFFIX:
+            recording = Recording(log_files(path), start_ns=start_ns, speed=sandbox.replay_speed)
+            return recording, market, recording.pace
+        events = lobster.read(path)
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"sandbox.replay: {error}") from error
     found = market.contracts(symbol=sandbox.replay_symbol, sec_type="STK")
     if not found:
-        raise ValueError(f"sandbox.replay_symbol: the market has no stock {sandbox.replay_symbol!r}")
-    replayed = ReplayedMarket(market, found[0].con_id, lobster.read(path), start_ns=start_ns, speed=sandbox.replay_speed)
+        raise SystemExit(f"sandbox.replay_symbol: the market has no stock {sandbox.replay_symbol!r}")
+    replayed = ReplayedMarket(market, found[0].con_id, events, start_ns=start_ns, speed=sandbox.replay_speed)
     return None, replayed, replayed.pace
 
 
@@ -109,7 +116,7 @@ async def _live(context: Context) -> None:
         sessions=[(session.day, session.open_ns, session.close_ns) for session in context.calendar.sessions],
         truth=TruthLog(context.data_dir / "truth.jsonl"),
     )
-    recording, shown, pace = _replay(sandbox, market, clock.market_ns())
+    recording, shown, pace = replay(sandbox, market, clock.market_ns())
     shared = SharedMarket(shown)
     gateway = Gateway(
         cast(Market, shared),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,15 @@ from ib_insync import IB, Stock
 
 from alphatrader.clients.ibkr.subscriptions import Kind, Subscriptions
 from alphatrader.clients.ibkr.wiretap import tap
+from alphatrader.contract.settings.system import Sandbox
 from alphatrader.runtime.audit import AuditLog
 from alphatrader.runtime.audit_file import MAGIC, block, row
 from alphatrader.runtime.audit_file import Kind as RecordKind
 from alphatrader.runtime.audit_file import read as read_log
 from alphatrader.sandbox.gateway.replay.audit import BARS, DEPTH, LINE, TICKS, Recording, lines, log_files, read
+from alphatrader.sandbox.main import replay
 from alphatrader.sandbox.market.types import Bar, Row
-from tests.support.fixed_market import AAPL, SPY
+from tests.support.fixed_market import AAPL, SPY, FixedMarket
 from tests.support.gateway import Clock, client, running_gateway
 from tests.support.waiting import until
 
@@ -135,6 +138,26 @@ def test_a_connection_goes_on_over_the_parts_of_its_log_and_not_over_one_that_is
     asyncio.run(asyncio.wait_for(story(), 60))
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "word"),
+    [
+        ("nowhere", None, "nowhere: there is no such file or folder"),
+        ("ibkr-2026-11-18-0001.audit", b"rubbish", "it does not begin as an audit log does"),
+        ("ibkr-2026-11-18-0001.audit", b"", "it is empty"),
+        ("ibkr-2026-11-18-0001.audit", MAGIC, "no market data that were asked for by conId"),
+        ("README.md", b"text", "a LOBSTER message file has _message_ in its name"),
+        ("A_message_1.csv", b"34200.1,1,7,18,5853300,1", "A_orderbook_1.csv"),
+    ],
+)
+def test_what_cannot_be_played_ends_the_stand_in_with_a_word(tmp_path, name, content, word):
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(SystemExit, match=re.escape(word)) as said:
+        replay(Sandbox(start="2026-11-18 10:00", replay=str(path)), FixedMarket(Clock()()), 0)
+    assert str(said.value).startswith("sandbox.replay: ")
+
+
 def test_who_subscribes_late_first_hears_how_the_line_stands(tmp_path):
     async def story():
         first = await recorded(tmp_path)
@@ -179,7 +202,7 @@ def test_what_is_no_recording_is_refused_with_a_reason(tmp_path):
         log_files(tmp_path)
     torn = tmp_path / "ibkr-2026-11-23-0001.audit"
     torn.write_bytes(b"ATAUDIT1" + b"x" * 30)
-    with pytest.raises(ValueError, match="no market data"):
+    with pytest.raises(ValueError, match="it is of another version"):
         Recording(log_files(tmp_path), start_ns=0, speed=1)
 
     async def story():

@@ -145,7 +145,9 @@ class Recording:
     def __init__(self, paths: Sequence[Path], *, start_ns: int, speed: float) -> None:
         self.keys = lines(paths)
         if not self.keys:
-            raise ValueError(f"{', '.join(path.name for path in paths)}: no market data that were asked for by conId")
+            holes = (record.data.decode() for record in Log("", tuple(paths)).records() if record.kind is Kind.HOLE)
+            nothing = f"{', '.join(path.name for path in paths)}: no market data that were asked for by conId"
+            raise ValueError(next(holes, nothing))
         self.pace = Pace(start_ns, speed)
         self._messages = read(paths)
         self._next = next(self._messages, None)
