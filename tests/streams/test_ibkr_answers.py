@@ -241,7 +241,10 @@ def test_another_session_makes_all_stale_alarms_and_is_tried_with_pauses_until_d
     asyncio.run(story())
 
 
-def test_a_refused_line_says_why_and_is_tried_again(servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("code", [354, 10168, 10186])
+def test_a_refused_line_says_why_and_is_tried_again(
+    servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
     monkeypatch.setattr("alphatrader.core.market.slots.RETRY_SECONDS", 2.0)
 
     async def story() -> None:
@@ -250,8 +253,8 @@ def test_a_refused_line_says_why_and_is_tried_again(servers: Servers, tmp_path: 
             data = s.running.gateway.data
             (key,) = [key for key, line in data._lines.items() if line.con_id == AAPL]
             line = data._lines.pop(key)
-            line.session.error(line.req_id, 354, "Requested market data is not subscribed.")
-            await until(lambda: "AAPL: refused, 354" in str(s.module.health._facts.get("stale")))
+            line.session.error(line.req_id, code, "Requested market data is not subscribed.")
+            await until(lambda: f"AAPL: refused, {code}" in str(s.module.health._facts.get("stale")))
             await until(lambda: proven(s, "AAPL"))
             await until(lambda: s.module.health._facts.get("stale") is None)
 
