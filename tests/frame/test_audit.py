@@ -177,13 +177,18 @@ def test_a_start_after_a_crash_leaves_the_torn_end_alone(tmp_path: Path) -> None
     assert whole(files(tmp_path)[1])[0][0].data == b"after it" and len(whole(torn)[1]) == 1
 
 
+def over_midnight(log: AuditLog, clock: StillClock) -> None:
+    """One record on Wednesday, written, and one a day later."""
+    log.received(b"wednesday")
+    clock.later(86_400)
+    until(lambda: log.entry is not None)
+    log.received(b"thursday")
+
+
 def test_each_session_has_its_own_file(tmp_path: Path) -> None:
     clock = StillClock()
     with writing(tmp_path, clock) as log:
-        log.received(b"wednesday")
-        clock.later(86_400)
-        until(lambda: log.entry is not None)
-        log.received(b"thursday")
+        over_midnight(log, clock)
     assert [path.name[5:15] for path in files(tmp_path)] == ["2026-11-18", "2026-11-19"]
     assert [whole(path)[0][0].data for path in files(tmp_path)] == [b"wednesday", b"thursday"]
 
@@ -192,10 +197,7 @@ def test_a_clock_that_goes_back_holds_nothing_up_and_keeps_the_order_of_the_part
     # given a log that has gone over midnight
     clock = StillClock()
     with writing(tmp_path, clock) as log:
-        log.received(b"wednesday")
-        clock.later(86_400)
-        until(lambda: log.entry is not None)
-        log.received(b"thursday")
+        over_midnight(log, clock)
         clock.later(1)
         until(lambda: log.entry is not None and log.entry.file[5:15] == "2026-11-19")
         # when the clock is set back by more than a day, after a record came and before it is on disk
