@@ -225,7 +225,7 @@ async def end_tasks(tasks: Iterable[asyncio.Task[Any]], log: Any) -> list[Except
 
 
 def _settle() -> None:
-    """What start-up has made lives as long as the process. The collector's rare full pass walks all of it, 60 to 80 ms in which
+    """What start-up has made lives as long as the process. The collector's rare full pass walks all of it, and meanwhile
     nothing is folded and no order leaves, unless it is told to leave it alone."""
     gc.collect()
     gc.freeze()
