@@ -132,6 +132,9 @@ async def executor(
     )
     try:
         yield Executor(process)
+    except BaseException as error:
+        error.add_note(f"{module} said last:\n{output.read_text()[-3000:]}")
+        raise
     finally:
         if process.exitcode is None:
             process.kill()
