@@ -5,7 +5,8 @@ Real processes: the stand-in gateway, `ibkr`, `analytics`, a data server; for th
 Both take turns under the same rates, beside the same background: the whole Procfile, every module on the sandbox's twenty
 instruments, on servers of its own. `--background none` measures them alone. "Visible": the observer has read a
 `metrics:{symbol}:vpin` whose source sequence is at or past the tick's; it is woken by the server's invalidation push, the
-same way for both. Likewise of `market:{symbol}:trades`, which either writes every 50 ms at most.
+same way for both. Likewise of `market:{symbol}:trades`, which either writes every 50 ms at most. The reference reaches Redis over
+TCP, as the floor was measured; the product takes the server's Unix socket.
 
 It ends within `--budget` seconds: the background gets a share of them to come up, and is measured beside as it then stands; each
 rate is measured once, and again while time is left.
@@ -37,11 +38,12 @@ from interleaved import title, verdict
 from tick_feeder import LINES_SECONDS, MOST_TIMES, STUCK_SECONDS
 
 from alphatrader.contract import keys as k
-from alphatrader.contract.key import Key
+from alphatrader.contract.key import Key, Server
 from alphatrader.contract.messages.metrics import Discovered, Parameter
 from alphatrader.contract.modules import Module
 from alphatrader.runtime.clock import exchange_instant
 from alphatrader.runtime.secrets import PASSWORD_VARIABLE
+from alphatrader.runtime.settings import server_socket
 
 BENCH = Path(__file__).resolve().parent
 sys.path.insert(0, str(BENCH.parent))
@@ -213,7 +215,7 @@ class Side:
             time.sleep(0.05)
 
 
-def children(stack: ExitStack, servers: Servers, feeder: Feeder, log: Path, which: str) -> dict[str, Any]:
+def children(stack: ExitStack, servers: Servers, feeder: Feeder, log: Path, which: str, reference: str) -> dict[str, Any]:
     market_start, machine_start = exchange_instant(DAY, "10:00"), time.time_ns()
     if which == "product":
         gateways = json.dumps([{"host": "127.0.0.1", "port": feeder.ports["gateway"]}])
@@ -242,6 +244,7 @@ def children(stack: ExitStack, servers: Servers, feeder: Feeder, log: Path, whic
         "symbols": SYMBOLS,
         "raw": feeder.ports["raw"],
         "redis": servers.settings.servers.data.port,
+        "redis_socket": str(server_socket(servers.settings, Server.DATA)) if reference == "unix" else None,
         "market_start_ns": market_start,
         "machine_start_ns": machine_start,
         "session": [exchange_instant(DAY, at) for at in ("09:30", "16:00")],
@@ -293,6 +296,7 @@ def main() -> None:
     arguments.add_argument("--rates", type=int, nargs="*", default=[2_000, 20_000])
     arguments.add_argument("--rounds", type=int, default=ROUNDS)
     arguments.add_argument("--background", choices=("all", "none"), default="all")
+    arguments.add_argument("--reference", choices=("tcp", "unix"), default="tcp", help="how the raw reference reaches Redis")
     arguments.add_argument("--budget", type=float, default=BUDGET_SECONDS)
     options = arguments.parse_args()
     ends = time.monotonic() + options.budget
@@ -313,7 +317,7 @@ def main() -> None:
             servers = stack.enter_context(running_servers(base))
             prepared(servers)
             feeder = Feeder(stack, log)
-            sides.append(Side(name, servers, feeder, children(stack, servers, feeder, log, name)))
+            sides.append(Side(name, servers, feeder, children(stack, servers, feeder, log, name, options.reference)))
         try:
             for side in sides:
                 side._feeder.send("raw" if side.name == "raw" else "product", 200, 0.5)

@@ -32,9 +32,13 @@ KEYS_SECONDS = 0.05
 class RawRedis:
     """A socket to Redis: commands go out in one write, replies are read when somebody asks."""
 
-    def __init__(self, port: int, user: str, password: str) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port))
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    def __init__(self, port: int, path: str | None, user: str, password: str) -> None:
+        if path is not None:
+            self._socket = socket.socket(socket.AF_UNIX)
+            self._socket.connect(path)
+        else:
+            self._socket = socket.create_connection(("127.0.0.1", port))
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._reader = hiredis.Reader()
         self.descriptor = self._socket.fileno()
         self.ask("AUTH", user, password)
@@ -132,7 +136,7 @@ def metrics(told: dict[str, Any], redis: RawRedis, writer: RawRedis, clock: Cloc
 def main() -> None:
     what, told = sys.argv[1], json.loads(sys.argv[2])
     clock = Clock(told["market_start_ns"], told["machine_start_ns"], 1.0)
-    connections = [RawRedis(told["redis"], told["user"], told["password"]) for _ in range(2)]
+    connections = [RawRedis(told["redis"], told["redis_socket"], told["user"], told["password"]) for _ in range(2)]
     print("ready", flush=True)
     try:
         if what == "feed":

@@ -103,7 +103,7 @@ def _binary(access: Access) -> Check:
 
 
 def _answers(access: Access, server: Server) -> Check:
-    address = access.settings.servers.data if server == Server.DATA else access.settings.servers.state
+    address = access.settings.servers.at(server)
     place = f"{address.host}:{address.port}"
     stamp_key = k.STAMP_DATA if server == Server.DATA else k.STAMP_STATE
     try:

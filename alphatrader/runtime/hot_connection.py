@@ -12,8 +12,11 @@ did not come.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 from collections import deque
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Final, cast
 
 import hiredis
@@ -41,6 +44,7 @@ class HotConnection(asyncio.Protocol):
         self._timeout = timeout_seconds
         self._reader = hiredis.Reader()
         self._transport: asyncio.Transport | None = None
+        self._descriptor = -1
         self._lost: ConnectionError | TimeoutError | None = None
         self._refused: RefusedCommandError | None = None
         self._sent = self._answered = 0
@@ -65,12 +69,15 @@ class HotConnection(asyncio.Protocol):
         timeout_seconds: float,
         *,
         listen_seconds: float = 0.0,
+        path: Path | None = None,
     ) -> HotConnection:
-        """A connection that the server has let in. Raises ConnectionError, TimeoutError or RefusedCommandError."""
-        loop = asyncio.get_running_loop()
+        """A connection that the server has let in: by the Unix socket at `path` where one answers, which costs less, else by TCP.
+
+        Raises ConnectionError, TimeoutError or RefusedCommandError."""
         connection = cls(monotonic, timeout_seconds, listen_seconds)
         try:
-            await asyncio.wait_for(loop.create_connection(lambda: connection, host, port), timeout_seconds)
+            async with asyncio.timeout(timeout_seconds):
+                await connection._open(host, port, path)
         except (OSError, TimeoutError) as error:
             raise ConnectionError(f"{host}:{port}: {error or 'no answer'}") from error
         try:
@@ -80,6 +87,14 @@ class HotConnection(asyncio.Protocol):
             connection.close()
             raise
         return connection
+
+    async def _open(self, host: str, port: int, path: Path | None) -> None:
+        loop = asyncio.get_running_loop()
+        if path is not None:
+            with contextlib.suppress(OSError):  # none there, or one that a server left behind which was killed
+                await loop.create_unix_connection(lambda: self, str(path))
+                return
+        await loop.create_connection(lambda: self, host, port)
 
     @property
     def alive(self) -> bool:
@@ -137,7 +152,14 @@ class HotConnection(asyncio.Protocol):
         if self._watch is None:
             self._watch = asyncio.get_running_loop().call_later(self._timeout, self._judge)
         self._sent += len(commands)
-        transport.write(b"".join(map(hiredis.pack_command, commands)))
+        content = b"".join(map(hiredis.pack_command, commands))
+        # uvloop would send only when the turn of the loop is over: what else is done in it need not be waited for.
+        if transport.get_write_buffer_size() == 0 and not transport.is_closing():
+            with contextlib.suppress(OSError):  # no room, or the connection is gone: the transport waits, or says so
+                content = content[os.write(self._descriptor, content) :]
+            if not content:
+                return
+        transport.write(content)
 
     @staticmethod
     def _give_up(answer: asyncio.Future[Any], seconds: float) -> None:
@@ -194,6 +216,7 @@ class HotConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._descriptor = transport.get_extra_info("socket").fileno()
 
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)

@@ -23,7 +23,7 @@ from alphatrader.contract.settings import Settings
 from alphatrader.runtime.build import build_id
 from alphatrader.runtime.clock import Clock, monotonic
 from alphatrader.runtime.secrets import Vault
-from alphatrader.runtime.settings import ROOT
+from alphatrader.runtime.settings import ROOT, server_socket
 from alphatrader.runtime.store import Store, StoreError
 
 LINES: Final = {Module.REDIS: Server.DATA, Module.STATE: Server.STATE}
@@ -74,13 +74,15 @@ def _major_version(path: str) -> int:
 def command(line: Module, settings: Settings, folder: Path, vault: Vault) -> list[str]:
     """The command that runs a server; writes its users file first."""
     server = LINES[line]
-    address = settings.servers.data if server == Server.DATA else settings.servers.state
+    address = settings.servers.at(server)
     home = folder / str(line)
     home.mkdir(mode=0o700, exist_ok=True)
     users = home / "users.acl"
     users.touch(mode=0o600)
     users.write_text(acl_file(server, vault.redis_hashes()))
-    options = {"port": address.port, "bind": address.host, "dir": home, "aclfile": users}
+    options: dict[str, Any] = {"port": address.port, "bind": address.host, "dir": home, "aclfile": users}
+    if (path := server_socket(settings, server)) is not None:
+        options |= {"unixsocket": path, "unixsocketperm": 700}
     arguments = [part for name, value in options.items() for part in (f"--{name}", str(value))]
     return [binary(settings.servers.binary), str(ROOT / "config" / _CONF[server]), *arguments]
 

@@ -14,10 +14,14 @@ from typing import Any, Final
 import msgspec
 import yaml
 
+from alphatrader.contract.key import Server
 from alphatrader.contract.settings import Settings
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 PREFIX: Final = "ALPHATRADER_"
+_HERE: Final = ("127.0.0.1", "::1", "localhost")
+_LONGEST_SOCKET: Final = 100
+"""Bytes of a Unix socket's path: systems allow 104 to 108."""
 _NOT_SETTINGS: Final = ("ALPHATRADER_CONFIG", "ALPHATRADER_REDIS_PASSWORD", "ALPHATRADER_MODULE")
 _UNKNOWN: Final = re.compile(r"unknown field `(\w+)`")
 _REFERENCE: Final = re.compile(r"\$\{([\w.]+)\}")
@@ -100,6 +104,16 @@ def data_path(settings: Settings) -> Path:
     folder = (base if base.is_absolute() else ROOT / base) / settings.mode
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     return folder
+
+
+def server_socket(settings: Settings, server: Server) -> Path | None:
+    """Where a server of this machine also listens; None for another machine's, and where the folder's path is too long for a Unix
+    socket. Named by the port, so that another server, or a proxy before this one, is never taken for it."""
+    address = settings.servers.at(server)
+    if address.host not in _HERE:
+        return None
+    path = data_path(settings) / f"{server}-{address.port}.sock"
+    return path if len(os.fsencode(path)) <= _LONGEST_SOCKET else None
 
 
 def log_path(settings: Settings) -> Path:

@@ -29,10 +29,12 @@ from alphatrader.contract import keys as k
 from alphatrader.contract.key import BoundKey, Key, Kind, Server
 from alphatrader.contract.modules import Module
 from alphatrader.contract.settings import Settings
+from alphatrader.contract.settings.system import Address
 from alphatrader.runtime.batch import Batch
 from alphatrader.runtime.clock import monotonic
 from alphatrader.runtime.cursor import Cursor, Entry
 from alphatrader.runtime.hot_connection import LISTEN_SECONDS, HotConnection
+from alphatrader.runtime.settings import server_socket
 
 T = TypeVar("T")
 
@@ -61,10 +63,10 @@ def decode(key: Key[T], content: bytes) -> T:
     return message
 
 
-def _client_options(module: Module, password: str, host: str, port: int, decode_timeout: float) -> dict[str, Any]:
+def _client_options(module: Module, password: str, at: Address, decode_timeout: float) -> dict[str, Any]:
     return {
-        "host": host,
-        "port": port,
+        "host": at.host,
+        "port": at.port,
         "username": str(module),
         "password": password,
         "client_name": str(module),
@@ -141,10 +143,9 @@ class Store(_Base):
 
     def __init__(self, module: Module, settings: Settings, password: str, *, timeout_seconds: float = _SOCKET_TIMEOUT) -> None:
         super().__init__(module, settings)
-        addresses = {Server.DATA: settings.servers.data, Server.STATE: settings.servers.state}
         self._clients: dict[Server, Any] = {
-            server: redis.Redis(**_client_options(module, password, at.host, at.port, timeout_seconds))
-            for server, at in addresses.items()
+            server: redis.Redis(**_client_options(module, password, settings.servers.at(server), timeout_seconds))
+            for server in Server
         }
 
     def check_servers(self) -> None:
@@ -256,12 +257,11 @@ class AsyncStore(_Base):
 
     def __init__(self, module: Module, settings: Settings, password: str) -> None:
         super().__init__(module, settings)
-        addresses = {Server.DATA: settings.servers.data, Server.STATE: settings.servers.state}
         self._clients: dict[Server, Any] = {
-            server: redis.asyncio.Redis(**_client_options(module, password, at.host, at.port, _SOCKET_TIMEOUT))
-            for server, at in addresses.items()
+            server: redis.asyncio.Redis(**_client_options(module, password, settings.servers.at(server), _SOCKET_TIMEOUT))
+            for server in Server
         }
-        self._addresses, self._password = addresses, password
+        self._settings, self._password = settings, password
         self._writers: dict[Server, HotConnection] = {}
         self._readers: defaultdict[Server, list[HotConnection]] = defaultdict(list)
         """Connections that nobody reads from now."""
@@ -380,10 +380,10 @@ class AsyncStore(_Base):
         return writer is not None and writer.write_now(batch.commands)
 
     async def _connect(self, server: Server, *, listen_seconds: float = 0.0) -> HotConnection:
-        at = self._addresses[server]
+        at, path = self._settings.servers.at(server), server_socket(self._settings, server)
+        who = (at.host, at.port, str(self.module), self._password)
         try:
-            who = (at.host, at.port, str(self.module), self._password)
-            return await HotConnection.connect(*who, monotonic, _SOCKET_TIMEOUT, listen_seconds=listen_seconds)
+            return await HotConnection.connect(*who, monotonic, _SOCKET_TIMEOUT, listen_seconds=listen_seconds, path=path)
         except (ConnectionError, TimeoutError) as error:
             raise RedisConnectionError(str(error)) from error
 

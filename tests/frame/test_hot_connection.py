@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+from collections.abc import Callable
+from pathlib import Path
 
+import hiredis
 import pytest
+import uvloop
 
 from alphatrader.contract import keys as k
 from alphatrader.contract.key import Server
@@ -15,6 +19,7 @@ from alphatrader.contract.modules import Module
 from alphatrader.runtime import hot_connection
 from alphatrader.runtime.cursor import Cursor
 from alphatrader.runtime.hot_connection import LISTEN_SECONDS, HotConnection, RefusedCommandError
+from alphatrader.runtime.settings import load, server_socket
 from alphatrader.runtime.store import AsyncStore, Store, StoreLost
 from tests.support.servers import Servers
 
@@ -228,3 +233,80 @@ async def until_blocked(servers: Servers) -> None:
     door = servers.store(Module.REDIS)
     while int(door.raw(Server.DATA, "INFO", "clients")["blocked_clients"]) == 0:
         await asyncio.sleep(0.01)
+
+
+def peers(servers: Servers, module: Module) -> list[str]:
+    """From where the data server's hot connections of a module come."""
+    rows = servers.store(Module.REDIS).raw(Server.DATA, "CLIENT", "LIST")
+    parsed = rows if isinstance(rows, list) else [dict(p.split("=", 1) for p in r.split()) for r in rows.decode().splitlines()]
+    return [row["addr"] for row in parsed if row["name"] == f"{module}-hot"]
+
+
+def test_a_server_of_this_machine_is_reached_by_its_unix_socket_and_any_other_by_tcp(servers: Servers, tmp_path: Path) -> None:
+    at, path = servers.settings.servers.data, server_socket(servers.settings, Server.DATA)
+    assert path is not None and path.is_socket() and path.stat().st_mode & 0o077 == 0
+    who = (at.host, at.port, str(Module.IBKR), servers.vault.redis_password(Module.IBKR), time.monotonic, 5.0)
+    left_behind = tmp_path / "killed.sock"
+    with socket.socket(socket.AF_UNIX) as killed:
+        killed.bind(str(left_behind))
+
+    async def story() -> None:
+        store = servers.async_store(Module.IBKR)
+        await post(store, 1)
+        (peer,) = peers(servers, Module.IBKR)
+        assert str(path) in peer
+        await store.close()
+        for nobody in (None, tmp_path / "never.sock", left_behind):
+            writer = await HotConnection.connect(*who, path=nobody)
+            (by_tcp,) = peers(servers, Module.IBKR)
+            assert by_tcp.startswith("127.0.0.1:")
+            writer.close()
+            async with asyncio.timeout(20):
+                while peers(servers, Module.IBKR):
+                    await asyncio.sleep(0.01)
+
+    asyncio.run(story())
+
+
+def test_a_folder_too_deep_for_a_unix_socket_and_a_server_elsewhere_have_none(servers: Servers, tmp_path: Path) -> None:
+    environment = {**servers.environment, "ALPHATRADER_DATA_DIR": str(tmp_path / ("deep" * 30))}
+    assert server_socket(load(environment), Server.DATA) is None
+    elsewhere = {**servers.environment, "ALPHATRADER_SERVERS__STATE__HOST": "10.0.0.7"}
+    assert server_socket(load(elsewhere), Server.STATE) is None
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def test_what_a_server_has_no_room_for_goes_out_whole_and_in_order(run: Callable[..., None]) -> None:
+    commands = [("SET", f"key{number}", b"%d" % number * 3000) for number in range(1000)]
+
+    async def story() -> None:
+        come, reads = bytearray(), asyncio.Event()
+
+        async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"SETNAME")
+            await reader.readuntil(b"ibkr-hot\r\n")
+            writer.write(b"+OK\r\n+OK\r\n")
+            await reads.wait()
+            while content := await reader.read(1 << 16):
+                come.extend(content)
+            writer.close()
+
+        server = await asyncio.start_server(slow, "127.0.0.1", 0)
+        async with server:
+            port = server.sockets[0].getsockname()[1]
+            writer = await HotConnection.connect("127.0.0.1", port, "ibkr", "secret", time.monotonic, 20.0)
+            # given one that reads nothing, until the writer would have to wait
+            sent = 0
+            while writer.write_now(commands[sent : sent + 1]):
+                sent += 1
+            assert 0 < sent < len(commands)
+            # when it reads, then all of it is there, each command once
+            reads.set()
+            await writer.write(commands[sent:])
+            writer.close()
+            async with asyncio.timeout(20):
+                while len(come) < sum(len(hiredis.pack_command(command)) for command in commands):
+                    await asyncio.sleep(0.01)
+        assert bytes(come) == b"".join(map(hiredis.pack_command, commands))
+
+    run(story())

