@@ -50,7 +50,6 @@ class _Place:
     """The newest that was taken."""
     reads_again: int = 0
     """The number before which the stream was read again: it does not hold what is missing."""
-    missing: Missing | None = None
     until_ns: int = 0
     asked: bool = False
 
@@ -61,6 +60,8 @@ class GapFill:
         self._places = {stream: _Place(symbol, stream, *start) for symbol, (stream, start) in starts.items()}
         self._by_symbol = {place.symbol: place for place in self._places.values()}
         self._span_ns = span_ns
+        self.lacking: dict[str, Missing] = {}
+        """Symbol -> what is missing, of those that are held."""
         self.moves: dict[str, str | None] = {}
         """Stream -> the id it must be read from after this, or None: it is not to be read. For the reader, who empties it."""
         self.ended: list[Filled] = []
@@ -77,10 +78,6 @@ class GapFill:
     def id_of(self, stream: str) -> str:
         """The newest entry that was taken of a stream."""
         return self._places[stream].id
-
-    @property
-    def lacking(self) -> dict[str, Missing]:
-        return {place.symbol: place.missing for place in self._places.values() if place.missing is not None}
 
     def take(self, entries: Iterable[Entry[Any]]) -> list[Entry[Any]]:
         """What may be folded now. Streams that are no market stream are passed on as they come."""
@@ -119,8 +116,8 @@ class GapFill:
             why = "recovery is off" if not self._span_ns else f"it is {(until_ns - since_ns) / 1e9:.0f} s long"
             self.ended.append(Filled(place.symbol, seq - after - 1, 0, why))
             return False
-        place.missing, place.ts_ns, place.until_ns = Missing(after, seq), since_ns, max(since_ns, until_ns)
-        place.asked = False
+        self.lacking[place.symbol] = Missing(after, seq)
+        place.ts_ns, place.until_ns, place.asked = since_ns, max(since_ns, until_ns), False
         self.moves[place.stream] = None
         return True
 
@@ -128,12 +125,11 @@ class GapFill:
 
     def ask(self, number: int) -> ResendRequest:
         """A request for everything that is missing now."""
-        places = [place for place in self._places.values() if place.missing is not None]
+        places = [self._by_symbol[symbol] for symbol in self.lacking]
         for place in places:
             place.asked = True
         since_ns, until_ns = min(place.ts_ns for place in places), max(place.until_ns for place in places)
-        missing = {place.symbol: place.missing for place in places if place.missing is not None}
-        self.request, self.begun, self.taken = ResendRequest(number, since_ns, until_ns, missing), False, 0
+        self.request, self.begun, self.taken = ResendRequest(number, since_ns, until_ns, dict(self.lacking)), False, 0
         return self.request
 
     def _answered(self, told: Resent | ResendNote) -> list[Entry[Any]]:
@@ -146,10 +142,10 @@ class GapFill:
                 self.end(told.reason)
             return []
         self.taken += 1
-        place = self._by_symbol.get(told.symbol)
-        if place is None or not place.asked or place.missing is None or place.seq is None:
+        place, missing = self._by_symbol.get(told.symbol), self.lacking.get(told.symbol)
+        if place is None or not place.asked or missing is None or place.seq is None:
             return []
-        if told.event.seq != place.seq + 1 or told.event.seq >= place.missing.until:
+        if told.event.seq != place.seq + 1 or told.event.seq >= missing.until:
             return []  # what does not follow is not put there: the gap stands from here
         place.seq, place.event = told.event.seq, told.event
         return [Entry(place.stream, place.id, told.event)]
@@ -157,15 +153,16 @@ class GapFill:
     def end(self, reason: str | None) -> None:
         """Nothing more comes: the symbols that were asked for go on in their streams."""
         self.request = None
-        for place in self._places.values():
-            if place.missing is None or not place.asked:
+        for symbol, missing in tuple(self.lacking.items()):
+            place = self._by_symbol[symbol]
+            if not place.asked:
                 continue
-            after, until, seq = place.missing.after, place.missing.until, place.seq or 0
+            del self.lacking[symbol]
+            after, until, seq = missing.after, missing.until, place.seq or 0
             whole = seq == until - 1
             why = None if whole else reason or f"the answer ended at {seq}"
             self.ended.append(Filled(place.symbol, until - after - 1, seq - after, why))
-            place.seq, place.ts_ns, place.missing = until - 1, place.until_ns, None
-            place.event = None
+            place.seq, place.ts_ns, place.event = until - 1, place.until_ns, None
             self.moves[place.stream] = place.id
 
 

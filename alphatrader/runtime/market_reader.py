@@ -54,8 +54,8 @@ class MarketReader:
         fill = self._fill
         if fill.request is not None:
             await self._wait()
-        elif lacking := fill.lacking:
-            await self._ask(lacking)
+        elif fill.lacking:
+            await self._ask()
         passed = fill.take(await self._store.read(self._cursor, block_seconds=block_seconds, count=count))
         if fill.ended:
             await self._tell()
@@ -68,14 +68,14 @@ class MarketReader:
             fill.moves.clear()
         return passed
 
-    async def _ask(self, lacking: Mapping[str, Any]) -> None:
+    async def _ask(self) -> None:
         self._cursor.positions[self._resent.name] = "$"
         await self._store.fix(self._cursor)
         request = self._fill.ask(self._clock.machine_ns())
         self._asked_at = self._heard_at = self._clock.monotonic()
         await self._write()
         missing = {symbol: gap.until - gap.after - 1 for symbol, gap in request.missing.items()}
-        self._health.count("gaps", len(lacking))
+        self._health.count("gaps", len(request.missing))
         self._health.fact("recovering", missing)
         self._log.warning("events_missed", missing=missing)
 

@@ -326,6 +326,8 @@ class AsyncStore(_Base):
 
     async def fix(self, cursor: Cursor) -> None:
         """Gives an end of a stream its real id, so that nothing that comes between now and the first read is lost."""
+        if "$" not in cursor.positions.values():
+            return
         server = next(iter(cursor.keys.values())).key.server
         for name, position in cursor.positions.items():
             if position == "$":

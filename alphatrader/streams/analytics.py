@@ -96,6 +96,8 @@ class AnalyticsEngine(StreamModule):
         self._options_stream = k.EVENTS_OPTIONS.at()
         self._reader = MarketReader(self, {}, [])
         self._session: Session | None = None
+        self._today: tuple[Session | None, str] = (None, "")
+        """The session, and its day as an expiry."""
         self._published = 0
         self._look_round = _Round(self.symbols, _LOOK_SECONDS)
         self._keep_round = _Round(self.symbols, self.settings.analytics.checkpoint_seconds)
@@ -243,7 +245,9 @@ class AnalyticsEngine(StreamModule):
     async def _publish(self) -> None:
         now_ns, made_ns = self.clock.market_ns(), self.clock.machine_ns()
         least = int(self.settings.analytics.publish_seconds * 1e9)
-        today = self.calendar.current(now_ns).name.replace("-", "")
+        if (session := self.calendar.current(now_ns)) is not self._today[0]:
+            self._today = session, session.name.replace("-", "")
+        today = self._today[1]
 
         def age_of(instant_ns: int | None) -> float | None:
             return None if instant_ns is None else max(0.0, (now_ns - instant_ns) / self.clock.speed / 1e6)
