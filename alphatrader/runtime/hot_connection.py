@@ -36,6 +36,7 @@ class HotConnection(asyncio.Protocol):
     """Made by `connect`. All methods belong to the event loop it was made in."""
 
     def __init__(self, monotonic: Callable[[], float], timeout_seconds: float, listen_seconds: float) -> None:
+        self._loop = asyncio.get_running_loop()  # once: each asking is a system call, up to Python 3.11
         self._monotonic = monotonic
         self._listen_seconds = listen_seconds
         self._deaf: asyncio.TimerHandle | None = None
@@ -89,12 +90,11 @@ class HotConnection(asyncio.Protocol):
         return connection
 
     async def _open(self, host: str, port: int, path: Path | None) -> None:
-        loop = asyncio.get_running_loop()
         if path is not None:
             with contextlib.suppress(OSError):  # none there, or one that a server left behind which was killed
-                await loop.create_unix_connection(lambda: self, str(path))
+                await self._loop.create_unix_connection(lambda: self, str(path))
                 return
-        await loop.create_connection(lambda: self, host, port)
+        await self._loop.create_connection(lambda: self, host, port)
 
     @property
     def alive(self) -> bool:
@@ -124,14 +124,13 @@ class HotConnection(asyncio.Protocol):
     async def ask(self, *command: Any, block_seconds: float = 0.0) -> Any:
         """The reply to one command, which may itself wait `block_seconds` at the server. Raises RefusedCommandError."""
         self._check()
-        loop = asyncio.get_running_loop()
         if self._transport is None:
             raise ConnectionError("not connected")
-        answer: asyncio.Future[Any] = loop.create_future()
+        answer: asyncio.Future[Any] = self._loop.create_future()
         self._send(self._transport, (command,))
         self._asked.append((self._sent, answer))
         self._listen()
-        limit = loop.call_later(block_seconds + self._timeout, self._give_up, answer, block_seconds + self._timeout)
+        limit = self._loop.call_later(block_seconds + self._timeout, self._give_up, answer, block_seconds + self._timeout)
         try:
             return await answer
         finally:
@@ -150,15 +149,18 @@ class HotConnection(asyncio.Protocol):
         if self._sent == self._answered:
             self._heard = self._monotonic()
         if self._watch is None:
-            self._watch = asyncio.get_running_loop().call_later(self._timeout, self._judge)
+            self._watch = self._loop.call_later(self._timeout, self._judge)
         self._sent += len(commands)
         content = b"".join(map(hiredis.pack_command, commands))
         # uvloop would send only when the turn of the loop is over: what else is done in it need not be waited for.
         if transport.get_write_buffer_size() == 0 and not transport.is_closing():
-            with contextlib.suppress(OSError):  # no room, or the connection is gone: the transport waits, or says so
-                content = content[os.write(self._descriptor, content) :]
-            if not content:
+            try:
+                sent = os.write(self._descriptor, content)
+            except OSError:  # no room, or the connection is gone: the transport waits, or says so
+                sent = 0
+            if sent == len(content):
                 return
+            content = content[sent:]
         transport.write(content)
 
     @staticmethod
@@ -202,7 +204,7 @@ class HotConnection(asyncio.Protocol):
             return  # nothing is owed, or who asked has a limit of his own
         left = self._heard + self._timeout - self._monotonic()
         if left > 0:
-            self._watch = asyncio.get_running_loop().call_later(left, self._judge)
+            self._watch = self._loop.call_later(left, self._judge)
         else:
             self._lost = self._lost or TimeoutError(f"no answer in {self._timeout:g} s, {self.unanswered} owed")
             self._room.set()
@@ -231,7 +233,7 @@ class HotConnection(asyncio.Protocol):
         self._room.set()
         if self._listen_seconds and not asked and not self._waiting and self._transport is not None:
             self._transport.pause_reading()
-            self._deaf = asyncio.get_running_loop().call_later(self._listen_seconds, self._listen)
+            self._deaf = self._loop.call_later(self._listen_seconds, self._listen)
 
     def _take_error(self, text: str) -> None:
         if text.startswith("LOADING"):
