@@ -23,7 +23,7 @@ class VpinParts:
         self.flows = {f"flow_{seconds}s": Shares(seconds) for seconds in (30, 60, 180)}
 
     def of(self, v: Vpin, adverse: Adverse, ranks: VpinRanks) -> dict[str, Any]:
-        made_of = (v, v.filled, v.total, v.warm, v.size, adverse.spread, adverse.markout_bps, ranks)
+        made_of = (v, v.filled, v.total, v.warm, v.size, v.size_source, adverse.spread, adverse.markout_bps, ranks)
         if made_of != self._made_of:  # ranks change with the session, which a full bucket begins
             self._made_of = made_of
             self._parts = self._make(v, adverse, ranks)
@@ -47,6 +47,11 @@ class VpinParts:
             "percentile_days": rank.sessions,
             "percentile_reason": rank.reason,
             "signed_10": v.signed(10),
+            "bucket_shares": v.size,
+            "bucket_source": v.size_source or None,
+            "filled": v.filled,
+            "warm": v.warm,
+            "carried": "buckets carry over sessions; regular hours only",
         }
 
 
@@ -57,6 +62,11 @@ def vpin(state: SymbolState, ranks: VpinRanks, now_ns: int, age_of: AgeOf, feed:
         reason = "bucket size unknown: neither discovered nor daily volume"
     if reason is None and not v.ready:
         reason = f"{len(v.imbalances)} of {v.buckets} buckets full"
+    components = parts.of(v, state.adverse, ranks).copy()
+    components["open_bucket"] = v.open_share
+    for name, seconds in parts.flows.items():
+        components[name] = state.flow.share(now_ns, seconds)
+    components["prints"] = None if state.tick_by_tick is None else "tick_by_tick" if state.tick_by_tick else "quote_line"
     return make(
         "vpin",
         state,
@@ -66,16 +76,6 @@ def vpin(state: SymbolState, ranks: VpinRanks, now_ns: int, age_of: AgeOf, feed:
         units="share of volume, 0 to 1",
         convention="toxicity has no sign; signed parts: + buyers were the aggressors",
         n=len(v.imbalances),
-        components={
-            **parts.of(v, state.adverse, ranks),
-            **{name: state.flow.share(now_ns, shares) for name, shares in parts.flows.items()},
-            "prints": None if state.tick_by_tick is None else "tick_by_tick" if state.tick_by_tick else "quote_line",
-            "bucket_shares": v.size,
-            "bucket_source": v.size_source or None,
-            "open_bucket": v.open_share,
-            "filled": v.filled,
-            "warm": v.warm,
-            "carried": "buckets carry over sessions; regular hours only",
-        },
+        components=components,
         ages={"trades": age_of(state.trade_ns)},
     )
