@@ -190,6 +190,15 @@ class Desk(MarketDesk):
             )
             self.write(line.module, lambda b, beat=beat, line=line: b.put(k.HEALTH.at(module=line.module), beat))
 
+    def silence(self) -> None:
+        """Analytics and positions have been gone for longer than their keys live."""
+        self.write(
+            Module.ANALYTICS,
+            *[lambda b, key=key: b.drop(key.at(symbol="SPY")) for key in k.METRICS.values()],
+            lambda b: b.drop(k.HEALTH.at(module=Module.ANALYTICS)),
+        )
+        self.write(Module.POSITIONS, lambda b: b.drop(k.HEALTH.at(module=Module.POSITIONS)))
+
     def whole_day(self) -> None:
         """Everything a morning leaves behind."""
         now, machine, session = self.clock.market_ns(), self.clock.machine_ns(), DAY.isoformat()

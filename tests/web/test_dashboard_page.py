@@ -59,6 +59,13 @@ def test_the_page_draws_the_day_and_halts_in_one_click(day: Desk, link: Callable
     assert inked(browser, "profile") and inked(browser, "heat")
     wait("sweeps", "▲ buy")
     assert text("sweeps").index("650") < text("sweeps").index("162"), "the newest sweep comes first"
+    day.silence()
+    wait("sweeps", "no word from analytics")
+    wait("h-positions", "positions is down: this is as it was")
+    wait("strip", "Unrealized, as it was")
+    assert "is down" not in text("h-orders"), "execution's heart beats"
+    day.moment(1)
+    wait("sweeps", "▲ buy")
 
     before = len(requests_written(day))
     browser.find_element("id", "halt").click()

@@ -32,6 +32,8 @@ export function compact(value) {
   return signed(value, size >= 100 ? 0 : 2);
 }
 
+export const unsigned = (value) => compact(value).replace("+", "");
+
 export function seconds(s) {
   if (!known(s)) return DASH;
   if (s < 0) s = 0;

@@ -15,7 +15,7 @@ export function headerPanels(board) {
   return [
     { needs: ["clock", "session"], draw: () => when(board), tick: () => when(board) },
     { needs: ["halt", "lease", "link", "clock"], draw: () => states(board), tick: () => states(board) },
-    { needs: ["summary", "risk", "power", "counts", "lease", "position.", "link"], draw: () => strip(board) },
+    { needs: ["summary", "risk", "power", "counts", "lease", "position.", "link", "module.positions"], draw: () => strip(board) },
   ];
 }
 
@@ -57,9 +57,11 @@ function states(board) {
 function warn(board, down) {
   const node = get("banner");
   if (node.dataset.own !== "link" && !node.hidden) return;
+  const known = board.now();
+  const now = known ? known.machine : Date.now();
   const text = !board.link.up && board.values.size
     ? "Not connected to the dashboard: everything below is as it was. HALT still goes its own way."
-    : down.map((name) => `The ${name} server does not answer since ${new Date(board.get(`link.${name}`).since_ms).toLocaleTimeString("en-GB")}: ${name === "state" ? "orders, positions and limits" : "quotes and metrics"} below are not of now.`).join(" ");
+    : down.map((name) => `The ${name} server has not answered for ${seconds((now - board.get(`link.${name}`).since_ms) / 1000)}: ${name === "state" ? "orders, positions and limits" : "quotes and metrics"} below are not of now.`).join(" ");
   node.textContent = text;
   node.className = "banner bad";
   node.dataset.own = text ? "link" : "";
@@ -83,11 +85,13 @@ function strip(board) {
   const session = board.get("session");
   const made = counts.made && session && counts.made.session === session.day ? counts.made.count : null;
   const told = counts.told && session && counts.told.session === session.day ? counts.told.count : null;
+  const writer = board.get("module.positions");
+  const when = writer && writer.state === "down" && summary.known ? ", as it was" : "";
   get("strip").replaceChildren(
-    result("Day", total, "Realized and unrealized of this session"),
-    result("Realized", summary.known ? summary.realized : null),
-    result("Unrealized", summary.known ? summary.unrealized : null, "Unknown while a held contract has no fresh quote"),
-    figure("Open positions", summary.known ? String(summary.open) : "—", summary.known && !summary.reconciled ? "warn" : "", summary.known ? (summary.reconciled ? "Equal to the broker's" : summary.differences.join("; ")) : "waiting for positions"),
+    result(`Day${when}`, total, "Realized and unrealized of this session"),
+    result(`Realized${when}`, summary.known ? summary.realized : null),
+    result(`Unrealized${when}`, summary.known ? summary.unrealized : null, "Unknown while a held contract has no fresh quote"),
+    figure(`Open positions${when}`, summary.known ? String(summary.open) : "—", summary.known && !summary.reconciled ? "warn" : "", summary.known ? (summary.reconciled ? "Equal to the broker's" : summary.differences.join("; ")) : "waiting for positions"),
     figure("Equity", risk.known ? money(risk.equity, 0) : "—"),
     figure("Buying power", money(power.value, 0), "", "As the broker states it"),
     figure("Losses in a row", risk.known ? String(risk.consecutive_losses) : "—"),

@@ -1,6 +1,6 @@
 // Quotes of every instrument, the chosen one's line over the chart, its seven metrics, and which gate stopped its signals.
 
-import { DASH, arrow, compact, direction, el, number, percent, price, seconds, signed, time, waiting } from "./format.js";
+import { DASH, arrow, compact, direction, el, number, percent, price, seconds, signed, time, unsigned, waiting } from "./format.js";
 
 const get = (id) => document.getElementById(id);
 
@@ -90,7 +90,6 @@ function headline(board) {
 }
 
 // What a metric is called, what it is about, and how its value is written. Which of its parts are shown, the view says.
-const unsigned = (value) => compact(value).replace("+", "");
 const METRICS = {
   vpin: ["VPIN", "order-flow toxicity", unsigned],
   obi: ["OBI", "book imbalance", compact],
@@ -142,5 +141,5 @@ function why(board) {
       el("ul", { class: "gates" }, ...gates.map((gate) => el("li", { class: gate.passed ? "passed" : "stopped" }, el("span", { text: `${gate.passed ? "✓" : "✕"} ${gate.name}` }), el("span", { class: "muted", text: `${gate.value} · needs ${gate.needed}` })))),
     );
   });
-  place.replaceChildren(el("p", { class: "muted", text: `as of ${time(found.at_ms)}` }), ...(blocks.length ? blocks : [waiting("no strategy looks at it now")]));
+  place.replaceChildren(el("p", { class: "muted", text: `as of ${time(found.at_ms)} ET` }), ...(blocks.length ? blocks : [waiting("no strategy looks at it now")]));
 }

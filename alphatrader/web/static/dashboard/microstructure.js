@@ -1,15 +1,16 @@
 // The chosen symbol from near: gamma by strike, the book as a heat map, the strip of VPIN and OBI, and the tape of sweeps.
 
-import { arrow, compact, el, price, seconds, table, time, waiting } from "./format.js";
+import { arrow, el, price, seconds, table, time, unsigned, waiting } from "./format.js";
 
 const get = (id) => document.getElementById(id);
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-const HEAT_COLUMNS = 240; // one an update, at most four a second: the last minute or more
+const HEAT_MS = 120000; // what the heat map's width stands for
+const LABEL_STEP = 11; // least distance of two lines of text in a canvas
 
 export class Microstructure {
   constructor(board) {
     this.board = board;
-    this.columns = [];
+    this.books = []; // [when, book] of each change within HEAT_MS; null is a hole
     this.strip = new Strip(get("strip-chart"));
     const redraw = () => { this.profile(); this.heat(); };
     window.addEventListener("themechange", () => { redraw(); this.strip.theme(); });
@@ -20,24 +21,24 @@ export class Microstructure {
     const own = (part) => [`@${this.board.symbol}.${part}`];
     return [
       { get needs() { return own("profile"); }, draw: () => this.profile() },
-      { get needs() { return own("depth"); }, draw: () => this.depth() },
+      { get needs() { return [...own("depth"), "link"]; }, draw: () => this.depth(), tick: () => this.heat() },
       { get needs() { return own("metric.vpin"); }, draw: () => this.strip.add(this.board) },
       { get needs() { return own("metric.sweep"); }, draw: () => sweeps(this.board) },
     ];
   }
 
   load(symbol) {
-    this.columns = [];
+    this.books = [];
     this.strip.load(symbol);
   }
 
   profile() {
     const found = this.board.own("profile");
-    get("profile-note").textContent = !found ? "waiting" : found.ready ? "USD per 1 %: calls right, puts left" : found.reason;
+    const rows = found ? found.rows : [];
+    const most = Math.max(0, ...rows.map(([, call, put]) => Math.max(Math.abs(call), Math.abs(put)))) || 1;
+    get("profile-note").textContent = !found ? "waiting" : found.ready ? `USD per 1 %: calls right, puts left; longest ${unsigned(most)}` : found.reason;
     const { pen, width, height } = canvas("profile");
-    if (!found || !found.rows.length) return;
-    const rows = found.rows;
-    const most = Math.max(...rows.map(([, call, put]) => Math.max(Math.abs(call), Math.abs(put)))) || 1;
+    if (!rows.length) return;
     const label = 46;
     const middle = label + (width - label) / 2;
     const step = height / rows.length;
@@ -55,30 +56,36 @@ export class Microstructure {
       pen.fillRect(middle, y + step * 0.15, reach(call), step * 0.7);
       pen.fillStyle = css("--down");
       pen.fillRect(middle - reach(put), y + step * 0.15, reach(put), step * 0.7);
-      if (i % Math.ceil(13 / step) === 0) text(pen, String(strike), 0, y + step / 2, css("--muted"));
+      if (i % Math.ceil(13 / step) === 0) text(pen, String(strike), 0, Math.min(height - 6, Math.max(6, y + step / 2)), css("--muted"));
     });
-    for (const [name, colour] of [["spot", "--text"], ["flip", "--accent"], ["call_wall", "--up"], ["put_wall", "--down"]]) {
-      const value = found[name];
-      if (typeof value !== "number" || value < rows[0][0] || value > rows[rows.length - 1][0]) continue;
-      const y = at(value);
-      line(pen, label, y, width, css(colour), name === "spot" ? [] : [4, 3]);
-      const title = `${name.replace("_", " ")} ${price(value)}`;
-      text(pen, title, name === "flip" || name === "put_wall" ? label + 4 : width - pen.measureText(title).width - 2, y - 7, css(colour));
-    }
+    const marks = [["spot", "--text"], ["flip", "--accent"], ["call_wall", "--up"], ["put_wall", "--down"]]
+      .filter(([name]) => typeof found[name] === "number" && found[name] >= rows[0][0] && found[name] <= rows[rows.length - 1][0])
+      .map(([name, colour]) => ({ y: at(found[name]), title: `${name.replace("_", " ")} ${price(found[name])}`, colour: css(colour), whole: name === "spot" }))
+      .sort((a, b) => a.y - b.y);
+    for (const mark of marks) line(pen, label, mark.y, width, mark.colour, mark.whole ? [] : [4, 3]);
+    let above = -LABEL_STEP;
+    marks.forEach(({ y, title, colour }, i) => {
+      above = Math.max(above + LABEL_STEP, Math.min(Math.max(y - 7, 6), height - 6 - LABEL_STEP * (marks.length - 1 - i)));
+      const x = width - pen.measureText(title).width - 4;
+      pen.fillStyle = css("--panel");
+      pen.fillRect(x - 2, above - LABEL_STEP / 2, width - x, LABEL_STEP);
+      text(pen, title, x, above, colour);
+    });
   }
 
   depth() {
     const found = this.board.own("depth");
     if (!found) return;
-    get("heat-note").textContent = !found.ready ? found.reason : found.source === "depth" ? "resting size by price, newest at the right" : "best quote only: no depth line for this symbol now";
-    this.columns.push(found.ready ? found : null); // a book that is not ready is a hole
-    if (this.columns.length > HEAT_COLUMNS) this.columns.shift();
+    get("heat-note").textContent = !found.ready ? found.reason : found.source === "depth" ? `resting size by price, last ${seconds(HEAT_MS / 1000)}` : "best quote only: no depth line for this symbol now";
+    this.books.push([performance.now(), found.ready && this.board.link.up ? found : null]); // a book that is not ready or not known is a hole
     this.heat();
   }
 
   heat() {
     const { pen, width, height } = canvas("heat");
-    const books = this.columns.filter(Boolean);
+    const now = performance.now();
+    while (this.books.length > 1 && this.books[1][0] < now - HEAT_MS) this.books.shift();
+    const books = this.books.map(([, book]) => book).filter(Boolean);
     if (!books.length) return;
     const prices = books.flatMap((book) => [...book.bids, ...book.asks].map(([p]) => p));
     const [low, high] = [Math.min(...prices), Math.max(...prices)];
@@ -88,22 +95,24 @@ export class Microstructure {
     const tick = ticks.slice(1).reduce((least, p, i) => Math.min(least, p - ticks[i]), Infinity);
     const rows = Number.isFinite(tick) ? Math.min(400, Math.round((high - low) / tick) + 1) : 1;
     const label = 58;
-    const [cell, row] = [(width - label) / HEAT_COLUMNS, height / rows];
+    const row = height / rows;
+    const x = (when) => Math.max(0, (1 - (now - when) / HEAT_MS) * (width - label));
     const y = (p) => height - ((p - low) / (high - low || 1)) * (height - row) - row;
-    this.columns.forEach((book, i) => {
+    this.books.forEach(([when, book], i) => {
       if (!book) return;
-      const x = width - label - (this.columns.length - i) * cell;
+      const from = x(when);
+      const until = x(i + 1 < this.books.length ? this.books[i + 1][0] : now);
       for (const [side, colour] of [[book.bids, css("--up")], [book.asks, css("--down")]]) {
         pen.fillStyle = colour;
         for (const [p, size] of side) {
           pen.globalAlpha = 0.12 + 0.88 * Math.min(1, size / full);
-          pen.fillRect(x, y(p), cell + 0.5, Math.max(1, row));
+          pen.fillRect(from, y(p), until - from, Math.max(1, row));
         }
       }
     });
     pen.globalAlpha = 1;
-    const newest = books[books.length - 1];
-    for (const [side, colour] of [[newest.asks, "--down"], [newest.bids, "--up"]]) {
+    const [, newest] = this.books[this.books.length - 1];
+    for (const [side, colour] of !newest ? [] : [[newest.asks, "--down"], [newest.bids, "--up"]]) {
       if (side.length) text(pen, price(side[0][0]), width - label + 4, y(side[0][0]) + (side === newest.asks ? -3 : row + 3), css(colour));
     }
     text(pen, price(high), width - label + 4, 6, css("--muted"));
@@ -155,7 +164,7 @@ class Strip {
     }
     const { trail } = await answer.json();
     if (symbol !== this.symbol) return;
-    note.textContent = "last quarter of an hour: VPIN right, OBI left";
+    note.textContent = "last quarter of an hour, ET: VPIN right, OBI left";
     this.vpin.setData(trail.map(([t, vpin]) => point(t, vpin)));
     this.obi.setData(trail.map(([t, , obi]) => point(t, obi)));
     this.newest = trail.length ? trail[trail.length - 1][0] : 0;
@@ -180,14 +189,15 @@ function sweeps(board) {
   const metric = board.own("metric.sweep");
   const place = get("sweeps");
   get("sweeps-note").textContent = metric && metric.known && !metric.ready ? metric.reason : "";
-  const found = (metric && metric.known && metric.tape) || [];
-  if (!found.length) return place.replaceChildren(waiting("none in the last minute"));
+  if (!metric || !metric.known) return place.replaceChildren(waiting(metric ? "no word from analytics" : "waiting"));
+  const found = metric.tape;
+  if (!found.length) return place.replaceChildren(waiting(metric.ready ? "none in the last minute" : "none is known"));
   const now = board.now();
   const rows = [...found].reverse().map((sweep) => ({
     cells: [
       now ? seconds((now.market - sweep.at_ms) / 1000 / now.speed) : time(sweep.at_ms),
       [`${arrow(sweep.side === "buy" ? 1 : -1)} ${sweep.side}`, sweep.side === "buy" ? "up" : "down"],
-      compact(sweep.notional_usd).replace("+", ""),
+      unsigned(sweep.notional_usd),
       el("span", { text: String(sweep.venues.length), title: sweep.venues.join(", ") }),
     ],
   }));

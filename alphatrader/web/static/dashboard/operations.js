@@ -38,7 +38,7 @@ function deliveries(board) {
   const last = found.last.map((d) => [time(d.at_ms), d.recipient, [d.state, { sent: "up", unknown: "bad", failed: "warn" }[d.state] || ""], d.state === "sent" ? seconds(d.late_ms / 1000) : DASH, [d.reason || "", "text"]]);
   get("deliveries").replaceChildren(
     channels.length ? table([["Channel"], ["Sent", "n"], ["Unknown", "n"], ["Failed", "n"], ["Sending", "n"], ["Late", "n"]], channels, "Deliveries by channel") : waiting("Nothing has been delivered yet."),
-    ...(last.length ? [el("h3", { text: "Newest" }), table([["At"], ["To"], ["State"], ["After due", "n"], ["Reason", "wide"]], last, "Newest deliveries")] : []),
+    ...(last.length ? [el("h3", { text: "Newest" }), table([["At, ET"], ["To"], ["State"], ["After due", "n"], ["Reason", "wide"]], last, "Newest deliveries")] : []),
   );
 }
 
@@ -63,8 +63,17 @@ function modules(board) {
     const beat = el("span", { "data-beat": m.beat_ms ?? null, text: DASH });
     return { hover: `${m.about}. ${facts(m)}`, cells: [el("b", { text: name }), [`${sign} ${m.state}`, kind], beat, el("span", { class: `clamp ${m.reason ? (kind === "up" ? "" : kind) : "muted"}`, text: m.reason || facts(m) })] };
   });
+  writers(new Map(found));
   get("modules").replaceChildren(table([["Module"], ["State"], ["Beat", "n"], ["What it says", "text wide"]], rows, "Modules"));
   beats(board);
+}
+
+// Beside the titles: the module that writes what a panel shows is down, so it stands there as it was.
+function writers(found) {
+  for (const node of document.querySelectorAll("[data-writer]")) {
+    const name = node.dataset.writer;
+    node.textContent = found.has(name) && found.get(name).state === "down" ? `${name} is down: this is as it was` : "";
+  }
 }
 
 function beats(board) {

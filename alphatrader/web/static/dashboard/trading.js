@@ -42,7 +42,7 @@ function trades(board) {
   const closed = board.group("trade.").map(([, t]) => t).sort((a, b) => b.closed_ms - a.closed_ms);
   if (!closed.length) return get("trades").replaceChildren(waiting("No trade has closed in this session."));
   const rows = closed.map((t) => [time(t.closed_ms), t.contract, String(t.quantity), number(t.entry), t.exit === null ? "unseen" : number(t.exit), result(t.pnl), [t.reason, "text"]]);
-  get("trades").replaceChildren(table([["Closed"], ["Contract"], ["Qty", "n"], ["Entry", "n"], ["Exit", "n"], ["Result", "n"], ["Why", "wide"]], rows, "Closed trades"));
+  get("trades").replaceChildren(table([["Closed, ET"], ["Contract"], ["Qty", "n"], ["Entry", "n"], ["Exit", "n"], ["Result", "n"], ["Why", "wide"]], rows, "Closed trades"));
 }
 
 const STATES = { pending: "… pending", active: "● active", approved: "✓ approved", refused: "✕ refused", expired: "expired", withdrawn: "withdrawn" };
@@ -53,7 +53,7 @@ function signals(board) {
   found.sort((a, b) => b.at_ms - a.at_ms);
   const now = Object.values(standing);
   get("signals-note").textContent = `${now.filter((s) => s === "pending").length} pending, ${now.filter((s) => s === "active").length} active`;
-  if (!found.length) return get("signals").replaceChildren(waiting("No signal yet: see why on the right, for each symbol."));
+  if (!found.length) return get("signals").replaceChildren(waiting("No signal yet: `Why no signal` tells the gate that stops each symbol."));
   get("signals").replaceChildren(...found.map((s) =>
     el(
       "article",
@@ -79,7 +79,7 @@ function orders(board) {
     hover: o.reason,
     cells: [time(o.updated_ms), el("span", {}, el("b", { class: o.side === "BUY" ? "up" : "down", text: o.side }), ` ${o.contract}`, el("small", { class: "muted", text: ` ${o.role}` })), `${o.filled}/${o.quantity}`, o.type, number(o.limit ?? o.stop), number(o.average), [o.state, kinds[o.state] || "muted"]],
   }));
-  get("orders").replaceChildren(table([["Time"], ["Order"], ["Filled", "n"], ["Type"], ["Price", "n"], ["Average", "n"], ["State"]], rows, "Orders"));
+  get("orders").replaceChildren(table([["Time, ET"], ["Order"], ["Filled", "n"], ["Type"], ["Price", "n"], ["Average", "n"], ["State"]], rows, "Orders"));
 }
 
 function unconfirmed(board) {
