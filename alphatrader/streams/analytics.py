@@ -31,7 +31,7 @@ from alphatrader.core.analytics.options_view import OptionsView
 from alphatrader.core.analytics.symbol import VERSION, checkpoint, restored
 from alphatrader.core.analytics.vpin import fallback_size
 from alphatrader.core.analytics.vpin_history import VpinRanks
-from alphatrader.core.market.checksum import intact
+from alphatrader.core.market.checksum import flaw
 from alphatrader.runtime.calendar import Session
 from alphatrader.runtime.context import Context
 from alphatrader.runtime.cursor import Entry
@@ -173,8 +173,8 @@ class AnalyticsEngine(StreamModule):
                 refreshed[event.symbol] = None
                 continue
             told: MarketEvent = entry.event
-            if isinstance(told, BookEvent | MakersEvent) and not intact(told):
-                told = self._refused(told, entry.stream)
+            if isinstance(told, BookEvent | MakersEvent) and (wrong := flaw(told)) is not None:
+                told = self._refused(told, entry.stream, wrong)
             self._stirred[symbol] = meter = self._meters[symbol]
             meter.fold(told, self._hours(getattr(told, "ts_ns", None)))
         self.health.count("events", len(entries))
@@ -184,14 +184,13 @@ class AnalyticsEngine(StreamModule):
             if symbol in self._meters:
                 await self._take_chain(symbol)
 
-    def _refused(self, told: BookEvent | MakersEvent, stream: str) -> BookEvent | MakersEvent:
-        """A book of a wrong checksum is none."""
-        reason = "wrong checksum"
+    def _refused(self, told: BookEvent | MakersEvent, stream: str, reason: str) -> BookEvent | MakersEvent:
+        """A book of a wrong checksum, or in no order, is none."""
         self.log.warning("book_refused", stream=stream, seq=told.seq, reason=reason)
         if isinstance(told, BookEvent):
-            self.health.count("books refused: wrong checksum")
+            self.health.count(f"books refused: {reason}")
             return replace(told, ready=False, bids=(), asks=(), nbbo=None, reason=reason)
-        self.health.count("makers' books refused: wrong checksum")
+        self.health.count(f"makers' books refused: {reason}")
         return replace(told, ready=False, bids=(), asks=(), reason=reason)
 
     def _hours(self, ts_ns: int | None) -> tuple[int, int] | None:

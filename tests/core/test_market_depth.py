@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from alphatrader.contract.messages.market import Book, Level
 from alphatrader.core.market.book import ASK, BID, DELETE, INSERT, UPDATE, BookError, DepthBook
-from alphatrader.core.market.checksum import checksum, intact
+from alphatrader.core.market.checksum import checksum, flaw, intact
 from alphatrader.core.market.depth_line import DepthLine
 from alphatrader.core.market.prints import TickRule
 
@@ -178,6 +179,21 @@ def test_a_reader_notices_any_book_but_the_one_that_was_written(sequence: list[S
         "cut": (*rows[:i], *rows[i + 1 :]),
     }[damage]
     assert not intact(Book("X", 1, 1, True, None, "depth", other, (), book.crc32))
+
+
+@given(states.filter(lambda s: len(s[-1]) > 1), st.sampled_from([BID, ASK]), st.integers(0, 9))
+def test_a_reader_refuses_rows_in_no_order_whatever_their_checksum(sequence: list[State], side: int, where: int) -> None:
+    """Rows of one price may stand in any order, as of two makers in a makers' book."""
+    rows = [Level(price, size) for price, size in ranked(sequence[-1], side)]
+    i = where % (len(rows) - 1)
+    rows[i], rows[i + 1] = rows[i + 1], rows[i]
+    bids, asks = ((), tuple(rows)) if side == ASK else (tuple(rows), ())
+    swapped = Book("X", 1, 1, True, None, "depth", bids, asks, checksum(bids, asks))
+    assert flaw(swapped) == "levels out of order"
+    two = (Level(50.0, 1.0), Level(50.0, 2.0))
+    assert flaw(replace(swapped, bids=two, asks=two, crc32=checksum(two, two))) is None
+    assert flaw(replace(swapped, ready=False)) is None  # such a book says itself that it is none
+    assert flaw(replace(swapped, crc32=swapped.crc32 ^ 1)) == "wrong checksum"
 
 
 def lobster(kind: str) -> list[list[int]]:

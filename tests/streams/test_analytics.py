@@ -188,6 +188,13 @@ def test_a_book_with_a_wrong_checksum_is_counted_and_not_computed_from(stage: St
             gone = await until(lambda: (m := metric(stage, "obi")) and not m.ready and m, "obi not ready")
             assert gone.value is None and gone.reason
             assert engine.health._counts["books refused: wrong checksum"] == 1
+            # nor from one whose rows stand in no order, though its checksum is made of just those rows
+            feed.say(feed.book())
+            await until(lambda: (m := metric(stage, "obi")) and m.ready, "obi again")
+            turned = tuple(reversed((book := feed.book()).asks))
+            feed.say(replace(book, asks=turned, crc32=checksum(book.bids, turned)))
+            await until(lambda: (m := metric(stage, "obi")) and not m.ready and m, "obi not ready")
+            assert engine.health._counts["books refused: levels out of order"] == 1
             # and the next good one serves again
             feed.say(feed.book())
             await until(lambda: (m := metric(stage, "obi")) and m.ready, "obi again")

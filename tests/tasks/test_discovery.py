@@ -200,7 +200,7 @@ def test_books_with_a_wrong_checksum_are_told_and_left_out(servers: Servers, tmp
     with structlog.testing.capture_logs() as said:
         discovery(servers, tmp_path).run(symbol="SPY")
     (refused,) = (line for line in said if line["event"] == "books_refused")
-    assert (refused["symbol"], refused["count"], refused["reason"]) == ("SPY", 2, "wrong checksum")
+    assert (refused["symbol"], refused["count"], refused["reason"]) == ("SPY", 2, "wrong checksum or order")
 
 
 def first_return(servers: Servers, symbol: str) -> float:

@@ -43,4 +43,4 @@ def test_a_book_that_is_not_the_one_that_was_written_is_refused_in_words() -> No
     book = Book("SPY", 1, 1, True, None, "depth", BIDS, ASKS, checksum(BIDS, ASKS))
     assert depth(book)["bids"] == [[99.0, 100.0]]
     refused = depth(replace(book, bids=(Level(99.0, 101.0),)))
-    assert refused == {"ready": False, "reason": "refused: its checksum is wrong", "bids": [], "asks": []}
+    assert refused == {"ready": False, "reason": "refused: wrong checksum", "bids": [], "asks": []}

@@ -61,7 +61,7 @@ class Source:
             if not recorded.sizes:
                 recorded.take(self._events(symbol))
             if recorded.books_refused:
-                self._log.warning("books_refused", symbol=symbol, count=recorded.books_refused, reason="wrong checksum")
+                self._log.warning("books_refused", symbol=symbol, count=recorded.books_refused, reason="wrong checksum or order")
         return found
 
     def _since_ns(self) -> int:

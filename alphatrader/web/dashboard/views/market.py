@@ -7,7 +7,7 @@ from typing import Any, Final
 from alphatrader.contract.messages.market import Bar, Bars, Book, Last, Level, Status, Timestamps
 from alphatrader.contract.messages.metrics import Metric
 from alphatrader.core.market.bars import MINUTE_NS, joined
-from alphatrader.core.market.checksum import intact
+from alphatrader.core.market.checksum import flaw
 from alphatrader.runtime.clock import SECOND
 
 PROFILE_STRIKES: Final = 40
@@ -100,8 +100,8 @@ def depth(book: Book | None) -> dict[str, Any]:
     """The best levels of a book as [price, size], best first; empty with the reason where it is not ready."""
     if book is None or not book.ready:
         return {"ready": False, "reason": book.reason if book else "no book: its feed is silent", "bids": [], "asks": []}
-    if not intact(book):
-        return {"ready": False, "reason": "refused: its checksum is wrong", "bids": [], "asks": []}
+    if (wrong := flaw(book)) is not None:
+        return {"ready": False, "reason": f"refused: {wrong}", "bids": [], "asks": []}
 
     def rows(levels: tuple[Level, ...]) -> list[list[float]]:
         return [[level.price, level.size] for level in levels[:BOOK_LEVELS]]
