@@ -147,7 +147,7 @@ def test_what_is_missing_is_made_from_the_newest_checkpoint_before_it_and_needs_
         (lambda kept: kept | {"lines": []}, "is not what was written then"),
         (
             lambda kept: kept | {"feeds": {s: f | {"quote": {"bid": 1.0}} for s, f in kept["feeds"].items()}},
-            "the fields of its quote are others",
+            "it is not what this program writes",
         ),
     ],
 )

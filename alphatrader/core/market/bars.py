@@ -50,6 +50,15 @@ class BarFold:
         self._open: list[Bar] = []
         self._heard_from_ns: int | None = None
 
+    def standing(self) -> Bar | None:
+        """The newest: by it a bar that is told again is known. The others, and minutes, are in no event."""
+        return self.recent[-1] if self.recent else None
+
+    def stand_as(self, was: Bar | None) -> None:
+        self.recent.clear()
+        if was is not None:
+            self.recent.append(was)
+
     def load(self, minutes: Iterable[Bar], now_ns: int) -> None:
         """The broker's minutes; one that is not over yet is left out."""
         self.minutes = deque((bar for bar in minutes if bar.ts_ns + MINUTE_NS <= now_ns), maxlen=MINUTE_BARS)

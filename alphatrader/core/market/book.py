@@ -29,6 +29,13 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     market_maker: str = ""
 
 
+class BookStands(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The rows of a book: what each of its answers is made of."""
+
+    bids: list[Row]
+    asks: list[Row]
+
+
 class BookError(ValueError):
     """An operation that fits no book: rows were lost, and the book must be asked for anew."""
 
@@ -90,6 +97,12 @@ class DepthBook:
         self.asks.clear()
         self.bids.clear()
         self._best = None
+
+    def standing(self) -> BookStands:
+        return BookStands(self.bids, self.asks)
+
+    def stand_as(self, was: BookStands) -> None:
+        self.asks[:], self.bids[:], self._best = was.asks, was.bids, None
 
     def best(self) -> tuple[float | None, float | None]:
         """Best bid and ask."""

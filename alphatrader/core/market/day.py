@@ -7,7 +7,9 @@ Late prints (sold, out of sequence) count for volume and never move the last pri
 from __future__ import annotations
 
 from collections import deque
-from typing import Final
+from typing import Final, Generic, TypeVar
+
+import msgspec
 
 from alphatrader.contract.messages.market import Day
 from alphatrader.core.market.conditions import Counts
@@ -15,6 +17,20 @@ from alphatrader.core.market.conditions import Counts
 FAR_SHARE: Final = 0.20
 """A regular print further from the middle of a firm quote than this is an error (our choice, no exchange's rule)."""
 REMEMBERED: Final = 512
+Told = TypeVar("Told")
+"""A print as the wire has it."""
+
+
+class DayStands(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the judgement of the next print is made of; the day's totals are in no event."""
+
+    session: str
+    last: float | None
+
+
+class RepeatsStand(msgspec.Struct, Generic[Told], frozen=True, forbid_unknown_fields=True):
+    seen: list[Told]
+    before: list[Told]
 
 
 def impossible(price: float, bid: float | None, ask: float | None, count: Counts) -> str | None:
@@ -29,18 +45,24 @@ def impossible(price: float, bid: float | None, ask: float | None, count: Counts
     return None
 
 
-class Repeats:
+class Repeats(Generic[Told]):
     """Prints told again after a resubscription. The tape gives no number, so only those of the old line are known, by
     their whole content; two equal prints on a line that stands are two prints."""
 
     def __init__(self) -> None:
-        self._seen: deque[object] = deque(maxlen=REMEMBERED)
-        self._before: list[object] = []
+        self._seen: deque[Told] = deque(maxlen=REMEMBERED)
+        self._before: list[Told] = []
 
     def line_begins(self) -> None:
         self._before = list(self._seen)
 
-    def is_repeat(self, told: object) -> bool:
+    def standing(self) -> RepeatsStand[Told]:
+        return RepeatsStand(list(self._seen), self._before)
+
+    def stand_as(self, was: RepeatsStand[Told]) -> None:
+        self._seen, self._before = deque(was.seen, maxlen=REMEMBERED), list(was.before)
+
+    def is_repeat(self, told: Told) -> bool:
         """`told`: the print as the wire has it, equal to another of equal content."""
         if self._before and told in self._before:
             self._before.remove(told)
@@ -63,6 +85,13 @@ class DayFold:
         self._high: float | None = None
         self._low: float | None = None
         self.last: float | None = None
+
+    def standing(self) -> DayStands:
+        return DayStands(self.session, self.last)
+
+    def stand_as(self, was: DayStands) -> None:
+        self._begin(was.session)
+        self.last = was.last
 
     def of(self, session: str) -> None:
         """Values belong to a session and begin anew with the next."""

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
+
 from alphatrader.contract.messages.market import Level, Nbbo
 from alphatrader.core.market import nbbo as national
-from alphatrader.core.market.book import BookError, DepthBook
+from alphatrader.core.market.book import BookError, BookStands, DepthBook
 from alphatrader.core.market.venues import OTHER_NAMES
 
 CROSSED_SECONDS: Final = 1.0
@@ -23,6 +25,17 @@ SILENT_SECONDS: Final = 10.0
 """In regular hours a depth line silent this long (or twice the instrument's own quiet time) is asked for anew."""
 
 Sides = tuple[tuple[Level, ...], tuple[Level, ...]]
+
+
+class DepthStands(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All that a depth line's answers are made of, beside its settings."""
+
+    on: bool
+    broken: str | None
+    heard: float | None
+    book: BookStands
+    venues_heard: dict[str, float]
+    wrong_since: dict[str, float]
 
 
 class DepthLine:
@@ -55,6 +68,14 @@ class DepthLine:
         self._venues_heard.clear()
         self._wrong_since.clear()
         self.heard = self.broken = None
+
+    def standing(self) -> DepthStands:
+        return DepthStands(self.on, self.broken, self.heard, self._book.standing(), self._venues_heard, self._wrong_since)
+
+    def stand_as(self, was: DepthStands) -> None:
+        self.on, self.broken, self.heard = was.on, was.broken, was.heard
+        self._book.stand_as(was.book)
+        self._venues_heard, self._wrong_since = dict(was.venues_heard), dict(was.wrong_since)
 
     def best(self, now: float | None) -> tuple[float, float] | None:
         """Best bid and ask, where there are both, nothing is known to be wrong, and the line is not silent at `now`."""

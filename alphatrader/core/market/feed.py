@@ -18,6 +18,7 @@ from alphatrader.core.market.checksum import checksum
 from alphatrader.core.market.depth_line import DepthLine, Sides
 from alphatrader.core.market.maker_book import MakerBook
 from alphatrader.core.market.quotes import HALTED_TICK, RT_VOLUME_TICK, BadTickError, QuoteFold
+from alphatrader.core.market.standing import FeedStands
 from alphatrader.core.market.status import Hours, HoursNow, InstrumentStatus, MarketWide
 from alphatrader.core.market.tape import Raw, Tape
 
@@ -271,6 +272,52 @@ class SymbolFeed:
 
     def alive(self, now: float) -> bool:
         return self.heard is not None and now - self.heard <= self.quiet_seconds
+
+    # -- checkpoints ------------------------------------------------------------------------------------------------------
+
+    @property
+    def settled(self) -> bool:
+        """Whether it is between turns: everything read is folded and told."""
+        return not self._spoken_to and not self._events
+
+    def standing(self) -> FeedStands:
+        """Of a settled feed."""
+        return FeedStands(
+            seq=self.seq,
+            heard=self.heard,
+            ticks_on=self.ticks_on,
+            ticks_broken=self.ticks_broken,
+            muted_prints=self._muted_prints,
+            received_ns=self._received_ns,
+            book_ns=self._book_ns,
+            before=self._before,
+            book_event_at=self._book_event_at,
+            quote_event_at=self._quote_event_at,
+            book_dirty=self._book_dirty,
+            quote_dirty=self._quote_dirty,
+            quote=self._quote.standing(),
+            hours=self._hours.standing(),
+            depth=self._depth.standing(),
+            makers=self.makers.standing(),
+            tape=self._tape.standing(),
+            halts=self._status.halts.standing(),
+            newest_bar=self.bars.standing(),
+        )
+
+    def stand_as(self, was: FeedStands) -> None:
+        """Makes a new feed of the same instrument and settings go on from where that one stood."""
+        self.seq, self.heard, self._muted_prints = was.seq, was.heard, was.muted_prints
+        self.ticks_on, self.ticks_broken = was.ticks_on, was.ticks_broken
+        self._received_ns, self._book_ns, self._before = was.received_ns, was.book_ns, was.before
+        self._book_event_at, self._quote_event_at = was.book_event_at, was.quote_event_at
+        self._book_dirty, self._quote_dirty = was.book_dirty, was.quote_dirty
+        self._quote.stand_as(was.quote)
+        self._hours.stand_as(was.hours)
+        self._depth.stand_as(was.depth)
+        self.makers.stand_as(was.makers)
+        self._tape.stand_as(was.tape)
+        self._status.halts.stand_as(was.halts)
+        self.bars.stand_as(was.newest_bar)
 
     # -- what the stream takes: `ts_ns` of a state is when its newest message came, however often it is renewed ------------
 

@@ -7,12 +7,23 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
+
 from alphatrader.contract.messages.market import HaltState
 
 OPEN, GENERAL, VOLATILITY = 0, 1, 2
 REOPENED_NS: Final = 60_000_000_000
 """How long `reopened` is said after a halt: the first quotes and prints are of the reopening auction."""
 _STATES: Final[dict[int, HaltState]] = {GENERAL: "halted", VOLATILITY: "paused"}
+
+
+class HaltsStand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    code: int | None
+    since_ns: int | None
+    today: int
+    reopened_ns: int | None
+    stopped: bool
+    session: str | None
 
 
 class Halts:
@@ -43,6 +54,13 @@ class Halts:
             self.since_ns = self.since_ns or now_ns
         self.code = code
         return True
+
+    def standing(self) -> HaltsStand:
+        return HaltsStand(self.code, self.since_ns, self.today, self._reopened_ns, self._stopped, self._session)
+
+    def stand_as(self, was: HaltsStand) -> None:
+        self.code, self.since_ns, self.today = was.code, was.since_ns, was.today
+        self._reopened_ns, self._stopped, self._session = was.reopened_ns, was.stopped, was.session
 
     def count(self, session: str | None) -> int:
         """Halts of that session; the last known one's where it is not known which session it is."""

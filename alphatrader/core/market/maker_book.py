@@ -10,14 +10,29 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+import msgspec
+
 from alphatrader.contract.messages.market import MakerRow, MakersEvent
-from alphatrader.core.market.book import BookError, DepthBook, Row
+from alphatrader.core.market.book import BookError, BookStands, DepthBook, Row
 from alphatrader.core.market.checksum import checksum
 
 CONFLATE_SECONDS: Final = 0.25
 SHOWN_ROWS: Final = 20
 SILENT_SECONDS: Final = 10.0
 """So long without a row the book is not to be believed: NASDAQ's own book of a traded stock changes all the time."""
+
+
+class MakersStand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All that this book's next events are made of, beside its settings."""
+
+    on: bool
+    broken: str | None
+    heard: float | None
+    book: BookStands
+    changes: int
+    told_at: float
+    received_ns: int
+    lost: str | None
 
 
 class MakerBook:
@@ -60,6 +75,16 @@ class MakerBook:
             self._book.clear()
             self.broken = str(error)
         self.changes += 1
+
+    def standing(self) -> MakersStand:
+        book = self._book.standing()
+        return MakersStand(self.on, self.broken, self._heard, book, self.changes, self._told_at, self._received_ns, self._lost)
+
+    def stand_as(self, was: MakersStand) -> None:
+        self.on, self.broken, self._heard = was.on, was.broken, was.heard
+        self._book.stand_as(was.book)
+        self.changes, self._told_at = was.changes, was.told_at
+        self._received_ns, self._lost = was.received_ns, was.lost
 
     def due(self, now: float) -> bool:
         return now - self._told_at >= CONFLATE_SECONDS

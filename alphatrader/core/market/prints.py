@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Final, Literal, NamedTuple
 
+import msgspec
+
 Side = Literal["buy", "sell", "unknown"]
 Rule = Literal["quote", "midpoint", "tick", "none"]
 
@@ -21,12 +23,23 @@ class Decided(NamedTuple):
     """What decided: the quote, the tick rule at its middle, the tick rule without a usable quote, or nothing."""
 
 
+class RuleStands(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    price: float | None
+    direction: Side
+
+
 class TickRule:
     """Remembers the direction of the last change of price, and decides the side of each print."""
 
     def __init__(self) -> None:
         self._price: float | None = None
         self._direction: Side = "unknown"
+
+    def standing(self) -> RuleStands:
+        return RuleStands(self._price, self._direction)
+
+    def stand_as(self, was: RuleStands) -> None:
+        self._price, self._direction = was.price, was.direction
 
     def side(self, price: float, bid: float | None, ask: float | None, *, moves: bool) -> Side:
         return self.decide(price, bid, ask, moves=moves).side

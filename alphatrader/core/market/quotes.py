@@ -10,6 +10,8 @@ import math
 from collections.abc import Callable
 from typing import Any, Final
 
+import msgspec
+
 from alphatrader.contract.messages.contracts import ContractQuote, OptionRef
 from alphatrader.contract.messages.market import Day, Last, Level
 
@@ -42,6 +44,26 @@ def checked(name: str, value: float, most: float) -> float:
     return value
 
 
+class QuoteStands(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Each value by its name in the fold."""
+
+    bid: float | None
+    ask: float | None
+    last: float | None
+    bid_size: float | None
+    ask_size: float | None
+    last_size: float | None
+    volume: float | None
+    open: float | None
+    high: float | None
+    low: float | None
+    prev_close: float | None
+    auction_price: float | None
+    auction_volume: float | None
+    auction_imbalance: float | None
+    regulatory_imbalance: float | None
+
+
 class QuoteFold:
     """Newest values by name; each is None until the broker has said it."""
 
@@ -64,6 +86,12 @@ class QuoteFold:
         self.auction_volume: float | None = None
         self.auction_imbalance: float | None = None
         self.regulatory_imbalance: float | None = None
+
+    def standing(self) -> QuoteStands:
+        return QuoteStands(**vars(self))
+
+    def stand_as(self, was: QuoteStands) -> None:
+        vars(self).update(msgspec.structs.asdict(was))
 
     def levels(self) -> tuple[tuple[Level, ...], tuple[Level, ...]]:
         """The book where there is no depth: a level a side at most."""
@@ -89,7 +117,7 @@ class QuoteFold:
         changed = self._set(name, None if absent else price)
         size_name = _SIZE_OF_PRICE.get(tick)
         if size_name is not None:
-            self._size(size_name, 0 if absent else size)
+            self._size(size_name, 0.0 if absent else size)
         return name if changed else size_name
 
     def size(self, tick: int, size: float) -> str | None:

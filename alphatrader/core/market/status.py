@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, Literal, NamedTuple
 
+import msgspec
+
 from alphatrader.contract.messages.market import Breaker, Imbalance, Luld, Status
 from alphatrader.core.market.auctions import closing
 from alphatrader.core.market.breakers import PROXIES, MarketBreaker
@@ -37,6 +39,11 @@ class Hours(NamedTuple):
     close_ns: int
 
 
+class HoursStand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    known: Hours | None
+    until_ns: int
+
+
 class HoursNow:
     """The session that an instant belongs to, looked up once a second of market time at most. Without `look_up` there is none,
     and every instant is in regular hours."""
@@ -45,6 +52,12 @@ class HoursNow:
         self._look_up = look_up
         self._known: Hours | None = None
         self._until_ns = 0
+
+    def standing(self) -> HoursStand:
+        return HoursStand(self._known, self._until_ns)
+
+    def stand_as(self, was: HoursStand) -> None:
+        self._known, self._until_ns = was.known, was.until_ns
 
     def at(self, now_ns: int) -> Hours | None:
         if self._look_up is not None and not self._until_ns - SECOND_NS <= now_ns < self._until_ns:

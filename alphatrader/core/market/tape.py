@@ -10,8 +10,8 @@ import msgspec
 from alphatrader.contract.messages.market import Trade
 from alphatrader.core.market.bar_check import BarCheck
 from alphatrader.core.market.conditions import counts
-from alphatrader.core.market.day import DayFold, Repeats, impossible
-from alphatrader.core.market.prints import TickRule
+from alphatrader.core.market.day import DayFold, DayStands, Repeats, RepeatsStand, impossible
+from alphatrader.core.market.prints import RuleStands, TickRule
 from alphatrader.core.market.quotes import MOST_PRICE, MOST_SIZE, BadTickError, checked
 from alphatrader.core.market.stages import Stages
 from alphatrader.core.market.venues import OTHER_NAMES
@@ -31,6 +31,14 @@ class Raw(msgspec.Struct, frozen=True, gc=False):
     unreported: bool
 
 
+class TapeStands(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the next print's event is made of, beside the print; what is counted and shown of prints before it is in no event."""
+
+    day: DayStands
+    rule: RuleStands
+    repeats: RepeatsStand[Raw]
+
+
 class Tape:
     def __init__(self, *, cta: bool = False) -> None:
         """`cta`: its sale conditions are that tape's, else UTP's."""
@@ -41,13 +49,21 @@ class Tape:
         self.recent: deque[Trade] = deque(maxlen=RECENT_TRADES)
         self.unknown_conditions: Counter[str] = Counter()
         self._rule = TickRule()
-        self._repeats = Repeats()
+        self._repeats = Repeats[Raw]()
 
     def broken(self) -> None:
         """Prints were lost: the direction of the last change is not known, bars are not whole, the newest may be told again."""
         self._rule = TickRule()
         self.check.broken()
         self._repeats.line_begins()
+
+    def standing(self) -> TapeStands:
+        return TapeStands(self.day.standing(), self._rule.standing(), self._repeats.standing())
+
+    def stand_as(self, was: TapeStands) -> None:
+        self.day.stand_as(was.day)
+        self._rule.stand_as(was.rule)
+        self._repeats.stand_as(was.repeats)
 
     def add(
         self,

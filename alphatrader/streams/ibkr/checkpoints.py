@@ -3,7 +3,7 @@ again from the newest checkpoint before them and not from the start of the proce
 
 State and position are one: a checkpoint is a record of the log and stands where it was true. It holds with what the process began
 and which request id was which instrument's, so that nothing of the log before it is needed. Written by `IBKRIngestion`, read by
-`resent.py`; `core/market/standing.py` says what of a feed it holds.
+`resent.py`; each class of a feed says how it stands (`core/market/standing.py`).
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import msgspec
 
 from alphatrader.clients.ibkr.subscriptions import Subscriptions
 from alphatrader.core.market.feed import SymbolFeed
-from alphatrader.core.market.standing import FeedStands, put_back, settled, standing
+from alphatrader.core.market.standing import FeedStands
 from alphatrader.runtime.audit_file import CHECKPOINT, TORN, Kind, Record, row
 from alphatrader.runtime.replay_tape import Begun, begun
 from alphatrader.runtime.runs import Log
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Of what a checkpoint holds: another one is not read."""
 
 
@@ -55,14 +55,14 @@ class Start(NamedTuple):
 def row_of(begun_: bytes, machine_ns: int, feeds: Mapping[str, SymbolFeed], subscriptions: Subscriptions) -> bytes | None:
     """The row of a checkpoint of all that make events; None where one of them is amid a turn."""
     told = {symbol: feed for symbol, feed in feeds.items() if feed.full}
-    if not all(map(settled, told.values())):
+    if not all(feed.settled for feed in told.values()):
         return None
     kept = Checkpoint(
         version=VERSION,
         begun=begun_,
         handled=subscriptions.handlers.handled,
         lines=[(one.req_id, one.name, str(one.kind)) for one in subscriptions if one.name in told],
-        feeds={symbol: standing(feed) for symbol, feed in told.items()},
+        feeds={symbol: feed.standing() for symbol, feed in told.items()},
     )
     return row(CHECKPOINT, machine_ns, msgspec.msgpack.encode(kept))
 
@@ -83,15 +83,6 @@ def opened(record: Record, after: Mapping[str, int]) -> Checkpoint:
     if late := [symbol for symbol, seq in after.items() if found.feeds[symbol].seq > seq]:
         raise RefusedError(f"{late[0]} stood at {found.feeds[late[0]].seq} already, its events after {after[late[0]]} are wanted")
     return found
-
-
-def put_all_back(checkpoint: Checkpoint, feeds: Mapping[str, SymbolFeed]) -> None:
-    """Raises RefusedError."""
-    try:
-        for symbol, feed in feeds.items():
-            put_back(feed, checkpoint.feeds[symbol])
-    except ValueError as error:
-        raise RefusedError(str(error)) from error
 
 
 def starts(log: Log, market_ns: int, after: Mapping[str, int], refused: list[str]) -> Iterator[Start]:

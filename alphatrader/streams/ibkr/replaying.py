@@ -24,7 +24,7 @@ from alphatrader.runtime.audit_file import TORN, Kind, Record
 from alphatrader.runtime.batch import Batch
 from alphatrader.runtime.calendar import nyse
 from alphatrader.runtime.replay_tape import AT_A_HOLE, Begun, Difference, Outcome
-from alphatrader.streams.ibkr.checkpoints import Checkpoint, put_all_back
+from alphatrader.streams.ibkr.checkpoints import Checkpoint
 from alphatrader.streams.ibkr.publishing import Publisher
 from alphatrader.streams.ibkr.recording import Instants, digests, feed_of, parts
 
@@ -82,8 +82,8 @@ class Ingestion:
                 self.told(record.machine_ns, *content)
 
     def go_on_from(self, checkpoint: Checkpoint) -> None:
-        """Raises RefusedError."""
-        put_all_back(checkpoint, self._feeds)
+        for symbol, feed in self._feeds.items():
+            feed.stand_as(checkpoint.feeds[symbol])
         self._publisher.go_on()
         self._begin()
         for req_id, name, kind in checkpoint.lines:
