@@ -5,15 +5,11 @@ from __future__ import annotations
 import argparse
 import secrets
 
-from itsdangerous import URLSafeTimedSerializer
-
 from alphatrader.commands import DONE
 from alphatrader.commands.access import print_json, say
+from alphatrader.runtime.links import login_links
 from alphatrader.runtime.secrets import Vault
 from alphatrader.runtime.settings import data_path, load
-
-SALT = "dashboard-login-link"
-"""The dashboard checks links with the same salt; a link works once."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +19,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def make_link() -> str:
     settings = load()
     key = Vault(data_path(settings), settings.mode).get("session_key") or ""
-    token = URLSafeTimedSerializer(key, salt=SALT).dumps(secrets.token_hex(8))
+    token = login_links(key).dumps(secrets.token_hex(8))
     return f"http://127.0.0.1:{settings.web.dashboard_port}/login?link={token}"
 
 

@@ -11,8 +11,6 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final, Literal, cast
 
-from itsdangerous import URLSafeTimedSerializer
-
 from alphatrader.clients.sending import SendError
 from alphatrader.clients.telegram import Handler, Reply, Said, TelegramPoller
 from alphatrader.contract import keys as k
@@ -22,10 +20,10 @@ from alphatrader.contract.modules import Module
 from alphatrader.core.distribution.standing import open_positions
 from alphatrader.runtime.clock import SECOND, exchange_datetime
 from alphatrader.runtime.context import Context
+from alphatrader.runtime.links import visitor_links
 from alphatrader.runtime.module import StreamModule
 from alphatrader.runtime.store import StoreLost
 
-LINK_SALT: Final = "telegram-link"
 CONFIRM_SECONDS: Final = 60.0
 STALE_SECONDS: Final = 300.0
 """A flatten that was said longer ago, while this bot did not listen, closes nothing: what is held now may be something else."""
@@ -39,7 +37,7 @@ class TelegramBot(StreamModule):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._token = self.secrets.get("telegram_token")
-        self._links = URLSafeTimedSerializer(self.secrets.require("session_key"), salt=LINK_SALT)
+        self._links = visitor_links(self.secrets.require("session_key"))
         self._operators = frozenset(self.settings.vendors.telegram_operators)
         self._confirming: dict[int, tuple[str, float]] = {}
         """Operator -> the button that would resume, and until when (monotonic)."""

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import requests
-from itsdangerous import URLSafeTimedSerializer
 
+from alphatrader.runtime.links import login_links
 from tests.support.servers import free_port, running_servers
 from tests.web.desk import Desk
 from tests.web.desk_market import epoch
@@ -37,10 +37,8 @@ def link(day: Desk, dashboard: Dashboard) -> Callable[[], str]:
     """Makes login links as `alphatrader login` does."""
 
     def make() -> str:
-        from alphatrader.commands.login import SALT
-
         key = day.servers.vault.get("session_key") or ""
-        token = URLSafeTimedSerializer(key, salt=SALT).dumps(secrets.token_hex(8))
+        token = login_links(key).dumps(secrets.token_hex(8))
         return f"{dashboard.url}/login?link={token}"
 
     return make

@@ -9,12 +9,10 @@ import pytest
 import requests
 import websocket
 
-from alphatrader.commands.login import SALT
 from alphatrader.contract import keys as k
 from alphatrader.contract.key import Server
 from alphatrader.contract.messages.risk import ControlRequest
 from alphatrader.contract.modules import Module
-from alphatrader.web.dashboard.login import LINK_SALT
 from tests.web.desk import Desk
 from tests.web.running import Dashboard, csrf
 
@@ -30,10 +28,6 @@ def open_socket(dashboard: Dashboard, **headers: str) -> websocket.WebSocket:
 
 def cookies(session: requests.Session) -> str:
     return "; ".join(f"{name}={value}" for name, value in session.cookies.items())
-
-
-def test_the_link_of_the_command_and_the_dashboard_agree_on_the_salt() -> None:
-    assert SALT == LINK_SALT
 
 
 def test_an_anonymous_visitor_sees_health_and_nothing_else(day: Desk, dashboard: Dashboard) -> None:

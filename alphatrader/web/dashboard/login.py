@@ -14,15 +14,13 @@ from flask import Blueprint, Request, current_app, flash, jsonify, redirect, ren
 from flask.typing import ResponseReturnValue
 from flask_limiter import Limiter
 from flask_login import LoginManager, UserMixin, login_required, login_user, logout_user
-from itsdangerous import BadData, URLSafeTimedSerializer
+from itsdangerous import BadData
 
 from alphatrader.runtime.clock import SECOND
 from alphatrader.runtime.context import Context
+from alphatrader.runtime.links import LOGIN_SECONDS, login_links
 from alphatrader.web.dashboard.marks import Marks
 
-LINK_SALT: Final = "dashboard-login-link"
-"""As `alphatrader login` signs its links."""
-LINK_SECONDS: Final = 600
 _USER: Final = "operator"
 _TRIES: Final = "5 per minute; 30 per hour"
 
@@ -38,9 +36,9 @@ class Gate:
         web = context.settings.web
         self._clock = context.clock
         self._password = context.secrets.require("operator_password")
-        self._links = URLSafeTimedSerializer(context.secrets.require("session_key"), salt=LINK_SALT)
+        self._links = login_links(context.secrets.require("session_key"))
         folder = context.data_dir / "dashboard"
-        self._used_links = Marks(folder / "used-links", context.clock, LINK_SECONDS * 2)
+        self._used_links = Marks(folder / "used-links", context.clock, LOGIN_SECONDS * 2)
         self._ended = Marks(folder / "ended-sessions", context.clock, web.session_hours * 3600)
         self._life_ns = int(web.session_hours * 3600 * SECOND)
         self._fresh_ns = int(web.fresh_seconds * SECOND)
@@ -51,7 +49,7 @@ class Gate:
     def right_link(self, token: str) -> bool:
         """True once for a link younger than ten minutes."""
         try:
-            self._links.loads(token, max_age=LINK_SECONDS)
+            self._links.loads(token, max_age=LOGIN_SECONDS)
         except BadData:
             return False
         return self._used_links.make(token)

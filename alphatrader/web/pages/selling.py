@@ -8,19 +8,17 @@ from typing import Final
 from flask import Blueprint, abort, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_limiter import Limiter
-from itsdangerous import BadData, URLSafeTimedSerializer
+from itsdangerous import BadData
 
 from alphatrader.clients.sending import RefusedError, SendError
 from alphatrader.contract import keys as k
 from alphatrader.core.billing import TIERS
 from alphatrader.runtime.clock import SECOND, exchange_datetime
 from alphatrader.runtime.context import Context
+from alphatrader.runtime.links import VISITOR_SECONDS, visitor_links
 from alphatrader.runtime.store import Store
 from alphatrader.web.pages.billing import Billing
 
-LINK_SALT: Final = "telegram-link"
-"""As the Telegram bot signs its links."""
-LINK_SECONDS: Final = 86_400
 _SESSION: Final = re.compile(r"cs_[A-Za-z0-9_]{1,200}\Z")
 _BUYING: Final = "10 per minute; 60 per hour"
 _NOT_SOLD: Final = "Subscriptions are not on sale at this moment."
@@ -28,101 +26,110 @@ _NOT_SOLD: Final = "Subscriptions are not on sale at this moment."
 
 def make_routes(context: Context, store: Store, billing: Billing | None, limiter: Limiter) -> Blueprint:
     routes = Blueprint("selling", __name__)
-    settings = context.settings
-    links = URLSafeTimedSerializer(context.secrets.require("session_key"), salt=LINK_SALT)
-    url = settings.web.pages_url.rstrip("/")
+    pages = _Pages(context, store, billing)
+    routes.add_url_rule("/", view_func=pages.home)
+    routes.add_url_rule("/subscribe", view_func=pages.account)
+    routes.add_url_rule("/account", view_func=pages.account)
+    routes.add_url_rule("/note", view_func=pages.note)
+    bought = limiter.limit(_BUYING)
+    routes.add_url_rule("/checkout", view_func=bought(pages.checkout), methods=["POST"])
+    routes.add_url_rule("/portal", view_func=bought(pages.portal), methods=["POST"])
+    routes.add_url_rule("/thanks", view_func=bought(pages.thanks))
+    return routes
 
-    def told(title: str, text: str, status: int = 200) -> ResponseReturnValue:
-        return render_template("told.html", title=title, text=text), status
 
-    def visitor(token: str) -> int | None:
-        """The Telegram user whom the bot signed this link for."""
-        try:
-            user = links.loads(token, max_age=LINK_SECONDS)
-        except BadData:
-            return None
-        return user if isinstance(user, int) and not isinstance(user, bool) and 0 < user < 1 << 63 else None
+class _Pages:
+    """One method a page. `billing` None: nothing is sold, and the pages say so."""
 
-    def unknown_visitor() -> ResponseReturnValue:
-        text = "This link is not valid, or is older than a day. Send /subscribe to our Telegram bot: it answers with a new one."
-        return told("Who are you?", text, 400)
+    def __init__(self, context: Context, store: Store, billing: Billing | None) -> None:
+        self._settings = context.settings
+        self._log = context.log
+        self._store = store
+        self._billing = billing
+        self._links = visitor_links(context.secrets.require("session_key"))
+        self._url = context.settings.web.pages_url.rstrip("/")
 
-    def stripe_failed(error: SendError) -> ResponseReturnValue:
-        context.log.warning("stripe_not_reached", error=str(error))
-        return told("Not done", "Stripe, which takes our payments, does not answer. Nothing has been charged. Try later.", 503)
+    def home(self) -> ResponseReturnValue:
+        return render_template("home.html", billing=self._settings.billing, told=self._settings.distribution)
 
-    @routes.get("/")
-    def home() -> ResponseReturnValue:
-        return render_template("home.html", billing=settings.billing, told=settings.distribution)
-
-    @routes.get("/subscribe")
-    @routes.get("/account")
-    def account() -> ResponseReturnValue:
+    def account(self) -> ResponseReturnValue:
         token = request.args.get("telegram", "")
-        user = visitor(token)
+        user = self._visitor(token)
         if user is None:
-            return unknown_visitor()
-        record = billing.record(user) if billing is not None else None
+            return _unknown_visitor()
+        record = self._billing.record(user) if self._billing is not None else None
         ends = exchange_datetime(record.until_s * SECOND).strftime("%d %B %Y, %H:%M") if record and record.until_s else None
         return render_template(
             "account.html",
             token=token,
             record=record,
             ends=ends,
-            sold=billing.sold if billing is not None else {},
-            billing=settings.billing,
-            told=settings.distribution,
+            sold=self._billing.sold if self._billing is not None else {},
+            billing=self._settings.billing,
+            told=self._settings.distribution,
         )
 
-    @routes.post("/checkout")
-    @limiter.limit(_BUYING)
-    def checkout() -> ResponseReturnValue:
-        token = request.form.get("telegram", "")
-        user = visitor(token)
+    def checkout(self) -> ResponseReturnValue:
+        user = self._visitor(request.form.get("telegram", ""))
         if user is None:
-            return unknown_visitor()
+            return _unknown_visitor()
         tier = next((tier for tier in TIERS if tier == request.form.get("tier")), None)
         if tier is None:
             abort(400)
-        if billing is None or tier not in billing.sold:
-            return told("Not on sale", _NOT_SOLD, 503)
+        if self._billing is None or tier not in self._billing.sold:
+            return _told("Not on sale", _NOT_SOLD, 503)
+        paid_url = f"{self._url}/thanks?session={{CHECKOUT_SESSION_ID}}"
         try:
-            back = billing.buy(user, tier, success_url=f"{url}/thanks?session={{CHECKOUT_SESSION_ID}}", back_url=f"{url}/")
+            stripe_url = self._billing.buy(user, tier, success_url=paid_url, back_url=f"{self._url}/")
         except SendError as error:
-            return stripe_failed(error)
-        return redirect(back, 303)
+            return self._stripe_failed(error)
+        return redirect(stripe_url, 303)
 
-    @routes.post("/portal")
-    @limiter.limit(_BUYING)
-    def portal() -> ResponseReturnValue:
-        user = visitor(request.form.get("telegram", ""))
+    def portal(self) -> ResponseReturnValue:
+        user = self._visitor(request.form.get("telegram", ""))
         if user is None:
-            return unknown_visitor()
+            return _unknown_visitor()
         try:
-            page = billing.portal(user, f"{url}/") if billing is not None else None
+            stripe_url = self._billing.portal(user, f"{self._url}/") if self._billing is not None else None
         except SendError as error:
-            return stripe_failed(error)
-        return told("Nothing here", "You have no subscription.", 404) if page is None else redirect(page, 303)
+            return self._stripe_failed(error)
+        return _told("Nothing here", "You have no subscription.", 404) if stripe_url is None else redirect(stripe_url, 303)
 
-    @routes.get("/thanks")
-    @limiter.limit(_BUYING)
-    def thanks() -> ResponseReturnValue:
+    def thanks(self) -> ResponseReturnValue:
         session = request.args.get("session", "")
-        if billing is None or not _SESSION.match(session):
+        if self._billing is None or not _SESSION.match(session):
             abort(404)
         try:
-            paid = billing.returned(session)
+            paid = self._billing.returned(session)
         except RefusedError:
-            return told("Unknown", "Stripe knows no such payment.", 404)
+            return _told("Unknown", "Stripe knows no such payment.", 404)
         except SendError as error:
-            context.log.warning("stripe_not_reached", error=str(error))
-            return told("Thank you", "Your payment is being confirmed. Your access begins as soon as it is: within minutes.")
+            self._log.warning("stripe_not_reached", error=str(error))
+            return _told("Thank you", "Your payment is being confirmed. Your access begins as soon as it is: within minutes.")
         if not paid:
-            return told("Not paid yet", "This payment has not been completed. Nothing has been charged.")
-        return told("Thank you", "You are subscribed, and your access has begun. Send /status to our Telegram bot to see it.")
+            return _told("Not paid yet", "This payment has not been completed. Nothing has been charged.")
+        return _told("Thank you", "You are subscribed, and your access has begun. Send /status to our Telegram bot to see it.")
 
-    @routes.get("/note")
-    def note() -> ResponseReturnValue:
-        return render_template("note.html", note=store.get(k.ANALYSIS_PREVIEW.at()))
+    def note(self) -> ResponseReturnValue:
+        return render_template("note.html", note=self._store.get(k.ANALYSIS_PREVIEW.at()))
 
-    return routes
+    def _visitor(self, token: str) -> int | None:
+        """The Telegram user whom the bot signed this link for."""
+        try:
+            user = self._links.loads(token, max_age=VISITOR_SECONDS)
+        except BadData:
+            return None
+        return user if isinstance(user, int) and not isinstance(user, bool) and 0 < user < 1 << 63 else None
+
+    def _stripe_failed(self, error: SendError) -> ResponseReturnValue:
+        self._log.warning("stripe_not_reached", error=str(error))
+        return _told("Not done", "Stripe, which takes our payments, does not answer. Nothing has been charged. Try later.", 503)
+
+
+def _told(title: str, text: str, status: int = 200) -> ResponseReturnValue:
+    return render_template("told.html", title=title, text=text), status
+
+
+def _unknown_visitor() -> ResponseReturnValue:
+    text = "This link is not valid, or is older than a day. Send /subscribe to our Telegram bot: it answers with a new one."
+    return _told("Who are you?", text, 400)
