@@ -14,176 +14,10 @@ from ib_insync import IB
 from alphatrader.clients.ibkr import codes
 from alphatrader.clients.ibkr.subscriptions import Kind
 from alphatrader.contract import keys as k
-from alphatrader.contract.modules import Module
-from alphatrader.contract.settings.system import Address
 from tests.support.fixed_market import AAPL, SPY
-from tests.support.ingestion import FULL_KEYS, Story, ingestion, occ
+from tests.support.ingestion import all_live, asked, gone, ingestion, proven, small
 from tests.support.servers import Servers
 from tests.support.waiting import until
-
-THREE = {"equities": ("SPY", "AAPL"), "pinned": ("SPY",), "quote_only_futures": (), "indices": ()}
-"""Settings of what the fixed market has, so that nothing is missing. ES is in the futures of the settings, with seven more."""
-
-
-def small(servers: Servers, **changes: Any) -> dict[str, Any]:
-    es = tuple(future for future in servers.settings.market.futures if future.root == "ES")
-    return THREE | {"futures": es} | changes
-
-
-async def all_live(s: Story) -> None:
-    """SPY, AAPL and ES have depth, prints, bars and fresh keys."""
-    await until(lambda: s.subscribed() == {"lines": 3, "depth": 3, "tick_by_tick": 3, "realtime_bars": 3})
-    await s.seen(lambda: s.get(k.MARKET_BOOK, symbol="SPY"))
-
-
-async def gone(s: Story, symbol: str) -> None:
-    async def nothing() -> bool:
-        return all(value is None for value in [await s.get(key, symbol=symbol) for key in FULL_KEYS])
-
-    await s.seen(nothing)
-
-
-def asked(s: Story) -> dict[tuple[Kind, str], int]:
-    """Every subscription with its request id."""
-    assert s.module._lines.subscriptions is not None
-    return {(one.kind, one.name): one.req_id for one in s.module._lines.subscriptions}
-
-
-def proven(s: Story, symbol: str) -> bool:
-    one = s.module._lines.subscriptions.get(Kind.QUOTE, symbol) if s.module._lines.subscriptions else None
-    return one is not None and one.heard_at is not None
-
-
-# -- the link ------------------------------------------------------------------------------------------------------------------
-
-
-def test_a_socket_that_is_gone_before_the_connection_says_so_is_asked_for_nothing(servers: Servers, tmp_path: Path) -> None:
-    async def story() -> None:
-        async with ingestion(servers, tmp_path, market="ticking", data=small(servers)) as s:
-            await all_live(s)
-            lines, now = s.module._lines, s.module.clock.monotonic()
-            # given the client's socket ended in this very turn, and nobody has been told yet
-            s.module._ib.client.disconnect()
-            # then the loops that go on asking until they are told ask nobody, and the module lives
-            assert s.module._link.up
-            lines.renew("resubscribed", now, lost=False)
-            lines.renew("resubscribed", now, lost=True)
-            lines.roll("ES", "another month")
-            lines.assign(now)
-            lines.mend(now + 60.0)
-            # and all is live again on the next connection
-            assert lines.subscriptions is None
-            await until(lambda: lines.subscriptions is not None)
-            await all_live(s)
-
-    asyncio.run(story())
-
-
-def test_1102_keeps_what_proves_itself_and_asks_again_for_what_does_not(
-    servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("alphatrader.core.market.proof.PROOF_SECONDS", 1.5)
-
-    async def story() -> None:
-        async with ingestion(servers, tmp_path, market="ticking", data=small(servers, quiet_seconds=1.5)) as s:
-            await all_live(s)
-            before = asked(s)
-            s.running.gateway.inject("lost")
-            await gone(s, "SPY")
-            assert s.module.health._state == "waiting"
-            # given a broker that says it kept everything, and in truth has lost AAPL's lines
-            for table in (s.running.gateway.data._lines, s.running.gateway.data._depth, s.running.gateway.data._bars):
-                for key in [key for key, line in table.items() if line.con_id == AAPL]:
-                    del table[key]
-            s.running.gateway.inject("restored", data_lost=False)
-            # then SPY goes on under its old ids, and AAPL is asked for anew
-            await s.seen(lambda: s.get(k.MARKET_BOOK, symbol="SPY"))
-            await until(lambda: s.subscribed()["lines"] == 3 and s.subscribed()["depth"] == 3)
-            await until(lambda: proven(s, "AAPL"))
-            after = asked(s)
-            assert after[Kind.QUOTE, "SPY"] == before[Kind.QUOTE, "SPY"]
-            assert after[Kind.QUOTE, "AAPL"] > before[Kind.QUOTE, "AAPL"]
-            assert s.module._connection.connections == 1
-
-    asyncio.run(story())
-
-
-def test_a_quote_that_1102_kept_has_both_sides_though_only_one_changed(servers: Servers, tmp_path: Path) -> None:
-    async def story() -> None:
-        async with ingestion(servers, tmp_path, market="ticking", data=small(servers)) as s:
-            await s.want(Module.POSITIONS, occ(600.0))
-            con_id = s.running.market.option(600.0, "C").con_id
-            before = await s.seen(lambda: s.get(k.QUOTES, con_id=con_id))
-            s.running.gateway.inject("lost")
-
-            async def expired() -> bool:
-                return await s.get(k.QUOTES, con_id=con_id) is None
-
-            await s.seen(expired)
-            s.running.gateway.inject("restored", data_lost=False)
-            s.running.market.quote_set(con_id, ask=before.ask + 0.05)
-
-            async def again() -> Any:
-                quote = await s.get(k.QUOTES, con_id=con_id)
-                return quote if quote is not None and quote.ask == before.ask + 0.05 else None
-
-            assert (await s.seen(again)).bid == before.bid
-
-    asyncio.run(story())
-
-
-def test_data_prove_a_link_of_which_no_word_came_back(servers: Servers, tmp_path: Path) -> None:
-    async def story() -> None:
-        async with ingestion(servers, tmp_path, market="ticking", data=small(servers)) as s:
-            await all_live(s)
-            s.running.gateway.inject("silence")
-            s.running.gateway.inject("notice", code=2110, text="Connectivity between Trader Workstation and server is broken")
-            await gone(s, "SPY")
-            await until(lambda: s.module.health._reason == "the gateway has lost its link to the broker")
-            await asyncio.sleep(1.1)  # what was under way when it broke proves nothing: market data of the first second
-            s.running.gateway.inject("speak")
-            await until(lambda: s.module._link.up)
-            await s.seen(lambda: s.get(k.MARKET_BOOK, symbol="SPY"))
-
-    asyncio.run(story())
-
-
-@pytest.mark.parametrize("resetting", [False, True])
-def test_a_gateway_whose_link_stays_lost_is_left_except_in_the_nightly_reset(
-    servers: Servers, tmp_path: Path, resetting: bool
-) -> None:
-    # given a window of the nightly reset that is open all day, or none
-    window = {"reset_from": "00:00", "reset_until": "23:59" if resetting else "00:00"}
-
-    async def story() -> None:
-        broker = {"link_lost_seconds": 1.0, **window}
-        async with ingestion(servers, tmp_path, market="ticking", data=small(servers), broker=broker) as s:
-            await all_live(s)
-            s.running.gateway.inject("lost")
-            if resetting:
-                await until(lambda: s.module._link.hopeless(s.module.clock.monotonic()))
-                await until(lambda: "nightly reset" in str(s.module.health._reason))
-                assert s.module._connection.connections == 1
-            else:
-                await until(lambda: s.module._connection.connections == 2)
-                assert s.module._connection.gateway == Address("127.0.0.1", s.running.second_port)
-
-    asyncio.run(story())
-
-
-def test_a_nightly_reset_is_lived_through(servers: Servers, tmp_path: Path) -> None:
-    async def story() -> None:
-        async with ingestion(servers, tmp_path, market="ticking", data=small(servers)) as s:
-            await all_live(s)
-            s.running.gateway.inject("reset", seconds=2)
-            await until(lambda: not s.module._connection.connected)
-            await gone(s, "SPY")
-            await until(lambda: s.module._connection.connections == 2)
-            await all_live(s)
-            await until(lambda: proven(s, "SPY"))
-
-    asyncio.run(story())
-
 
 # -- farms, other sessions, single subscriptions -------------------------------------------------------------------------------
 
@@ -261,6 +95,24 @@ def test_a_refused_line_says_why_and_is_tried_again(
     asyncio.run(story())
 
 
+@pytest.mark.parametrize("code", [2152, 10089, 10090])
+def test_what_only_tells_of_a_part_that_is_not_subscribed_changes_nothing(servers: Servers, tmp_path: Path, code: int) -> None:
+    async def story() -> None:
+        async with ingestion(servers, tmp_path, market="ticking", data=small(servers)) as s:
+            await all_live(s)
+            before = asked(s)
+            (line,) = [line for line in s.running.gateway.data._lines.values() if line.con_id == AAPL]
+            line.session.error(line.req_id, code, "Part of requested market data is not subscribed.")
+            # what comes after it on the same socket has been taken, so it has, too
+            line.session.error(-1, 424_242, "what is in no table")
+            await until(lambda: s.module.health._counts["broker_error_424242"] == 1)
+            assert asked(s) == before and s.module.health._facts.get("stale") is None
+            assert s.module.health._counts[f"broker_error_{code}"] == 0
+            await s.seen(lambda: s.get(k.MARKET_BOOK, symbol="AAPL"))
+
+    asyncio.run(story())
+
+
 def test_too_many_messages_slow_us_down(servers: Servers, tmp_path: Path) -> None:
     async def story() -> None:
         async with ingestion(servers, tmp_path, market="ticking", data=small(servers)) as s:
@@ -302,6 +154,33 @@ def test_a_pacing_violation_pauses_all_requests_for_past_bars(
             # then the others of the three are not even asked for, for a while
             await asyncio.sleep(1.0)
             assert len(asked_for) <= 1
+            handlers["reqHistoricalData"] = serves
+            for symbol in ("SPY", "AAPL", "ES"):
+                await s.seen(lambda symbol=symbol: s.get(k.MARKET_HISTORY, symbol=symbol))  # type: ignore[misc]
+            assert s.module._connection.connections == 1
+
+    asyncio.run(story())
+
+
+def test_a_broker_that_knows_no_such_request_for_past_bars_is_asked_again(
+    servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("alphatrader.streams.ibkr.history.RETRY_FIRST_SECONDS", 0.5)
+    monkeypatch.setattr("alphatrader.streams.ibkr.history.CHECK_SECONDS", 0.2)
+
+    async def story() -> None:
+        async with ingestion(servers, tmp_path, market="ticking", data=small(servers)) as s:
+            handlers = s.running.gateway._handlers
+            serves, asked_for = handlers["reqHistoricalData"], set()
+
+            def unknown(session: Any, values: dict[str, Any]) -> None:
+                asked_for.add(values["symbol"])
+                session.error(values["reqId"], 366, f"No historical data query found for ticker id:{values['reqId']}")
+
+            handlers["reqHistoricalData"] = unknown
+            s.module._history.due = True
+            # then each goes without, which is told; no other waits for it, as it would after a pacing violation
+            await until(lambda: asked_for == {"SPY", "AAPL", "ES"} and s.module.health._counts["history_missing"] >= 3)
             handlers["reqHistoricalData"] = serves
             for symbol in ("SPY", "AAPL", "ES"):
                 await s.seen(lambda symbol=symbol: s.get(k.MARKET_HISTORY, symbol=symbol))  # type: ignore[misc]

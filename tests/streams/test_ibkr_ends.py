@@ -7,9 +7,8 @@ from pathlib import Path
 
 from alphatrader.clients.ibkr.subscriptions import Kind, Subscription
 from alphatrader.sandbox.market.types import Bar
-from tests.streams.test_ibkr_answers import all_live, small
 from tests.support.fixed_market import AAPL, SPY
-from tests.support.ingestion import Story, ingestion
+from tests.support.ingestion import Story, all_live, ingestion, small
 from tests.support.servers import Servers
 from tests.support.waiting import until
 

@@ -11,8 +11,7 @@ import pytest
 from alphatrader.clients.ibkr import codes
 from alphatrader.contract import keys as k
 from alphatrader.contract.messages.market import StatusEvent, Trade
-from tests.streams.test_ibkr_answers import all_live, gone, small
-from tests.support.ingestion import ingestion
+from tests.support.ingestion import all_live, gone, ingestion, small
 from tests.support.servers import Servers
 from tests.support.waiting import until
 

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import structlog
 
+from alphatrader.clients.ibkr.subscriptions import Kind
 from alphatrader.contract import keys as k
 from alphatrader.contract.messages.contracts import OptionRef, Wanted
 from alphatrader.contract.modules import Module
@@ -28,6 +29,7 @@ from tests.support.fixed_market import AAPL, ES_DEC, SPY, FixedMarket
 from tests.support.gateway import Running, new_york_ns, running_gateway
 from tests.support.modules import running_module
 from tests.support.servers import Servers
+from tests.support.waiting import until
 
 FULL_KEYS = (k.MARKET_BOOK, k.MARKET_TRADES, k.MARKET_LAST, k.MARKET_BARS, k.MARKET_TIMESTAMP, k.MARKET_STATUS)
 QUOTE_KEYS = (k.MARKET_LAST, k.MARKET_TIMESTAMP)
@@ -120,3 +122,36 @@ async def ingestion(
 
 def occ(strike: float, right: str = "C", symbol: str = "SPY", expiry: str = "20261218") -> OptionRef:
     return OptionRef(symbol, expiry, strike, right)  # type: ignore[arg-type]
+
+
+THREE = {"equities": ("SPY", "AAPL"), "pinned": ("SPY",), "quote_only_futures": (), "indices": ()}
+"""Settings of what the fixed market has, so that nothing is missing. ES is in the futures of the settings, with seven more."""
+
+
+def small(servers: Servers, **changes: Any) -> dict[str, Any]:
+    es = tuple(future for future in servers.settings.market.futures if future.root == "ES")
+    return THREE | {"futures": es} | changes
+
+
+async def all_live(s: Story) -> None:
+    """SPY, AAPL and ES have depth, prints, bars and fresh keys."""
+    await until(lambda: s.subscribed() == {"lines": 3, "depth": 3, "tick_by_tick": 3, "realtime_bars": 3})
+    await s.seen(lambda: s.get(k.MARKET_BOOK, symbol="SPY"))
+
+
+async def gone(s: Story, symbol: str) -> None:
+    async def nothing() -> bool:
+        return all(value is None for value in [await s.get(key, symbol=symbol) for key in FULL_KEYS])
+
+    await s.seen(nothing)
+
+
+def asked(s: Story) -> dict[tuple[Kind, str], int]:
+    """Every subscription with its request id."""
+    assert s.module._lines.subscriptions is not None
+    return {(one.kind, one.name): one.req_id for one in s.module._lines.subscriptions}
+
+
+def proven(s: Story, symbol: str) -> bool:
+    one = s.module._lines.subscriptions.get(Kind.QUOTE, symbol) if s.module._lines.subscriptions else None
+    return one is not None and one.heard_at is not None
