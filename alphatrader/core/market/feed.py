@@ -14,8 +14,8 @@ from alphatrader.contract.messages import market as m
 from alphatrader.core.market.auctions import LISTED_ON, UTP_LISTS
 from alphatrader.core.market.bars import BarFold, told
 from alphatrader.core.market.book import BookError
-from alphatrader.core.market.checksum import checksum
-from alphatrader.core.market.depth_line import DepthLine, Sides
+from alphatrader.core.market.depth_line import DepthLine
+from alphatrader.core.market.feed_book import FeedBook
 from alphatrader.core.market.maker_book import MakerBook
 from alphatrader.core.market.quotes import HALTED_TICK, RT_VOLUME_TICK, BadTickError, QuoteFold
 from alphatrader.core.market.standing import FeedStands
@@ -64,18 +64,16 @@ class SymbolFeed:
         self.bars = BarFold()
         self._market_ns, self._monotonic = market_ns, monotonic
         self._quote = QuoteFold()
-        self._equity, self._hours = equity, HoursNow(session)
+        self._hours = HoursNow(session)
         self._depth = DepthLine(depth_rows, quiet_seconds)
+        self._book = FeedBook(symbol, self._depth, self._quote, self._hours, market_ns, equity=equity)
         self.makers = MakerBook(depth_rows, market_ns, monotonic)
-        self._book_ns = 0
         self._tape = Tape(cta=LISTED_ON.get(symbol) != UTP_LISTS)
         self._status = InstrumentStatus(symbol, market_wide or MarketWide(), equity=equity)
         self._before: tuple[float | None, float | None] = (None, None)
         self._muted_prints = 0
         self._received_ns = self._folded_ns = 0
         self.conflated_books = self.conflated_quotes = 0
-        self._book_told: tuple[tuple[float, int, int, float | None], m.Book] | None = None
-        """(what it was computed from, the book): the event and the state key of one turn share it."""
         self._published = (0, 0)
         """(reception, when it was first published)."""
         self._events: list[m.MarketEvent] = []
@@ -165,7 +163,7 @@ class SymbolFeed:
             line.apply(operation, position, side, price, size, venue, market_maker, now)
         except BookError as error:
             self._refuse("depth", error)
-        self._book_ns = self._received_ns
+        self._book.depth_ns = self._received_ns
         self._book_dirty += 1
 
     def trade(
@@ -234,8 +232,7 @@ class SymbolFeed:
 
     def break_depth(self, reason: str) -> None:
         """The depth cannot be relied on any more: it is to be subscribed anew."""
-        self._depth.broken = reason
-        self._book_told = None
+        self._book.break_line(reason)
 
     def number_from(self, seq: int) -> None:
         """Go on numbering after this."""
@@ -289,7 +286,7 @@ class SymbolFeed:
             ticks_broken=self.ticks_broken,
             muted_prints=self._muted_prints,
             received_ns=self._received_ns,
-            book_ns=self._book_ns,
+            book_ns=self._book.depth_ns,
             before=self._before,
             book_event_at=self._book_event_at,
             quote_event_at=self._quote_event_at,
@@ -308,7 +305,7 @@ class SymbolFeed:
         """Makes a new feed of the same instrument and settings go on from where that one stood."""
         self.seq, self.heard, self._muted_prints = was.seq, was.heard, was.muted_prints
         self.ticks_on, self.ticks_broken = was.ticks_on, was.ticks_broken
-        self._received_ns, self._book_ns, self._before = was.received_ns, was.book_ns, was.before
+        self._received_ns, self._book.depth_ns, self._before = was.received_ns, was.book_ns, was.before
         self._book_event_at, self._quote_event_at = was.book_event_at, was.quote_event_at
         self._book_dirty, self._quote_dirty = was.book_dirty, was.quote_dirty
         self._quote.stand_as(was.quote)
@@ -354,28 +351,7 @@ class SymbolFeed:
 
     def book(self, now: float) -> m.Book:
         """The book as it stands; not ready, with the reason, where it cannot be relied on."""
-        made_of = (now, self.seq, self._book_dirty, self.heard)
-        if self._book_told is None or self._book_told[0] != made_of:
-            self._book_told = (made_of, self._book_now(now))
-        return self._book_told[1]
-
-    def _book_now(self, now: float) -> m.Book:
-        depth_on = self._depth.on
-        bids, asks = self._depth.levels() if depth_on else self._quote.levels()
-        reason = self._why_not_ready(now, (bids, asks))
-        price = self._quote.prev_close or self._quote.bid or (bids[0].price if bids else None)
-        return m.Book(
-            symbol=self.symbol,
-            ts_ns=(self._book_ns if depth_on else 0) or self._received_ns or self._market_ns(),
-            seq=self.seq,
-            ready=reason is None,
-            reason=reason,
-            source="depth" if depth_on else "quote",
-            bids=bids,
-            asks=asks,
-            crc32=checksum(bids, asks),
-            nbbo=self._depth.national(now, price) if depth_on and self._equity else None,
-        )
+        return self._book.at(now, self.seq, self._book_dirty, self.heard, self._received_ns)
 
     def last(self) -> m.Last:
         return self._quote.message(self.symbol, self._received_ns, self.seq, self._tape.day.message() if self.full else None)
@@ -414,21 +390,18 @@ class SymbolFeed:
 
     def status(self) -> m.Status:
         market_ns = self._market_ns()
-        reason = self._why_not_ready(self._monotonic(), self._depth.levels()) if self._depth.on else "no depth subscription"
+        depth, reason = self._book.depth(self._monotonic())
         return self._status.message(
             self._received_ns,
             market_ns,
             self._hours.at(market_ns),
             self._quote,
-            depth="none" if not self._depth.on else "not ready" if reason else "ready",
+            depth=depth,
             depth_reason=reason,
             prints="tick_by_tick" if self.ticks_on else "quote_line" if self.full else "none",
         )
 
     # -- inside ----------------------------------------------------------------------------------------------------------
-
-    def _in_regular_hours(self) -> bool:
-        return self._hours.regular(self._market_ns())
 
     def _hear(self) -> float:
         """A message came now; returns when, monotonic."""
@@ -469,9 +442,3 @@ class SymbolFeed:
         self.changed.add("trades")
         if self.full:
             self._events.append(trade)
-
-    def _why_not_ready(self, now: float, sides: Sides) -> str | None:
-        if self._depth.on:
-            quote = (self._quote.bid, self._quote.ask)
-            return self._depth.why_not_ready(now, sides, quote, regular_hours=self._in_regular_hours())
-        return self._quote.why_no_book(regular_hours=self._in_regular_hours())
