@@ -6,14 +6,21 @@ import signal
 from decimal import Decimal
 from pathlib import Path
 
+from alphatrader.contract import keys as k
+from alphatrader.contract.messages.operations import Lock
 from alphatrader.contract.modules import Module
-from tests.support.executor import START_SECONDS, executor, health, output_of, until_settled
+from tests.support.executor import START_SECONDS, executor, health, until_settled
 from tests.support.proxy import chunks, proxy, tws_frames
 from tests.support.servers import Servers
 from tests.support.trading import Stage, play, refs_of
 from tests.support.waiting import until
 
 PLACE_ORDER = b"3\0"
+
+
+def lock_of(on: Stage) -> Lock | None:
+    found: Lock | None = on.store(Module.WATCHDOG).get(k.LOCK.at(module=Module.EXECUTION))
+    return found
 
 
 def is_order(frame: bytes) -> bool:
@@ -36,8 +43,8 @@ def test_killed_between_intent_and_send_the_intent_expires(servers: Servers, tmp
                 first.kill()
             to_data.release()
         # then the next one asks the broker, the intent ends, and nothing was sent
-        async with executor(on):
-            await until(lambda: on.state("i-1") == "EXPIRED", limit=START_SECONDS, what="expired intent")
+        async with executor(on) as second:
+            await until(lambda: second.at_work and on.state("i-1") == "EXPIRED", limit=START_SECONDS, what="expired intent")
             assert on.placed() == []
 
     play(servers, tmp_path, story)
@@ -55,9 +62,13 @@ def test_killed_between_the_legs_nothing_is_naked(servers: Servers, tmp_path: Pa
                 await until(lambda: refs_of(on.placed()) == ["i-1"], what="the parent alone")
                 first.kill()
             await to_gateway.close()
-        async with executor(on):
+        async with executor(on) as second:
             family = ("i-1", "i-1/stop", "i-1/target")
-            await until(lambda: {on.state(ref) for ref in family} == {"EXPIRED"}, limit=START_SECONDS, what="ended")
+
+            def ended() -> bool:
+                return second.at_work and {on.state(ref) for ref in family} == {"EXPIRED"}
+
+            await until(ended, limit=START_SECONDS, what="ended")
             assert on.broker_orders() == {} and on.held() == 0
             assert refs_of(on.placed()) == ["i-1"]
 
@@ -77,8 +88,8 @@ def test_killed_after_the_send_the_order_is_found_and_not_sent_again(servers: Se
         await until(lambda: on.held() == 2, what="fill at the broker")
         # then the next executor books it once, and sends nothing
         sent = len(on.placed())
-        async with executor(on):
-            await until(lambda: on.state("i-1") == "FILLED", limit=START_SECONDS, what="fill booked")
+        async with executor(on) as second:
+            await until(lambda: second.at_work and on.state("i-1") == "FILLED", limit=START_SECONDS, what="fill booked")
             await until(lambda: on.state("i-1/stop") == "WORKING", what="stop")
             assert sum(fill.quantity for fill in on.fills().values()) == 2
             assert len(on.placed()) == sent
@@ -97,8 +108,8 @@ def test_with_every_process_dead_the_stop_closes_and_is_booked_once_later(server
         on.quote(2.90, 3.00)
         # then the broker sells, and its target goes with it
         await until(lambda: on.held() == 0 and on.broker_orders() == {}, what="closed at the broker")
-        async with executor(on):
-            await until(lambda: on.state("i-1/stop") == "FILLED", limit=START_SECONDS, what="booked")
+        async with executor(on) as second:
+            await until(lambda: second.at_work and on.state("i-1/stop") == "FILLED", limit=START_SECONDS, what="booked")
             await until(lambda: on.state("i-1/target") == "CANCELLED", what="target's end")
             assert sorted((fill.side, fill.quantity) for fill in on.fills().values()) == [("BUY", 2), ("SELL", 2)]
             assert len(on.placed()) == 3
@@ -112,8 +123,7 @@ def test_a_second_executor_waits_and_takes_over_after_the_first_is_killed(server
             await until_settled(on, first)
             async with executor(on) as second:
                 # given two executors, then one holds the lock, the other says so and is not heard of
-                log = output_of(on, Module.EXECUTION)
-                await until(lambda: "another_instance_runs" in log.read_text(), limit=START_SECONDS, what="refused")
+                await until(lambda: "another_instance_runs" in second.output(), limit=START_SECONDS, what="refused")
                 on.approve("i-1")
                 await until(lambda: on.state("i-1") == "FILLED", what="traded once")
                 now = health(on)
@@ -127,6 +137,55 @@ def test_a_second_executor_waits_and_takes_over_after_the_first_is_killed(server
                 await until(lambda: on.state("i-2") == "FILLED", what="the second trades")
                 assert on.orders()["i-2"].fence > fence
                 assert refs_of(on.placed(opening=True)) == ["i-1", "i-2"]
+
+    play(servers, tmp_path, story)
+
+
+def test_one_that_stood_still_for_longer_than_its_lock_lives_goes_on_where_nobody_took_its_place(
+    servers: Servers, tmp_path: Path
+) -> None:
+    async def story(on: Stage) -> None:
+        # given an entry that fills while its executor has no turn, until its lock has lapsed
+        async with executor(on) as first:
+            await until_settled(on, first)
+            on.approve("i-1", limit_price=Decimal("3.90"))
+            await until(lambda: on.state("i-1") == "WORKING", what="working entry")
+            sent = len(on.placed())
+            first.signal(signal.SIGSTOP)
+            on.quote(3.80, 3.90)
+            await until(lambda: on.held() == 2 and lock_of(on) is None, what="filled, and the lock lapsed")
+            # when it goes on, then it books the fill once, sends nothing, and holds the lock as before
+            first.signal(signal.SIGCONT)
+            await until(lambda: first.at_work and on.state("i-1") == "FILLED", what="fill booked")
+            await until(lambda: (lock := lock_of(on)) and lock.pid == first.pid, what="its lock")
+            await until_settled(on, first)
+            assert sum(fill.quantity for fill in on.fills().values()) == 2
+            assert len(on.placed()) == sent
+
+    play(servers, tmp_path, story)
+
+
+def test_one_that_stood_still_ends_where_another_took_its_place_meanwhile(servers: Servers, tmp_path: Path) -> None:
+    async def story(on: Stage) -> None:
+        async with executor(on) as first:
+            await until_settled(on, first)
+            on.approve("i-1", limit_price=Decimal("3.90"))
+            await until(lambda: on.state("i-1") == "WORKING", what="working entry")
+            async with executor(on) as second:
+                # given a second executor that gets the lock while the first has no turn, though not yet its place at the broker
+                await until(lambda: "another_instance_runs" in second.output(), limit=START_SECONDS, what="the second waits")
+                sent = len(on.placed())
+                first.signal(signal.SIGSTOP)
+                on.quote(3.80, 3.90)
+                await until(lambda: (lock := lock_of(on)) and lock.pid == second.pid, what="the second's lock")
+                assert on.held() == 2 and on.state("i-1") == "WORKING"
+                # when the first goes on, then it ends, and the second books the fill once and sends nothing
+                first.signal(signal.SIGCONT)
+                await until(lambda: not first.running, what="the first ends")
+                await until_settled(on, second)
+                await until(lambda: second.at_work and on.state("i-1") == "FILLED", what="fill booked")
+                assert sum(fill.quantity for fill in on.fills().values()) == 2
+                assert len(on.placed()) == sent
 
     play(servers, tmp_path, story)
 

@@ -38,14 +38,25 @@ START_SECONDS = 60.0
 
 
 class Executor:
-    def __init__(self, process: BaseProcess) -> None:
+    def __init__(self, process: BaseProcess, output: Path) -> None:
         self._process = process
+        self._output = output
         assert process.pid is not None
         self.pid = process.pid
 
     @property
     def running(self) -> bool:
         return self._process.exitcode is None
+
+    @property
+    def at_work(self) -> bool:
+        """True; where it ended by itself, nobody starts it anew here, and what it said last is the failure."""
+        assert self.running, self.output()
+        return True
+
+    def output(self) -> str:
+        """What it wrote last to its terminal, which processes of one module on a stage share."""
+        return self._output.read_text()[-3000:]
 
     def kill(self) -> None:
         """SIGKILL: nothing more leaves this process, not even a cancel."""
@@ -74,9 +85,8 @@ def health(on: Stage, module: Module = Module.EXECUTION) -> Health | None:
 
 async def until_settled(on: Stage, process: Executor, module: Module = Module.EXECUTION) -> None:
     def settled() -> bool:
-        assert process.running, output_of(on, module).read_text()
         now = health(on, module)
-        return now is not None and now.pid == process.pid and now.state == "ready"
+        return process.at_work and now is not None and now.pid == process.pid and now.state == "ready"
 
     await until(settled, limit=START_SECONDS, what=f"the process of {module} is ready")
 
@@ -127,18 +137,18 @@ async def executor(
             environment[f"ALPHATRADER_SERVERS__{name}__PORT"] = str(port)
     stamping = asyncio.create_task(keep_stamping(on.clock, on.folder))
     output = output_of(on, module)
-    process = fork(
+    forked = fork(
         _child, ["child", str(module)], environment, working_directory=ROOT, stdin=Path(os.devnull), stdout=output, stderr=output
     )
+    process = Executor(forked, output)
     try:
-        yield Executor(process)
+        yield process
     except BaseException as error:
-        error.add_note(f"{module} said last:\n{output.read_text()[-3000:]}")
+        error.add_note(f"{module} said last:\n{process.output()}")
         raise
     finally:
-        if process.exitcode is None:
+        if process.running:
             process.kill()
-            process.join()
         stamping.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await stamping
