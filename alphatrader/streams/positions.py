@@ -160,14 +160,14 @@ class PositionManager(StreamModule):
         self._summarise(batch, books, comparison, now_ns)
         self._want_quotes(batch)
         self._cursor.keep(batch, self.name)
-        self._write_journal()
+        await self._write_journal()
         await self.store.commit(batch)
         self._say_health(comparison)
 
-    def _write_journal(self) -> None:
+    async def _write_journal(self) -> None:
         """Before Redis hears of it. A disk that takes nothing must not stop the watch over positions: it is counted and told."""
         try:
-            self._journal.append(self._lines)
+            await self._journal.append(self._lines)
             self._lines = []
         except OSError as error:
             self.health.count("journal_failed")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,6 @@ from alphatrader.runtime.store import StoreLost
 from tests.support.servers import Servers, running_servers
 from tests.support.trading import Stage, filled, play
 from tests.support.waiting import until
-
-FULL = Path("/dev/full")
 
 
 def test_an_approval_becomes_a_bracket_and_its_fill_is_booked(servers: Servers, tmp_path: Path) -> None:
@@ -371,24 +368,5 @@ def test_redis_emptied_the_ledgers_come_back_from_the_journal_and_the_broker(ser
             await until(lambda: on.fills() == before and set(on.orders()) == orders, what="ledgers")
             await until(lambda: (on.state("i-1"), on.state("i-1/stop")) == ("FILLED", "WORKING"), what="states")
             assert len(on.placed()) == sent
-
-    play(servers, tmp_path, story)
-
-
-@pytest.mark.skipif(not FULL.exists(), reason="this system has no device that is always full")
-def test_a_full_disk_stops_openings_and_not_exits(servers: Servers, tmp_path: Path) -> None:
-    async def story(on: Stage) -> None:
-        async with on.execution() as execution:
-            await filled(on)
-            # when no write of its journal finds space any more
-            full = os.open(FULL, os.O_WRONLY)
-            os.dup2(full, execution.journal._file)
-            os.close(full)
-            on.approve("i-2")
-            await until(lambda: on.state("i-2") == "EXPIRED", what="refused opening")
-            assert "journal" in (on.orders()["i-2"].reason or "")
-            on.want("i-1", 0, None)
-            await until(lambda: on.held() == 0, what="closed")
-            assert len(on.placed(opening=True)) == 1
 
     play(servers, tmp_path, story)

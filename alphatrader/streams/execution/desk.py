@@ -108,6 +108,8 @@ class Desk:
         self._flushing = asyncio.Lock()
         self._quotes = Quotes(self.store, self.clock, self.health)
         self._asked: dict[str, _Asked] = {}
+        self._unwritten: list[Line] = []
+        """What the disk has not taken yet."""
 
     def now(self) -> Now:
         return Now(self.clock.market_ns(), self.clock.machine_ns())
@@ -141,9 +143,10 @@ class Desk:
             changes = self.book.drain()
             for record in changes.records.values():
                 self.last_change[record.intent_id] = self.clock.monotonic()
-            if not changes and cursor is None:
+            owed = bool(self._unwritten) and not self.journal_problem
+            if not changes and cursor is None and not owed:
                 return
-            self._journal(changes, approval)
+            await self._journal(changes, approval)
             batch = self.store.batch()
             for record in changes.records.values():
                 batch.put_field(k.LEDGER_ORDERS.at(), record.id, record)
@@ -164,10 +167,13 @@ class Desk:
         else:
             self.log.info(news, order=order, key=fill.key, side=fill.side, quantity=fill.quantity, price=str(fill.price))
 
-    def _journal(self, changes: Changes, approval: Approval | None) -> None:
-        """A disk that does not take the journal stops openings; exits and what the broker says must go on."""
+    async def _journal(self, changes: Changes, approval: Approval | None) -> None:
+        """A disk that does not take the journal stops openings; exits and what the broker says must go on, and their lines
+        wait for it."""
+        self._unwritten += self._lines(changes, approval)
         try:
-            self.journal.append(self._lines(changes, approval))
+            await self.journal.append(self._unwritten)
+            self._unwritten = []
         except OSError as error:
             self.journal_failed = self.clock.monotonic()
             self.health.count("journal_failed")

@@ -196,12 +196,12 @@ class RiskManager(StreamModule):
         self._state = replace(self._state, limits=limits, ts_ns=picture.ts_ns)
         batch.put(k.RISK_STATE.at(), self._state)
         self._cursor.keep(batch, self.name)
-        self._write_journal(picture.machine_ns)
+        await self._write_journal(picture.machine_ns)
         await self.store.commit(batch)
         self._say_health(reason, limits)
         await self._recount(picture)
 
-    def _write_journal(self, machine_ns: int) -> None:
+    async def _write_journal(self, machine_ns: int) -> None:
         """What the limits are measured against, when it has changed; a peak that only rises once a minute."""
         books = self._state
         marks = (books.session, books.opening_equity, books.starting_equity, books.consecutive_losses, books.latched)
@@ -209,7 +209,7 @@ class RiskManager(StreamModule):
         if self._journalled == (*marks, books.peak_equity) or (self._journalled[:-1] == marks and now < self._peak_due):
             return
         try:
-            self._journal.append([Line("risk", machine_ns, risk=books)])
+            await self._journal.append([Line("risk", machine_ns, risk=books)])
         except OSError as error:
             self.health.count("journal_failed")
             self.log.error("journal_failed", error=str(error))
