@@ -56,7 +56,7 @@ def test_the_t_statistics_are_those_of_scipy() -> None:
     assert reading.drift_t == pytest.approx(stats.ttest_1samp(changes[-20:], 0.0).statistic)
     assert reading.realised_vol == pytest.approx(statistics.stdev(changes[-20:]))
     fit = stats.linregress(np.arange(20), closes[-20:])
-    assert slope_t(closes[-20:].tolist()) == pytest.approx(fit.slope / fit.stderr)
+    assert slope_t(range(20), closes[-20:].tolist()) == pytest.approx(fit.slope / fit.stderr)
     past = [statistics.stdev(changes[i : i + 20]) for i in range(len(changes) - 19)]
     assert reading.vol_percentile == pytest.approx(np.mean([v <= past[-1] + 1e-18 for v in past]))
     assert read(Minutes(), 14).drift_t is None

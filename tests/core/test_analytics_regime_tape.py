@@ -58,20 +58,29 @@ class Recount:
             minutes.setdefault(ns // MINUTE, []).append(price)
         over = sorted(minutes)[:-1]
         split: list[list[Bar]] = []
+        self.starts: list[list[int]] = []
         for before, minute in zip([None, *over], over, strict=False):
             if before is None or minute - before >= 60:
                 split.append([])
+                self.starts.append([])
+            self.starts[-1].append(minute)
             split[-1].append((max(minutes[minute]), min(minutes[minute]), minutes[minute][-1]))
         return split
 
     def features(self) -> dict[str, Decimal | None]:
         sessions = self.sessions()
-        logs = [[decimal(b[2]).ln() - decimal(a[2]).ln() for a, b in pairwise(session)] for session in sessions]
+        # a change over minutes without a print is not one minute's
+        changed = [
+            [(a[2], b[2]) for (a, b), (i, j) in zip(pairwise(bars), pairwise(at), strict=True) if j == i + 1]
+            for bars, at in zip(sessions, self.starts, strict=True)
+        ]
+        logs = [[decimal(b).ln() - decimal(a).ln() for a, b in session] for session in changed]
         newest = logs[-1] if logs else []
         found: dict[str, Decimal | None] = dict.fromkeys(
             ("drift_t", "slope_t", "adx", "vol_percentile", "realised_vol_1m", "minute_sigma", "atr_1m")
         )
-        changes = [decimal(b[2] - a[2]) for session in sessions for a, b in pairwise(session)]
+        changes = [decimal(b - a) for session in changed for a, b in session]
+        self.n = min(len(newest), SPAN)
         if len(changes) >= 20 and (sigma := deviation(changes[-120:])):
             found["minute_sigma"] = sigma
         if sessions and (adx := adx_by_the_book(sessions[-1], PERIOD)) is not None:  # type: ignore[arg-type]
@@ -85,7 +94,7 @@ class Recount:
         found["realised_vol_1m"] = spread = deviation(last)
         if spread:
             found["drift_t"] = sum(last, Decimal(0)) / SPAN / (spread / Decimal(SPAN).sqrt())
-        found["slope_t"] = least_squares_t([bar[2] for bar in sessions[-1][-SPAN:]])
+        found["slope_t"] = least_squares_t(self.starts[-1][-SPAN:], [bar[2] for bar in sessions[-1][-SPAN:]])
         past = [deviation(one[at : at + SPAN]) for one in logs for at in range(len(one) - SPAN + 1)]
         if len(past) >= 60:
             # equal windows differ in the 35th decimal at most
@@ -151,13 +160,13 @@ def wilder(bars: list[Bar]) -> Fraction | None:
     return atr
 
 
-def least_squares_t(closes: list[Fraction]) -> Decimal | None:
+def least_squares_t(minutes: list[int], closes: list[Fraction]) -> Decimal | None:
     """Slope over its standard error; None on a perfect line."""
     n = len(closes)
-    mean_x, mean_y = Fraction(n - 1, 2), sum(closes, Fraction(0)) / n
-    xx = sum(((x - mean_x) ** 2 for x in range(n)), Fraction(0))
-    slope = sum(((x - mean_x) * (y - mean_y) for x, y in enumerate(closes)), Fraction(0)) / xx
-    left = sum((y - mean_y - slope * (x - mean_x)) ** 2 for x, y in enumerate(closes))
+    mean_x, mean_y = Fraction(sum(minutes), n), sum(closes, Fraction(0)) / n
+    xx = sum(((x - mean_x) ** 2 for x in minutes), Fraction(0))
+    slope = sum(((x - mean_x) * (y - mean_y) for x, y in zip(minutes, closes, strict=True)), Fraction(0)) / xx
+    left = sum((y - mean_y - slope * (x - mean_x)) ** 2 for x, y in zip(minutes, closes, strict=True))
     return decimal(slope) / decimal(left / (n - 2) / xx).sqrt() if left else None
 
 
@@ -208,7 +217,7 @@ def compare(state: SymbolState, recount: Recount, draw: random.Random) -> str:
         assert told[f"trend_{seconds}s"] == near(per)
     drift = found["drift_t"]
     assert made.value == near(None if drift is None else max(Decimal(-1), min(Decimal(1), drift / 3)))
-    changes = max(0, len(recount.sessions()[-1]) - 1) if recount.sessions() else 0
+    changes = recount.n
     assert made.n == min(changes, SPAN)
     if changes < SPAN:
         assert made.reason == f"{changes} of {SPAN} one-minute changes of this session" and told["class"] == recount.name
@@ -226,8 +235,9 @@ def compare(state: SymbolState, recount: Recount, draw: random.Random) -> str:
 @needs_sample
 def test_the_real_tape_slowed_gives_the_regime_that_the_definition_gives() -> None:
     def slowed() -> Iterator[tuple[MarketEvent, tuple[int, int]]]:
+        at = HOURS[0]
         for _, event in events([step for step, _ in lobster()]):
-            at = HOURS[0] + (event.received_ns - HOURS[0]) * 400  # type: ignore[union-attr]
+            at += 25 * NS if isinstance(event, Trade) else NS // 1000  # so that minutes follow each other
             yield replace(event, ts_ns=at, received_ns=at), HOURS
 
     stood, state = check(slowed(), 5)

@@ -9,13 +9,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alphatrader.contract.messages.market import Bar, BookEvent, GapEvent, Level, MakerRow, MakersEvent, QuoteEvent
+from alphatrader.contract.messages.market import (
+    Bar,
+    BookEvent,
+    GapEvent,
+    Level,
+    MakerRow,
+    MakersEvent,
+    QuoteEvent,
+    StatusEvent,
+)
 from alphatrader.contract.messages.metrics import Metric
 from alphatrader.contract.settings.market import Analytics
 from alphatrader.core.analytics import measures, shards
 from alphatrader.core.analytics.flow import MIN_WATCH_NS, FlowWindow, Shares
 from alphatrader.core.analytics.makers import makers
+from alphatrader.core.analytics.meter import Meter
 from alphatrader.core.analytics.minutes import MINUTE_NS, Minutes
+from alphatrader.core.analytics.options_view import OptionsView
 from alphatrader.core.analytics.symbol import VERSION, SymbolState, checkpoint, restored
 from alphatrader.core.market.hidden_prints import HiddenDetector
 from alphatrader.core.signals.atr import wilder_atr
@@ -236,3 +247,38 @@ def test_makers_are_a_number_only_with_a_book_that_names_them() -> None:
     assert restored(checkpoint(folded), VERSION, Analytics()) == folded
     folded.apply(MakersEvent(5, 5, 5 * SECOND, False, (), (), 0, 0, "wrong checksum"), HOURS)
     assert told().value is None and told().reason == "wrong checksum"
+
+
+# -- halts -----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_halted_symbol_has_no_metric_and_says_so_and_nothing_is_compared_across_the_halt() -> None:
+    meter = Meter("SPY", Analytics(), OptionsView(0.04, 0.1), 5.0, 14)
+    quotes = ((99.0, 100.0), (99.5, 100.0), None, (80.0, 81.0), (80.0, 82.0), None, (90.0, 91.0), (90.5, 91.0))
+    compared = []
+    for seq, quote in enumerate(quotes, 1):
+        at = seq * SECOND
+        if quote is None:
+            meter.fold(StatusEvent(seq, at, seq == 3, 1 if seq == 3 else 0, "halted" if seq == 3 else "reopened"), HOURS)
+        else:
+            meter.fold(QuoteEvent(seq, at, at, quote[0], 5.0, quote[1], 5.0), HOURS)
+        meter.changed.add("obi")
+        told = {m.metric: m for m in meter.metrics(at, at, lambda ns: None if ns is None else 0.0, "20261118")}
+        if 3 <= seq < 6:  # while it lasts, every one of them is null and says why
+            assert len(told) == 8 and all((m.ready, m.value, m.reason) == (False, None, "halted") for m in told.values())
+        else:
+            assert told["obi"].ready and all(m.reason != "halted" for m in told.values())
+        compared.append(meter.state.ofi.value()[2])
+    # the first quote after the stop and the first after the opening are compared with none before them
+    assert compared == [0, 1, 1, 1, 2, 2, 2, 3]
+    assert {name: n for name, n in meter.state.counts.items() if "halt" in name} == {"halts": 1, "ends of halts": 1}
+
+
+def test_a_halt_takes_no_volume_out_of_a_bucket() -> None:
+    folded = state(size=400)
+    folded.apply(trade(1, SECOND, side="buy"), HOURS)
+    folded.apply(StatusEvent(2, 2 * SECOND, True, 2, "paused"), HOURS)
+    folded.apply(StatusEvent(3, 302 * SECOND, False, 0, "reopened"), HOURS)
+    for seq in (4, 5, 6):
+        folded.apply(trade(seq, 303 * SECOND, side="sell"), HOURS)
+    assert folded.vpin.filled == 1 and folded.vpin.imbalances == [2 * (100 - 300)]

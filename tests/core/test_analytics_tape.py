@@ -332,7 +332,7 @@ def test_buckets_carry_over_a_night_and_an_early_close_ends_the_session() -> Non
     assert state.counts == {"prints outside regular hours ignored": 1}
 
 
-def test_a_halt_stops_nothing_that_was_counted_and_no_metric_is_moved_by_it() -> None:
+def test_a_halt_stops_nothing_that_was_counted_and_no_value_is_moved_by_it() -> None:
     steps = generated(3, 120)
     made = list(events(steps))
     state = fresh("AAPL", SETTINGS)

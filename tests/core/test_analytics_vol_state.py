@@ -100,6 +100,29 @@ def test_a_window_in_which_nothing_moved_says_nothing() -> None:
     assert still.likely == state.likely and (still.windows, still.folded) == (1, 10)
 
 
+def test_minutes_without_a_print_are_skipped_as_in_discovery() -> None:
+    """The change over a halt belongs to no window; the windows are of the one-minute changes around it."""
+    found, _ = filter_of(parameter())
+    assert found is not None
+    before = minutes_of([CALM] * 7, 1)
+    after = [(start + 15 * MINUTE_NS, *(1.05 * price for price in prices)) for start, *prices in minutes_of([CALM] * 8, 2)]
+    halted = VolState()
+    halted.advance(found, [*before, *after], OPEN_NS)  # type: ignore[list-item]
+    history = [Bar(bar[0], bar[4], bar[4], bar[4], bar[4], 1.0, bar[4], 1) for bar in (*before, *after)]
+    (session,) = returns_by_session(history)
+    assert halted.windows == 3 and len(session.returns) == 15 and float(np.abs(session.returns).max()) < 0.01
+    likely = np.array(found.first)
+    for i, square in enumerate((session.returns.reshape(3, 5) ** 2).mean(axis=1).tolist()):
+        x = (int(session.stamps[5 * i]) - OPEN_NS) / MINUTE_NS / 390
+        a, b, c = found.day_shape
+        point = (square * 252 * 390) ** (1 / 3) / math.exp(a + b * x + c * x * x)
+        variances = np.array(found.variances)
+        likely = likely @ (np.array(found.transitions) if i else np.eye(3))
+        likely = likely * np.exp(-((point - np.array(found.means)) ** 2) / (2 * variances)) / np.sqrt(variances)
+        likely = likely / likely.sum()
+    assert halted.likely == pytest.approx(likely.tolist())
+
+
 def test_a_state_is_taken_at_sixty_and_left_under_forty_percent() -> None:
     by, _ = filter_of(parameter())
     assert by is not None

@@ -356,11 +356,11 @@ def test_under_half_an_hour_of_depth_there_is_no_profile() -> None:
 # -- small parts ------------------------------------------------------------------------------------------------------------
 
 
-def test_returns_leave_out_the_night_and_bad_prices() -> None:
+def test_returns_leave_out_the_night_bad_prices_and_what_goes_over_missing_bars() -> None:
     series = bars_of(np.full(20, 0.01), per_session=10)
     broken = [*series[:3], Bar(series[3].ts_ns, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0), *series[4:]]
     assert [len(part.returns) for part in returns_by_session(series)] == [9, 9]
-    assert [len(part.returns) for part in returns_by_session(broken)] == [8, 9]
+    assert [len(part.returns) for part in returns_by_session(broken)] == [7, 9]
 
 
 def test_average_volume_is_of_the_last_days_that_traded() -> None:

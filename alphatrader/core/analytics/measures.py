@@ -60,8 +60,11 @@ def _finite(components: dict[str, Any]) -> dict[str, Any]:
 
 
 def feed_reason(state: SymbolState, age_of: AgeOf, quiet_seconds: float) -> str | None:
-    """Why nothing can be said of this symbol now: its feed never came or fell silent."""
+    """Why nothing can be said of this symbol now: its feed never came, it is halted, or the feed fell silent. In a halt what was
+    folded stands, but no market makes it: option exchanges halt with their stock."""
     age = age_of(state.received_ns)
     if age is None:
         return "no market data yet"
+    if state.halted:
+        return "halted"
     return f"feed silent for {age / 1000:.1f} s" if age > quiet_seconds * 1000 else None

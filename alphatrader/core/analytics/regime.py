@@ -18,7 +18,7 @@ import numpy as np
 
 from alphatrader.core.analytics.adx import wilder_adx
 from alphatrader.core.analytics.lookback import DEFAULT_BARS
-from alphatrader.core.analytics.minutes import Minutes
+from alphatrader.core.analytics.minutes import MINUTE_NS, Minutes
 
 ENTER: Final = 0.6
 LEAVE: Final = 0.4
@@ -65,8 +65,10 @@ def read(minutes: Minutes, adx_period: int, span: int = DEFAULT_BARS) -> Reading
     split = minutes.runs()
     adx = wilder_adx([bar[2:] for bar in split[-1]], adx_period) if split else None
     runs = [np.array([bar[4] for bar in run], dtype=float) for run in split]
-    logs = [np.diff(np.log(run)) for run in runs]
-    changes = np.concatenate([np.diff(run) for run in runs]) if runs else np.empty(0)
+    # Over minutes without a print, as of a halt, a change is not one minute's.
+    whole = [np.diff([bar[0] for bar in run]) == MINUTE_NS for run in split]
+    logs = [np.diff(np.log(run))[ones] for run, ones in zip(runs, whole, strict=True)]
+    changes = np.concatenate([np.diff(run)[ones] for run, ones in zip(runs, whole, strict=True)]) if runs else np.empty(0)
     newest = logs[-1][-span:] if logs else np.empty(0)  # a session's first minute has no change yet
     sigma = float(np.std(changes[-_PAST_CHANGES:], ddof=1)) if len(changes) >= _LEAST_CHANGES else None
     if len(newest) < span:
@@ -76,14 +78,16 @@ def read(minutes: Minutes, adx_period: int, span: int = DEFAULT_BARS) -> Reading
     deviation = float(known[-1])  # computed as the others are: it is at or under itself to the last bit
     drift_t = float(np.mean(newest)) / (deviation / math.sqrt(span)) if deviation > 0 else None
     percentile = float(np.mean(known <= deviation)) if len(known) >= MIN_PAST else None
-    return Reading(drift_t, slope_t(runs[-1][-span:].tolist()), deviation, percentile, sigma or None, span, adx, span)
+    newest_bars = split[-1][-span:]
+    slope = slope_t([bar[0] // MINUTE_NS for bar in newest_bars], [bar[4] for bar in newest_bars])
+    return Reading(drift_t, slope, deviation, percentile, sigma or None, span, adx, span)
 
 
-def slope_t(closes: Sequence[float]) -> float | None:
-    """t-statistic of the least-squares slope of the closes on time; None on a perfect line, also a level one. Sums are of whole
-    numbers: a line is perfect or not, whatever its floats."""
-    n = len(closes)
-    x = range(1 - n, n, 2)  # twice the minutes from the middle; t has no unit
+def slope_t(minutes: Sequence[int], closes: Sequence[float]) -> float | None:
+    """t-statistic of the least-squares slope of the closes on their minutes; None on a perfect line, also a level one. Sums are
+    of whole numbers: a line is perfect or not, whatever its floats."""
+    n, total = len(closes), sum(minutes)
+    x = [n * minute - total for minute in minutes]  # so many times the minutes from their mean; t has no unit
     y = [round((close - closes[0]) * _UNITS) for close in closes]
     xx, xy = sum(map(mul, x, x)), sum(map(mul, x, y))
     residual = (n * sum(map(mul, y, y)) - sum(y) ** 2) * xx - n * xy * xy

@@ -126,7 +126,7 @@ class SymbolState(msgspec.Struct):
             case MakersEvent():
                 self.makers.fold(event, self.names)
             case StatusEvent():
-                self.halted = event.halted
+                self._status(event.halted)
             case GapEvent(depth_only=True):
                 self._break_depth()
             case GapEvent():
@@ -159,6 +159,17 @@ class SymbolState(msgspec.Struct):
             self.note("duplicate or late events ignored")
             return False
         return True
+
+    def _status(self, halted: bool | None) -> None:
+        """What stood before a halt is not compared with what stands in it, nor that with what opens: skipped, as a book's reset
+        is (domain.md §2). Windows of prints and VPIN's buckets hold what traded, and stand."""
+        if halted is not self.halted and (halted or self.halted):
+            self.note("halts" if halted else "ends of halts")
+            self.ofi.previous = None
+            self.adverse.reset()
+            self.hidden.break_quotes()
+            self.icebergs.reset()
+        self.halted = halted
 
     def _break(self, reason: str) -> None:
         """What compares neighbours starts anew; a window of flow with a hole in it is no window."""

@@ -1,6 +1,7 @@
 """Which of the volatility states discovery found holds now: its forward filter, one window of minutes at a time. domain.md §5.
 
-A window is the five one-minute changes discovery measured by, counted from the first finished minute of the session; its point
+A window is the five one-minute changes discovery measured by, counted from the first finished minute of the session (a change
+over minutes without a print is not one minute's, and none); its point
 is the cube root of their mean square, yearly, over the day's shape (docs/decisions/010, 090). The filter looks back only: a state
 told here was known then. Each session begins with the states' own weights, as discovery learnt no change over a night. A state
 stands until it is less likely than 0.4, and another is taken at 0.6; between them there is none.
@@ -93,20 +94,19 @@ class VolState(msgspec.Struct):
             return
         if by != self.by or bars[0][0] != self.run_ns:
             self._begin(by, bars[0][0])
-        while self.folded + by.window < len(bars):
-            closes = [bar[4] for bar in bars[self.folded : self.folded + by.window + 1]]
-            self._window(
-                by, closes, (bars[self.folded + 1][0] - opened_ns) / MINUTE_NS, bars[self.folded + by.window][0] + MINUTE_NS
-            )
+        changes = [(after[0], before[4], after[4]) for before, after in pairwise(bars) if after[0] - before[0] == MINUTE_NS]
+        while self.folded + by.window <= len(changes):
+            window = changes[self.folded : self.folded + by.window]
+            self._window(by, window, (window[0][0] - opened_ns) / MINUTE_NS, window[-1][0] + MINUTE_NS)
             self.folded += by.window
 
     def _begin(self, by: Filter, run_ns: int | None) -> None:
         self.by, self.run_ns = by, run_ns
         self.likely, self.folded, self.windows, self.state, self.since_ns = [], 0, 0, None, 0
 
-    def _window(self, by: Filter, closes: Sequence[float], minutes: float, ended_ns: int) -> None:
-        logs = [math.log(close) for close in closes]
-        square = math.fsum((after - before) ** 2 for before, after in pairwise(logs)) / by.window
+    def _window(self, by: Filter, changes: Sequence[tuple[int, float, float]], minutes: float, ended_ns: int) -> None:
+        """`changes`: start of the minute, the close before it, and its own."""
+        square = math.fsum((math.log(after) - math.log(before)) ** 2 for _, before, after in changes) / by.window
         if square <= 0:
             return  # no move at all says nothing, as in discovery
         x = min(max(minutes / DAY_MINUTES, 0.0), 1.0)

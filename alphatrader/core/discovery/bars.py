@@ -13,6 +13,7 @@ from alphatrader.contract.messages.market import Bar
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+MINUTE_NS: Final = 60 * 1_000_000_000
 GAP_NS: Final = 30 * 60 * 1_000_000_000
 """Bars further apart than this are of two sessions."""
 
@@ -29,14 +30,20 @@ class SessionReturns:
     stamps: Ints
     """Start of the bar that each return ends with."""
     returns: Floats
-    """Log returns from bar to bar."""
+    """Log returns from bar to next bar."""
 
 
-def returns_by_session(bars: Sequence[Bar]) -> list[SessionReturns]:
+def returns_by_session(bars: Sequence[Bar], bar_ns: int = MINUTE_NS) -> list[SessionReturns]:
+    """Of bars this long. Over bars that are missing, as in a halt, a return is not one bar's: it is left out."""
     stamps, prices = closes(bars)
     cuts = np.flatnonzero(np.diff(stamps) > GAP_NS) + 1
     parts = zip(np.split(stamps, cuts), np.split(prices, cuts), strict=True)
-    return [SessionReturns(at[1:], np.diff(np.log(part))) for at, part in parts if len(part) > 1]
+    found = []
+    for at, part in parts:
+        whole = np.diff(at) == bar_ns
+        if whole.any():
+            found.append(SessionReturns(at[1:][whole], np.diff(np.log(part))[whole]))
+    return found
 
 
 def sample(sessions: Sequence[SessionReturns]) -> dict[str, Any]:
