@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -81,10 +82,24 @@ def command(line: Module, settings: Settings, folder: Path, vault: Vault) -> lis
     users.touch(mode=0o600)
     users.write_text(acl_file(server, vault.redis_hashes()))
     options: dict[str, Any] = {"port": address.port, "bind": address.host, "dir": home, "aclfile": users}
-    if (path := server_socket(settings, server)) is not None:
+    path = server_socket(settings, server)
+    if path is not None and holds_sockets(path.parent):
         options |= {"unixsocket": path, "unixsocketperm": 700}
     arguments = [part for name, value in options.items() for part in (f"--{name}", str(value))]
     return [binary(settings.servers.binary), str(ROOT / "config" / _CONF[server]), *arguments]
+
+
+def holds_sockets(folder: Path) -> bool:
+    """Whether a Unix socket can be made there: not on every shared or foreign file system, and a server would not start."""
+    probe = folder / f"{os.getpid()}.probe"
+    try:
+        with socket.socket(socket.AF_UNIX) as one:
+            one.bind(str(probe))
+    except OSError:
+        return False
+    finally:
+        probe.unlink(missing_ok=True)
+    return True
 
 
 class ServerDoor:

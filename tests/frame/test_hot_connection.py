@@ -19,6 +19,7 @@ from alphatrader.contract.modules import Module
 from alphatrader.runtime import hot_connection
 from alphatrader.runtime.cursor import Cursor
 from alphatrader.runtime.hot_connection import LISTEN_SECONDS, HotConnection, RefusedCommandError
+from alphatrader.runtime.servers import holds_sockets
 from alphatrader.runtime.settings import load, server_socket
 from alphatrader.runtime.store import AsyncStore, Store, StoreLost
 from tests.support.servers import Servers
@@ -273,6 +274,8 @@ def test_a_folder_too_deep_for_a_unix_socket_and_a_server_elsewhere_have_none(se
     assert server_socket(load(environment), Server.DATA) is None
     elsewhere = {**servers.environment, "ALPHATRADER_SERVERS__STATE__HOST": "10.0.0.7"}
     assert server_socket(load(elsewhere), Server.STATE) is None
+    # and a server on a file system without sockets is started without one
+    assert holds_sockets(tmp_path) and not list(tmp_path.glob("*.probe")) and not holds_sockets(Path("/proc"))
 
 
 @pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
