@@ -1,11 +1,13 @@
 """The audit log: what a module took in and gave out, in `data/<mode>/audit/{name}-{date}-{part}.audit`.
 
 `ibkr` writes every raw byte of its broker connection, both ways, and where its turns ended (streams/ibkr/recording.py); deciders
-write what each of their turns took and gave (runtime/recording.py). The event loop appends rows of bytes to a bounded queue and
-never waits; a thread joins what came to blocks of about a second or 64 KB, packs them while the loop goes on, and writes each
-with one call. A row is no object that the garbage collector must look through, however many wait. What the queue or the disk
+write what each of their turns took and gave (runtime/recording.py). The event loop appends rows, references to what is there
+anyway, to a bounded queue and never waits; a thread makes bytes of many at once, gathers blocks of about a second or 64 KB and
+writes each with one call. A row is no object that the garbage collector must look through, however many wait. What a SIGKILL
+loses is what is not in a block yet: the last second and a quarter at most (BLOCK_NS, WAKE_SECONDS). What the queue or the disk
 could not take is counted, and the log itself says where it is missing. Files are rotated by New York date of market time; the
-oldest go when all of one name outgrow the bound. Each start begins a new part, so that nothing is ever appended to a torn end.
+oldest go when all of one name outgrow the bound. Each start begins a new part, so that nothing is ever appended to a torn end;
+parts are numbered through, so that their order is that of their writing however a clock was set.
 `audit_file.py` knows the format and reads it.
 """
 
@@ -13,9 +15,7 @@ from __future__ import annotations
 
 import os
 import threading
-from bisect import bisect_left
 from collections.abc import Callable
-from itertools import accumulate
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,10 +28,12 @@ from alphatrader.runtime.audit_file import (
     RECEIVED,
     SENT,
     SUFFIX,
+    Row,
+    Step,
     block,
-    content_of,
-    instant_of,
-    kind_of,
+    packed,
+    part_of,
+    parts_of,
     row,
 )
 from alphatrader.runtime.clock import SECOND, Clock, exchange_datetime
@@ -40,8 +42,10 @@ BLOCK_BYTES: Final = 64 * 1024
 BLOCK_NS: Final = SECOND
 QUEUE_BYTES: Final = 16_000_000
 """More than this waiting for the disk is dropped and counted: memory is bounded, the loop is not held up."""
-RECORD_COST: Final = 60
-"""Memory of a waiting record beside its row."""
+RECORD_COST: Final = 300
+"""Memory of a waiting record beside its content: the row, its numbers, its place in the queue."""
+ROWS_AT_ONCE: Final = 64
+"""So many rows become bytes in one call, fewer where they are large: a block that outgrows 2 * BLOCK_BYTES is one row's."""
 WAKE_SECONDS: Final = 0.25
 CLOSE_SECONDS: Final = 1.5
 PARTS: Final = 8
@@ -57,12 +61,12 @@ class Deferred:
         """`weight`: about the memory it holds."""
         self.kind, self.machine_ns, self.weight, self.content = kind, machine_ns, weight, content
 
-    def __len__(self) -> int:
-        return self.weight
 
-
-class Alone(bytes):
+class Alone(Row, array_like=True, gc=False):
     """A row that is a block of its own."""
+
+
+Record = Row | Step | Deferred
 
 
 class AuditLog:
@@ -88,15 +92,17 @@ class AuditLog:
         self._folder, self._name, self._clock = folder, name, clock
         self._now = clock.machine_ns
         self._most_bytes, self._queue_bytes = most_bytes, queue_bytes
-        self._queue: list[bytes | Deferred] = []
+        self._queue: list[Record] = []
         self._put = self._taken = 0
-        """Bytes ever queued and taken: each has one writer, so no lock is needed."""
+        """Bytes ever queued and taken: each has one writer, so no lock is needed. A record is queued before it is counted: what
+        was counted before the queue is emptied is taken with it."""
         self._pack = pack
         self._refused = self._unsaid = 0
-        self._alone = self._alone_written = 0
         self._failed = self._unsaid_failed = 0
-        self._pending: list[bytes] = []
-        self._pending_bytes = 0
+        self._rows: list[Row | Step] = []
+        self._packed: list[bytes] = []
+        self._packed_bytes = 0
+        """Of the block that is being gathered: its rows, and the bytes of them."""
         self._file: int | None = None
         self._path = folder
         self._date = ""
@@ -111,30 +117,29 @@ class AuditLog:
 
     # -- the event loop's side -------------------------------------------------------------------------------------------
 
-    def add(self, record: bytes | Deferred) -> None:
-        """A row (`audit_file.row`, `step`), or what will be one."""
-        put = self._put + len(record) + RECORD_COST
+    def add(self, record: Record) -> None:
+        """A row (`audit_file.Row`, `Step`), or what will be one."""
+        weight = record.weight if type(record) is Deferred else len(record.content)
+        put = self._put + weight + RECORD_COST
         if self._unsaid or put - self._taken > self._queue_bytes:
             self._add_or_drop(record, put)
             return
         self._queue.append(record)
         self._put = put
 
-    def _add_or_drop(self, record: bytes | Deferred, put: int) -> None:
+    def _add_or_drop(self, record: Record, put: int) -> None:
         if put - self._taken > self._queue_bytes:
             self._refused += 1
             self._unsaid += 1
             return
-        at = record.machine_ns if isinstance(record, Deferred) else instant_of(record)
-        missing = row(DROPPED, at, b"%d" % self._unsaid)
+        missing = row(DROPPED, record.machine_ns, b"%d" % self._unsaid)
         self._unsaid = 0
         self._queue += missing, record
-        self._put = put + len(missing) + RECORD_COST
+        self._put = put + RECORD_COST
 
-    def add_alone(self, record: bytes) -> None:
+    def add_alone(self, record: Row) -> None:
         """What is a block of its own, so that it can be torn without anything else."""
-        self._alone += 1
-        self.add(Alone(record))
+        self.add(Alone(record.kind, record.machine_ns, record.content))
 
     def opened(self, peer: str) -> None:
         self.add(row(OPENED, self._now(), peer.encode()))
@@ -173,47 +178,67 @@ class AuditLog:
 
     def _drain(self, *, whole: bool) -> None:
         """Writes the blocks that are full or old enough; the rest too when `whole`."""
-        queue, pending = self._queue, self._pending
-        taken = queue[:]
-        del queue[: len(taken)]  # what the loop appended meanwhile stays
-        self._taken += sum(map(len, taken)) + RECORD_COST * len(taken)
-        pending += map(self._row, taken) if self._pack is not None else taken  # type: ignore[arg-type]
-        while self._alone != self._alone_written and (at := _first_alone(pending)) is not None:
-            for rows in (pending[:at], pending[at : at + 1]):
-                if rows:
-                    self._write(rows)
-            del pending[: at + 1]
-            self._alone_written += 1
-        ends = list(accumulate(map(len, pending)))
-        begins = start = 0
-        while ends and ends[-1] - begins >= BLOCK_BYTES:
-            end = bisect_left(ends, begins + BLOCK_BYTES, start) + 1
-            self._write(pending[start:end])
-            begins, start = ends[end - 1], end
-        del pending[:start]
+        put = self._put
+        taken = self._queue[:]
+        del self._queue[: len(taken)]  # what the loop appended meanwhile stays
+        self._taken = put
+        at = 0
+        while at < len(taken):
+            records = taken[at : at + ROWS_AT_ONCE]
+            at += len(records)
+            rows: list[Row | Step] = [self._row(one) for one in records] if self._pack is not None else records  # type: ignore[assignment]
+            if Alone in map(type, rows):
+                for one in rows:
+                    self._gather_alone(one) if type(one) is Alone else self._gather([one])
+            else:
+                self._gather(rows)
         # A clock that was set back makes the oldest younger than now: it does not wait until the clock has come so far again.
-        if pending and (whole or not 0 <= self._now() - instant_of(pending[0]) < BLOCK_NS):
-            self._write(pending[:])
-            pending.clear()
+        if self._rows and (whole or not 0 <= self._now() - self._rows[0].machine_ns < BLOCK_NS):
+            self._write()
 
-    def _row(self, record: bytes | Deferred) -> bytes:
-        if isinstance(record, bytes):
-            return record
-        return row(record.kind, record.machine_ns, self._pack(record.content))  # type: ignore[misc]
+    def _gather(self, rows: list[Row | Step]) -> None:
+        """Adds rows to the block, which is written when it is full."""
+        raw = packed(rows)
+        if len(raw) > BLOCK_BYTES and len(rows) > 1:
+            half = len(rows) // 2
+            self._gather(rows[:half])
+            self._gather(rows[half:])
+            return
+        self._rows += rows
+        self._packed.append(raw)
+        self._packed_bytes += len(raw)
+        if self._packed_bytes >= BLOCK_BYTES:
+            self._write()
 
-    def _write(self, rows: list[bytes]) -> None:
+    def _gather_alone(self, row_: Row) -> None:
+        if self._rows:
+            self._write()
+        self._gather([row_])
+        if self._rows:
+            self._write()
+
+    def _row(self, record: Record) -> Row | Step:
+        if type(record) is Deferred:
+            return row(record.kind, record.machine_ns, self._pack(record.content))  # type: ignore[misc]
+        return record  # type: ignore[return-value]
+
+    def _write(self) -> None:
+        """Writes the block that was gathered."""
+        rows, raw = self._rows, b"".join(self._packed)
+        self._rows, self._packed, self._packed_bytes = [], [], 0
         if self._unsaid_failed:
-            rows.insert(0, row(DROPPED, instant_of(rows[0]), b"%d" % self._unsaid_failed))
-        first_ns, last_ns = self._clock.market_at(instant_of(rows[0])), self._clock.market_at(instant_of(rows[-1]))
+            missing = row(DROPPED, rows[0].machine_ns, b"%d" % self._unsaid_failed)
+            rows, raw = [missing, *rows], packed([missing]) + raw
+        first_ns, last_ns = self._clock.market_at(rows[0].machine_ns), self._clock.market_at(rows[-1].machine_ns)
         try:
             self._rotate(first_ns)
-            content = block(self._number, rows, first_ns, self._clock.speed)
+            content = block(self._number, rows, first_ns, self._clock.speed, raw)
             self._put_on_disk(content)
         except OSError as error:
             self.problem = str(error)
             self.failures += 1
-            self._failed += sum(kind_of(one) != DROPPED for one in rows)
-            self._unsaid_failed = sum(int(content_of(one)) if kind_of(one) == DROPPED else 1 for one in rows)
+            self._failed += sum(one.kind != DROPPED for one in rows)
+            self._unsaid_failed = sum(int(one.content) if one.kind == DROPPED else 1 for one in rows)
             return
         self.problem, self._unsaid_failed = None, 0
         self._records += len(rows)
@@ -239,11 +264,10 @@ class AuditLog:
     def _rotate(self, market_ns: int) -> None:
         """The file that a block of this instant belongs to, open; the folder within its bound."""
         date = f"{exchange_datetime(market_ns):%Y-%m-%d}"
-        date = max(date, self._date)  # parts are read in the order of their names: a clock set back does not go to an older one
         if self._file is None or date != self._date or self._offset >= self._most_bytes // PARTS:
             self._end_file()
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            part = 1 + max((part_of(path) for path in self._folder.glob(f"{self._name}-{date}-*{SUFFIX}")), default=0)
+            part = 1 + max(map(part_of, parts_of(self._folder, self._name)), default=0)
             self._path = self._folder / f"{self._name}-{date}-{part:04d}{SUFFIX}"
             self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             self._date, self._offset, self._number, self._records = date, 0, 0, 0
@@ -254,19 +278,18 @@ class AuditLog:
                 self._path.unlink(missing_ok=True)
                 raise
             self._offset = len(MAGIC)
-            self._others_bytes = sum(size for _, size, _ in self._others())
+            self._others_bytes = sum(size for _, size in self._others())
         if self._others_bytes + self._offset > self._most_bytes:
             self._forget_oldest()
 
-    def _others(self) -> list[tuple[int, int, Path]]:
-        """(changed, bytes, path) of this log's other files, oldest first."""
-        paths = [path for path in self._folder.glob(f"{self._name}-*{SUFFIX}") if path != self._path]
-        return sorted((stat.st_mtime_ns, stat.st_size, path) for path in paths for stat in (path.stat(),))
+    def _others(self) -> list[tuple[Path, int]]:
+        """(path, bytes) of this log's other parts, oldest first."""
+        return [(path, path.stat().st_size) for path in parts_of(self._folder, self._name) if path != self._path]
 
     def _forget_oldest(self) -> None:
         others = self._others()
-        left = sum(size for _, size, _ in others)
-        for _, size, path in others:
+        left = sum(size for _, size in others)
+        for path, size in others:
             if left + self._offset <= self._most_bytes:
                 break
             path.unlink(missing_ok=True)
@@ -277,13 +300,3 @@ class AuditLog:
         if self._file is not None:
             os.close(self._file)
             self._file = None
-
-
-def _first_alone(rows: list[bytes]) -> int | None:
-    return next((number for number, one in enumerate(rows) if type(one) is Alone), None)
-
-
-def part_of(path: Path) -> int:
-    """The part number in a log's name; 0 where there is none."""
-    number = path.stem.rpartition("-")[2]
-    return int(number) if number.isdecimal() else 0

@@ -4,8 +4,8 @@ A file is a magic number and blocks. A block is a header (number, sizes, instant
 CRC of the payload, and the payload: one lz4 frame that needs no other. In it stand rows, each a msgpack array
   [kind, machine time, content]
   [STEP, machine time and monotonic seconds of a read, what was read, ns until its turn, monotonic seconds of that, what it wrote]
-that whoever records makes, so that nothing is left to do for each when a block is packed. The headers are the index: `index` hops
-over them.
+that whoever records makes as structs of references; the writing thread packs many in one call. The headers are the index: `index`
+hops over them.
 
 Reading never raises for what stands in a file: where a block is not whole (a crash while writing, a broken disk) the hole is a
 record of its own that names it, and reading goes on at the next block that is.
@@ -26,7 +26,7 @@ import lz4.frame
 import msgspec
 
 SUFFIX: Final = ".audit"
-MAGIC: Final = b"ATAUDIT3"
+MAGIC: Final = b"ATAUDIT4"
 TORN: Final = b"not whole"
 """How a word on a hole begins."""
 _HEADER: Final = struct.Struct("<4sIIIIQQd")
@@ -40,6 +40,23 @@ _ARRAY: Final = struct.Struct(">BI")
 """How msgpack begins an array of so many."""
 _MOST_RAW: Final = 256_000_000
 _packed: Final = msgspec.msgpack.Encoder().encode
+
+
+def part_of(path: Path) -> int:
+    """The number of a part of a log, `{name}-{date}-{part}`; 0 where its name has none. Each part has the next number of its log,
+    whatever its date: order does not depend on a clock, which can be set back over midnight."""
+    number = path.stem.rpartition("-")[2]
+    return int(number) if number.isdecimal() else 0
+
+
+def place_of(path: Path) -> tuple[int, str]:
+    """By which parts are sorted."""
+    return part_of(path), path.name
+
+
+def parts_of(folder: Path, name: str) -> list[Path]:
+    """The parts of one log in the order in which they were written."""
+    return sorted(folder.glob(f"{name}-*{SUFFIX}"), key=place_of)
 
 
 class Kind(StrEnum):
@@ -110,37 +127,47 @@ class Hole:
         return f"{TORN.decode()} from byte {self.offset} to {self.end}: {self.why}"
 
 
-def row(kind: int, machine_ns: int, data: bytes) -> bytes:
-    """One record on its way to the disk."""
-    return _packed((kind, machine_ns, data))
+class Row(msgspec.Struct, array_like=True, gc=False):
+    """One record on its way to the disk. It holds nothing that could lead back to it: the garbage collector passes over it,
+    however many wait."""
+
+    kind: int
+    machine_ns: int
+    content: bytes
 
 
-def step(read_ns: int, read: float, data: bytes, turn_ns: int, turn: float, wrote: Any) -> bytes:
-    """A read and its turn: machine time and monotonic seconds of each, what was read, what was written."""
-    return _packed((STEP, read_ns, read, data, turn_ns - read_ns, turn, wrote))
+class Step(msgspec.Struct, array_like=True, gc=False):
+    """A read and its turn, likewise."""
+
+    kind: int
+    machine_ns: int
+    """Of the read."""
+    read: float
+    """Monotonic seconds."""
+    content: bytes
+    """What was read."""
+    after_ns: int
+    """From the read to the end of its turn."""
+    turn: float
+    """Monotonic seconds at the end of the turn."""
+    wrote: tuple[Any, ...]
 
 
-def kind_of(written: bytes) -> int:
-    return written[1]  # behind the mark of a short array, a small number
+def row(kind: int, machine_ns: int, data: bytes) -> Row:
+    return Row(kind, machine_ns, data)
 
 
-def instant_of(written: bytes) -> int:
-    """Machine time of a row."""
-    instant: int = msgspec.msgpack.decode(written)[1]
-    return instant
+def packed(rows: Sequence[Row | Step]) -> bytes:
+    """Rows as a block holds them, one behind the other. At most 65,535."""
+    return _packed(rows)[1 if len(rows) < 16 else 3 :]  # without the head of the array that they are
 
 
-def content_of(written: bytes) -> bytes:
-    content: bytes = msgspec.msgpack.decode(written)[2]
-    return content
-
-
-def block(number: int, written: Sequence[bytes], market_ns: int, speed: float) -> bytes:
-    """One block of these rows as it stands in the file. `market_ns` is of the first."""
-    raw = b"".join(written)
+def block(number: int, rows: Sequence[Row | Step], market_ns: int, speed: float, raw: bytes | None = None) -> bytes:
+    """One block of these rows as it stands in the file. `market_ns` is of the first; `raw`: what `packed` made of them."""
+    raw = packed(rows) if raw is None else raw
     payload: bytes = lz4.frame.compress(raw)
-    mark = _MARK_OF_CHECKPOINT if len(written) == 1 and kind_of(written[0]) == CHECKPOINT else _MARK
-    header = _HEADER.pack(mark, number, len(payload), len(raw), len(written), instant_of(written[0]), market_ns, speed)
+    mark = _MARK_OF_CHECKPOINT if len(rows) == 1 and rows[0].kind == CHECKPOINT else _MARK
+    header = _HEADER.pack(mark, number, len(payload), len(raw), len(rows), rows[0].machine_ns, market_ns, speed)
     return header + _SUMS.pack(crc32(header), crc32(payload)) + payload
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from datetime import date, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -21,6 +20,8 @@ from alphatrader.runtime.audit_file import (
     Mapped,
     Record,
     index,
+    part_of,
+    place_of,
     places_in,
     read,
     records_of,
@@ -38,12 +39,11 @@ class Log:
 
     def records(self, begin: int = 0) -> Iterator[Record]:
         """All of them, with a hole where a part is missing; of the first part from this block's offset on."""
-        before: tuple[str, int] | None = None
+        before: Path | None = None
         for path in self.paths:
-            session, part = _place(path)
-            if before is not None and not _follows(before, (session, part)):
-                yield Record(Kind.HOLE, 0, 0, f"no part between {before[0]}-{before[1]:04d} and {session}-{part:04d}".encode())
-            before = session, part
+            if before is not None and part_of(path) != part_of(before) + 1:
+                yield Record(Kind.HOLE, 0, 0, f"no part between {before.stem} and {path.stem}".encode())
+            before = path
             for record in read(path, begin if path is self.paths[0] else 0):
                 if record.kind is Kind.HOLE:
                     record = record._replace(data=f"{path.name}: {record.data.decode()}".encode())
@@ -125,7 +125,7 @@ def logs(path: Path) -> list[Log]:
         found.setdefault(_name(file), []).append(file)
     if not found:
         raise ValueError(f"{path}: there is no {SUFFIX} file in it")
-    return [Log(name, tuple(sorted(found[name], key=_place))) for name in sorted(found)]
+    return [Log(name, tuple(sorted(found[name], key=place_of))) for name in sorted(found)]
 
 
 @dataclass(frozen=True)
@@ -160,15 +160,3 @@ def look(path: Path) -> Part:
 def _name(path: Path) -> str:
     match = _NAME.fullmatch(path.stem)
     return match["name"] if match else path.stem
-
-
-def _place(path: Path) -> tuple[str, int]:
-    match = _NAME.fullmatch(path.stem)
-    return (match["date"], int(match["part"])) if match else ("", 0)
-
-
-def _follows(before: tuple[str, int], after: tuple[str, int]) -> bool:
-    """The next part of its date, or the first of a later one: sessions without a run leave none."""
-    if before[0] == after[0]:
-        return after[1] == before[1] + 1
-    return after[1] == 1 and date.fromisoformat(after[0]) - date.fromisoformat(before[0]) >= timedelta(days=1)

@@ -23,7 +23,7 @@ def log_of(*rows: tuple[int, bytes]) -> bytes:
     [
         (NAME, b"", "not whole from byte 0 to 0: it is empty"),
         (NAME, random.Random(7).randbytes(5_000), "it does not begin as an audit log does"),
-        (NAME, b"ATAUDIT2" + log_of((SENT, b"x"))[8:], "it is of another version (b'ATAUDIT2' where this one reads b'ATAUDIT3')"),
+        (NAME, b"ATAUDIT2" + log_of((SENT, b"x"))[8:], "it is of another version (b'ATAUDIT2' where this one reads b'ATAUDIT4')"),
         (NAME, log_of((SENT, b"x"))[:-3], "cut in its content"),
         (NAME, log_of((TURN, b"\x93\x00\xc2\x90")), "the beginning of a run is not there any more; 1 turns were passed over"),
         (NAME, log_of((BEGUN, b"no JSON")), "how it began cannot be read"),

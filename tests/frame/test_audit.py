@@ -14,17 +14,18 @@ from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
 
-from alphatrader.runtime.audit import BLOCK_BYTES, CLOSE_SECONDS, AuditLog, Deferred
+from alphatrader.runtime.audit import BLOCK_BYTES, CLOSE_SECONDS, RECORD_COST, AuditLog, Deferred
 from alphatrader.runtime.audit_file import (
-    SUFFIX,
     TURN,
     BlockPlace,
     Kind,
     index,
+    parts_of,
     read,
     row,
 )
 from alphatrader.runtime.clock import Clock, exchange_instant
+from alphatrader.runtime.runs import logs
 from tests.support.audit import whole
 
 DAY = date(2026, 11, 18)
@@ -47,7 +48,7 @@ class StillClock(Clock):
 
 
 def files(folder: Path) -> list[Path]:
-    return sorted(folder.glob(f"*{SUFFIX}"))
+    return parts_of(folder, "*")
 
 
 def until(condition: Callable[[], object], limit: float = 60.0) -> None:
@@ -206,9 +207,35 @@ def test_a_clock_that_goes_back_holds_nothing_up_and_keeps_the_order_of_the_part
         until(lambda: log.entry is not None and log.entry.messages == 2)
         log.received(b"after")
         clock.later(1)
-        until(lambda: log.entry is not None and log.entry.messages == 3)
+        until(lambda: log.entry is not None and log.entry.file[5:15] == "2026-11-18" and log.entry.messages == 1)
     # then all of it is on disk, in the order in which it came
     assert [record.data for path in files(tmp_path) for record in read(path)] == [b"wednesday", b"thursday", b"before", b"after"]
+
+
+def test_parts_after_a_restart_on_a_clock_set_back_over_midnight_come_after_those_before_it(tmp_path: Path) -> None:
+    # given a process that ran into Thursday, and one that begins after the machine's clock was set back to Wednesday
+    clock = StillClock()
+    with writing(tmp_path, clock) as log:
+        over_midnight(log, clock)
+    clock.later(-86_400)
+    with writing(tmp_path, clock) as log:
+        log.received(b"wednesday again")
+    # then its part is the next, for whoever reads the folder, and none is missing
+    (found,) = logs(tmp_path)
+    assert [path.name for path in found.paths] == [
+        "ibkr-2026-11-18-0001.audit",
+        "ibkr-2026-11-19-0002.audit",
+        "ibkr-2026-11-18-0003.audit",
+    ]
+    assert [record.data for record in found.records()] == [b"wednesday", b"thursday", b"wednesday again"]
+    # and a part that is not there is noticed, whatever the dates beside it
+    found.paths[1].unlink()
+    (rest,) = logs(tmp_path)
+    assert [(record.kind, record.data) for record in rest.records()] == [
+        (Kind.RECEIVED, b"wednesday"),
+        (Kind.HOLE, b"no part between ibkr-2026-11-18-0001 and ibkr-2026-11-18-0003"),
+        (Kind.RECEIVED, b"wednesday again"),
+    ]
 
 
 FILLS_THE_DISK = """
@@ -274,10 +301,10 @@ def test_the_disk_it_takes_is_bounded_and_the_oldest_go_first(tmp_path: Path) ->
 def test_a_full_queue_drops_counts_and_says_where(tmp_path: Path) -> None:
     # given a thread that does not get to write
     clock = StillClock()
-    log = AuditLog(tmp_path, "ibkr", clock, ROOMY, queue_bytes=300)
+    log = AuditLog(tmp_path, "ibkr", clock, ROOMY, queue_bytes=4 * (RECORD_COST + 1))
     for number in range(10):
         log.received(b"%d" % number)
-    assert log.dropped == 6  # four rows of 14 bytes fit, with what each costs
+    assert log.dropped == 6  # four of a byte fit, with what each costs
     # when it does
     clock.later(1)
     log.start()

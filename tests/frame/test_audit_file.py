@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import msgpack
 
-from alphatrader.runtime.audit_file import MAGIC, SENT, Hole, Kind, Record, block, index, read, row, step
+from alphatrader.runtime.audit_file import MAGIC, SENT, STEP, Hole, Kind, Record, Step, block, index, read, row
 from tests.support.audit import whole
 
 PIECES = st.lists(
@@ -68,7 +68,7 @@ def test_a_log_cut_anywhere_in_its_last_block_reads_up_to_it_and_names_the_hole(
 def test_a_log_cut_in_its_first_bytes_holds_nothing_and_says_why(tmp_path: Path, cut: int) -> None:
     path, _ = written(tmp_path, [[(Kind.SENT, b"a")]])
     path.write_bytes(path.read_bytes()[:cut])
-    why = "it does not begin as an audit log does (ATAUDIT3)" if cut else "it is empty"
+    why = "it does not begin as an audit log does (ATAUDIT4)" if cut else "it is empty"
     assert whole(path) == ([], [f"not whole from byte 0 to {cut}: {why}"])
 
 
@@ -76,7 +76,7 @@ def test_a_log_of_another_version_is_named_as_one(tmp_path: Path) -> None:
     path, _ = written(tmp_path, [[(Kind.SENT, b"a")]])
     path.write_bytes(b"ATAUDIT2" + path.read_bytes()[len(MAGIC) :])
     found, holes = whole(path)
-    assert found == [] and "it is of another version (b'ATAUDIT2' where this one reads b'ATAUDIT3')" in holes[0]
+    assert found == [] and "it is of another version (b'ATAUDIT2' where this one reads b'ATAUDIT4')" in holes[0]
 
 
 @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -125,7 +125,7 @@ def test_a_missing_block_is_noticed_and_the_next_one_read(tmp_path: Path) -> Non
 def test_a_step_is_given_out_as_the_three_records_that_it_is(
     tmp_path: Path, read_: bytes, seconds: tuple[float, float], later_ns: int, wrote: list[object]
 ) -> None:
-    rows = [step(10**18, seconds[0], read_, 10**18 + later_ns, seconds[1], wrote), row(SENT, 10**18, b"after")]
+    rows = [Step(STEP, 10**18, seconds[0], read_, later_ns, seconds[1], tuple(wrote)), row(SENT, 10**18, b"after")]
     path = tmp_path / "sample.audit"
     path.write_bytes(MAGIC + block(0, rows, 9 * 10**17, 2.0))
     assert list(read(path)) == [

@@ -16,7 +16,7 @@ import msgspec
 from alphatrader.clients.ibkr.subscriptions import Subscriptions
 from alphatrader.core.market.feed import SymbolFeed
 from alphatrader.core.market.standing import FeedStands
-from alphatrader.runtime.audit_file import CHECKPOINT, TORN, Kind, Record, row
+from alphatrader.runtime.audit_file import CHECKPOINT, TORN, Kind, Record, Row, row
 from alphatrader.runtime.replay_tape import Begun, begun
 from alphatrader.runtime.runs import Log
 
@@ -52,7 +52,7 @@ class Start(NamedTuple):
     """What was written after it, of that process and those that followed."""
 
 
-def row_of(begun_: bytes, machine_ns: int, feeds: Mapping[str, SymbolFeed], subscriptions: Subscriptions) -> bytes | None:
+def row_of(begun_: bytes, machine_ns: int, feeds: Mapping[str, SymbolFeed], subscriptions: Subscriptions) -> Row | None:
     """The row of a checkpoint of all that make events; None where one of them is amid a turn."""
     told = {symbol: feed for symbol, feed in feeds.items() if feed.full}
     if not all(feed.settled for feed in told.values()):

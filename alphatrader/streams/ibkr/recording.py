@@ -9,10 +9,10 @@ A `begun` record says with which settings and clock the process began. Then, as 
   [monotonic, handled, to, what, *]  `to` a feed's symbol: a method and its arguments; `to` empty: `begin`, `line`, `unline`
 and `turn` records
   [monotonic, after a read, [name, digest, ...]]
-with one digest for all that went to a key in a row: length and CRC-32 of the commands.
+with one digest for all that went to a key in a row: length and CRC-32 of the contents.
 `handled` counts the frames that our handlers have taken on this connection: a feed may be told something amid a read.
 
-Nearly every read is followed by its turn and nothing between: both then stand in one row (`audit_file.step`), which is read as
+Nearly every read is followed by its turn and nothing between: both then stand in one row (`audit_file.Step`), which is read as
 the three records that it stands for.
 """
 
@@ -33,7 +33,7 @@ from alphatrader.core.market.contracts import Instrument
 from alphatrader.core.market.feed import SymbolFeed
 from alphatrader.core.market.status import Hours, MarketWide
 from alphatrader.runtime.audit import AuditLog
-from alphatrader.runtime.audit_file import BEGUN, RECEIVED, TOLD, TURN, row, step
+from alphatrader.runtime.audit_file import BEGUN, RECEIVED, STEP, TOLD, TURN, Step, row
 from alphatrader.runtime.batch import Command
 from alphatrader.runtime.clock import Clock
 from alphatrader.runtime.recording import begun_data
@@ -165,7 +165,7 @@ class FeedRecorder:
         if self._read is not None and after_read:
             read_ns, read, data = self._read
             self._read = None
-            self._log.add(step(read_ns, read, data, machine_ns, monotonic, written))
+            self._log.add(Step(STEP, read_ns, read, data, machine_ns - read_ns, monotonic, written))
             return
         self.settle()
         self._log.add(row(TURN, machine_ns, _packed([monotonic, after_read, written])))
@@ -213,19 +213,30 @@ class FeedRecorder:
             self._log.closed(reason)
 
 
-def digests(commands: Sequence[Command]) -> list[Any]:
-    """Of the writes that are run again: each key's name, then the digest of the commands to it that follow one another."""
+def digests(commands: Sequence[Command]) -> tuple[Any, ...]:
+    """Of the writes that are run again: each key's name, then the digest of the contents that went to it one after the other.
+    What stands around a content (the command's name, how long it lives) follows from its key and the settings."""
+    if len(commands) == 1:  # of the turns that write, most
+        (command,) = commands
+        if not _run_again(command[1]):
+            return ()
+        content: bytes = command[2] if command[0] == "SET" else command[-1]
+        return command[1], len(content) << 32 | crc32(content)
     told: list[Any] = []
-    at, count = 0, len(commands)
-    while at < count:
-        begins, name = at, commands[at][1]
-        at += 1
-        while at < count and commands[at][1] == name:
-            at += 1
-        if _run_again(name):
-            packed = _packed(commands[begins:at])
-            told += name, len(packed) << 32 | crc32(packed)
-    return told
+    before: str | None = None
+    size = total = 0
+    for command in commands:
+        name = command[1]
+        content = command[2] if command[0] == "SET" else command[-1]  # an event is the last word of its command
+        if name == before:
+            size, total = size + len(content), crc32(content, total)
+        else:
+            if before is not None and _run_again(before):
+                told += before, size << 32 | total
+            before, size, total = name, len(content), crc32(content)
+    if before is not None and _run_again(before):
+        told += before, size << 32 | total
+    return tuple(told)
 
 
 def parts(digest: int) -> tuple[int, str]:

@@ -190,7 +190,7 @@ async def replay(
                     await pace(record.machine_ns)
                 monotonic, after_read, then = msgspec.msgpack.decode(record.data)
                 now = ingestion.turn(record.machine_ns, monotonic, after_read)
-                _compare(outcome, record.market_ns, then, now)
+                _compare(outcome, record.market_ns, tuple(then), now)
             case Kind.CHECKPOINT if record.data.startswith(TORN):
                 outcome.holes.append(f"a checkpoint, {record.data.decode()}; nothing of the wire is missing")
             case Kind.HOLE | Kind.DROPPED:
@@ -203,7 +203,7 @@ async def replay(
     outcome.unread += sum(record.kind is Kind.TURN for record in records)
 
 
-def _compare(outcome: Outcome, market_ns: int, then: list[Any], commands: list[Any]) -> None:
+def _compare(outcome: Outcome, market_ns: int, then: tuple[Any, ...], commands: list[Any]) -> None:
     outcome.turns += 1
     now = digests(commands)
     names_now = set(now[::2])

@@ -150,7 +150,9 @@ def _turn(
         batch = Batch(Module.IBKR, {})
         for event in events:
             batch.append(one.stream, event)
-        if digests(batch.commands) != [told for at in range(0, len(then), 2) if then[at] == name for told in then[at : at + 2]]:
+        if list(digests(batch.commands)) != [
+            told for at in range(0, len(then), 2) if then[at] == name for told in then[at : at + 2]
+        ]:
             raise RefusedError(f"{symbol}: what the log gives after {one.last} is not what was written then")
         yield from ((symbol, event) for event in events if one.take(event, hole))
 

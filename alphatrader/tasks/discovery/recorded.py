@@ -22,7 +22,7 @@ from alphatrader.core.market.checksum import intact
 from alphatrader.core.market.contracts import instruments
 from alphatrader.core.market.feed import SymbolFeed
 from alphatrader.core.market.status import Hours
-from alphatrader.runtime.audit_file import SUFFIX, Kind, Record, read
+from alphatrader.runtime.audit_file import Kind, Record, parts_of, read
 
 QUOTES, DEPTH, MAKERS, TICKS = "quotes", "depth", "makers", "ticks"
 
@@ -106,8 +106,8 @@ class _Line:
 
 
 def log_files(folder: Path, name: str) -> list[Path]:
-    """A connection's logs, oldest first: their names carry the New York date and the part."""
-    return sorted(folder.glob(f"{name}-*{SUFFIX}"))
+    """A connection's logs, oldest first."""
+    return parts_of(folder, name)
 
 
 def read_recorded(

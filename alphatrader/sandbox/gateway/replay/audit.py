@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from alphatrader.runtime.audit_file import SUFFIX, Kind
+from alphatrader.runtime.audit_file import SUFFIX, Kind, parts_of
 from alphatrader.runtime.runs import Log
 from alphatrader.sandbox.gateway import requests
 from alphatrader.sandbox.gateway.replay.pace import Pace
@@ -48,7 +48,7 @@ class Told:
 
 def log_files(path: Path) -> list[Path]:
     """The file, or the parts of the data connection's log in a folder, in order."""
-    files = sorted(path.glob(f"ibkr-*{SUFFIX}")) if path.is_dir() else [path]
+    files = parts_of(path, "ibkr") if path.is_dir() else [path]
     if not files:
         raise ValueError(f"{path}: no ibkr-*{SUFFIX} file in it")
     return files
