@@ -52,7 +52,7 @@ def _usage() -> str:
 
 def dispatch(argv: list[str]) -> int:
     if not argv or argv[0] in ("-h", "--help", "help"):
-        sys.stdout.write(_usage() + "\n")
+        (sys.stdout if argv else sys.stderr).write(_usage() + "\n")
         return DONE if argv else MISUSED
     name, *rest = argv
     if name not in COMMANDS:

@@ -13,7 +13,14 @@ from alphatrader.contract.keys import find
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("key", help="such as market:SPY:book")
-    parser.add_argument("--count", type=int, default=5, help="entries of a stream or queue (5)")
+    parser.add_argument("--count", type=_count, default=5, help="entries of a stream or queue (5)")
+
+
+def _count(text: str) -> int:
+    count = int(text) if text.isascii() and text.isdigit() else 0
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
+    return count
 
 
 def run(args: argparse.Namespace) -> int:

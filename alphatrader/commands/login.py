@@ -1,15 +1,23 @@
-"""`alphatrader login`: a one-time link to the dashboard, signed with its session key, good for ten minutes."""
+"""`alphatrader login`: a one-time link to the dashboard, signed with its session key, good for ten minutes.
+
+Exit codes: 0 done, 3 nobody answers at the dashboard's address: the link is printed and works once the dashboard is up.
+"""
 
 from __future__ import annotations
 
 import argparse
 import secrets
+import socket
+import sys
+from typing import Final
 
-from alphatrader.commands import DONE
+from alphatrader.commands import DONE, UNREACHABLE
 from alphatrader.commands.access import print_json, say
 from alphatrader.runtime.links import login_links
 from alphatrader.runtime.secrets import Vault
 from alphatrader.runtime.settings import data_path, load
+
+_TIMEOUT_SECONDS: Final = 2.0
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,4 +34,10 @@ def make_link() -> str:
 def run(args: argparse.Namespace) -> int:
     link = make_link()
     print_json({"link": link}) if args.json else say(link)
+    port = load().web.dashboard_port
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=_TIMEOUT_SECONDS).close()
+    except OSError as error:
+        sys.stderr.write(f"alphatrader login: the dashboard does not answer on 127.0.0.1:{port} ({error.strerror or error})\n")
+        return UNREACHABLE
     return DONE

@@ -69,12 +69,15 @@ def _checked(tree: dict[str, Any], environment: Mapping[str, str], file: str) ->
 
 
 def _source(place: str, message: str, environment: Mapping[str, str]) -> str | None:
-    """The variable that gave what is wrong, if one did: the field's own, or that of the section or list that it stands in."""
+    """The variable that gave what is wrong, if one did: the field's own, or that of the section or list that it stands in, or of
+    something within it."""
     steps = re.sub(r"\[(.+?)\]", r".\1", place).strip(".").split(".")
     if unknown := _UNKNOWN.search(message):
         steps.append(unknown[1])
     variables = ["__".join(filter(None, steps[: i + 1])).upper() for i in range(len(steps))]
-    return next((f"environment {PREFIX}{name}" for name in reversed(variables) if name and PREFIX + name in environment), None)
+    given = [PREFIX + name for name in reversed(variables) if name and PREFIX + name in environment]
+    within = [name for name in environment if unknown and name.startswith(f"{PREFIX}{variables[-1]}__")]
+    return next((f"environment {name}" for name in given + within), None)
 
 
 def _choices(place: str) -> list[str]:

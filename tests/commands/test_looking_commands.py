@@ -233,3 +233,18 @@ def test_every_command_says_what_it_takes_and_takes_json(run: Command) -> None:
     assert {"run", "status", "flatten", "replay", "docs"} < set(commands)
     answers = {command: run(command, "--help") for command in commands}
     assert [command for command, said in answers.items() if said.code != 0 or "--json" not in said.out] == []
+
+
+def test_what_was_typed_wrongly_is_told_on_the_error_stream(run: Command) -> None:
+    nothing = run()
+    assert (nothing.code, nothing.out) == (2, "") and "usage: alphatrader COMMAND" in nothing.err
+    for count in ("0", "-1", "x", "²"):
+        wrong = run("get", "events:signals", "--count", count)
+        assert (wrong.code, wrong.out) == (2, "") and f"{count!r} is no whole number from 1 on" in wrong.err
+
+
+def test_a_login_link_says_when_no_dashboard_answers(run: Command) -> None:
+    port = str(free_port())
+    alone = run("login", web__dashboard_port=port)
+    assert alone.code == 3 and f"127.0.0.1:{port}" in alone.err
+    assert alone.out.startswith(f"http://127.0.0.1:{port}/login?link=")

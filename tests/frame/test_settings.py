@@ -38,7 +38,7 @@ def test_a_profile_refers_to_other_settings() -> None:
         ("ALPHATRADER_MODE", "demo", r"environment ALPHATRADER_MODE: mode: .* 'demo', allowed are live, paper, sandbox"),
         ("ALPHATRADER_LOG__LEVEL", "loud", r"log.level: .* 'loud', allowed are debug, error, info, warning"),
         ("ALPHATRADER_FOO", "3", r"^environment ALPHATRADER_FOO: .*unknown field `foo`"),
-        ("ALPHATRADER_RISK__FOO__BAR", "3", r"^config.yaml: risk: .*unknown field `foo`"),
+        ("ALPHATRADER_RISK__FOO__BAR", "3", r"^environment ALPHATRADER_RISK__FOO__BAR: risk: .*unknown field `foo`"),
         ("ALPHATRADER_VENDORS__TELEGRAM_OPERATORS", "[abc]", r"^environment ALPHATRADER_VENDORS__TELEGRAM_OPERATORS: .*`int`"),
     ],
 )
