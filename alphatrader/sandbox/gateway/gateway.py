@@ -23,6 +23,7 @@ from alphatrader.sandbox.gateway.data import MarketData
 from alphatrader.sandbox.gateway.depth import Mode
 from alphatrader.sandbox.gateway.faults import Faults
 from alphatrader.sandbox.gateway.history import FARM_NOTICES, History
+from alphatrader.sandbox.gateway.lateness import Lateness
 from alphatrader.sandbox.gateway.ledger import Execution, Ledger, Order
 from alphatrader.sandbox.gateway.limits import HistoryMeter, Limits
 from alphatrader.sandbox.gateway.matching import Engine, commission
@@ -86,6 +87,7 @@ class Gateway:
         self.taken_client_ids: set[int] = set()  # injected: someone else is said to hold them
         self.refused_frames = 0
         self.failed_turns = 0
+        self._lateness = Lateness()
         self.wire_log = WireLog(data_dir / "wire.jsonl", now_ns, machine_ns, log_all=log_all_frames)
         self.ledger = Ledger(data_dir / "ledger.jsonl", account, equity)
         self.quotes = Quotes(market)
@@ -169,7 +171,8 @@ class Gateway:
             if late > LATE_SECONDS:
                 # The market's clock went on: this turn shows only the newest quotes, and every print.
                 self.wire_log.write("late", seconds=round(late, 3))
-                log.warning("gateway is %.1f s late: quotes are conflated, prints are not", late)
+                if (text := self._lateness.add(late, now_ns)) is not None:
+                    log.warning("%s", text)
             try:
                 self.turn()
             except Exception as error:
