@@ -14,23 +14,27 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
+from alphatrader.clients.alphavantage.answers import ChainAnswer
 from alphatrader.clients.alphavantage.answers import chain as decode
 from alphatrader.clients.alphavantage.errors import AlphaVantageError
 from alphatrader.commands import DONE, MISUSED, WRONG
 from alphatrader.commands.access import console, print_json, say
-from alphatrader.contract.messages.options import OptionRow
 from alphatrader.contract.settings import Settings
 from alphatrader.core.analytics.exposure import CONVENTION, Exposure, prepare
 from alphatrader.core.analytics.flip import zero_gamma_flip
 from alphatrader.core.analytics.pricing import measure
-from alphatrader.core.options.columns import admit
+from alphatrader.core.options.columns import admit, occ_names
+from alphatrader.core.options.settlement import end_of
 from alphatrader.runtime.calendar import CalendarError, nyse
 from alphatrader.runtime.clock import EXCHANGE, exchange_datetime, instant, last_known_clock
 from alphatrader.runtime.settings import data_path, load
+
+NAMED: Final = 8
+"""Dropped rows of one reason that the table names."""
 
 
 class _Named(msgspec.Struct):
@@ -74,30 +78,31 @@ def run(args: argparse.Namespace) -> int:
         answer = decode(body, symbol, settings.options.max_rows)
     except AlphaVantageError as error:
         return _wrong(args.file, str(error))
-    return _show(args, settings, symbol, answer.rows, Counter(answer.dropped), answer.as_of, at_ns, today, rate)
+    return _show(args, settings, symbol, answer, at_ns, today, rate)
 
 
 def _show(
     args: argparse.Namespace,
     settings: Settings,
     symbol: str,
-    rows: Sequence[OptionRow],
-    dropped: Counter[str],
-    as_of: date,
+    answer: ChainAnswer,
     at_ns: int,
     today: str,
     rate: float,
 ) -> int:
-    columns, refused = admit(rows, at_ns, nyse().close_of)
-    closes = {row.expiry: close for row in columns.rows if (close := nyse().close_of(row.expiry)) is not None}
-    prepared = prepare(columns.rows, closes, at_ns)
-    dropped += refused + Counter(prepared.dropped)
+    end = end_of(symbol, nyse().open_of, nyse().close_of)
+    columns, refused = admit(answer.rows, at_ns, end)
+    ends = {row.expiry: at for row in columns.rows if (at := end(row.expiry)) is not None}
+    prepared = prepare(columns.rows, ends, at_ns)
+    left_out = [*refused, *prepared.left_out]
+    names = occ_names(symbol, [row for row, _ in left_out])
+    dropped = [*answer.left_out, *zip(names, (reason for _, reason in left_out), strict=True)]
     found = measure(prepared, args.spot, at_ns, rate, today)
     if found is None:
-        reasons = ", ".join(f"{name} {n}" for name, n in dropped.most_common())
+        reasons = ", ".join(f"{reason} {n}" for reason, n in Counter(reason for _, reason in dropped).most_common())
         return _wrong(args.file, f"no row of {symbol} can be priced at {_said(at_ns)}: {reasons}")
     flip = zero_gamma_flip(prepared, args.spot, at_ns, rate, settings.analytics.flip_range)
-    result = _result(symbol, as_of, at_ns, rate, found, flip, settings.analytics.flip_range, dropped)
+    result = _result(symbol, answer.as_of, at_ns, rate, found, flip, settings.analytics.flip_range, dropped)
     if args.json:
         print_json(result)
     else:
@@ -106,7 +111,14 @@ def _show(
 
 
 def _result(
-    symbol: str, as_of: date, at_ns: int, rate: float, e: Exposure, flip: float | None, share: float, dropped: Counter[str]
+    symbol: str,
+    as_of: date,
+    at_ns: int,
+    rate: float,
+    e: Exposure,
+    flip: float | None,
+    share: float,
+    dropped: Sequence[tuple[str, str]],
 ) -> dict[str, Any]:
     """Everything of the exposure under its own names, with what it was computed from."""
     return {
@@ -120,8 +132,9 @@ def _result(
         "without_zero_dte_1pct": e.gex_1pct - e.zero_dte_1pct,
         "flip": flip,
         "flip_range": share,
-        "dropped": dict(dropped),
-        "dropped_total": dropped.total(),
+        "dropped": dict(Counter(reason for _, reason in dropped)),
+        "dropped_total": len(dropped),
+        "dropped_rows": [{"row": name, "reason": reason} for name, reason in dropped],
     }
 
 
@@ -141,7 +154,9 @@ def _table(result: dict[str, Any], e: Exposure) -> None:
         table.add_row(expiry, f"{gex:+,.0f}", f"{e.dex_by_expiry[expiry]:+,.0f}")
     console().print(table)
     for reason, n in sorted(result["dropped"].items(), key=lambda item: -item[1]):
-        say(f"Dropped    {n:>6}  {reason}")
+        names = [one["row"] for one in result["dropped_rows"] if one["reason"] == reason]
+        more = f" and {n - NAMED} more: --json names all" if n > NAMED else ""
+        say(f"Dropped    {n:>6}  {reason}: {', '.join(names[:NAMED])}{more}")
     if not result["dropped"]:
         say("Dropped    none")
 

@@ -17,6 +17,7 @@ from typing import Final
 from alphatrader.runtime.clock import exchange_datetime, exchange_instant
 
 TABLE: Final = Path(__file__).with_name("sessions.csv")
+NORMAL_OPEN: Final = "09:30"
 NORMAL_CLOSE: Final = "16:00"
 
 
@@ -72,14 +73,23 @@ class Calendar:
     def close_of(self, expiry: str) -> int | None:
         """When the session of an expiry (YYYYMMDD) closes; None for a day without one, one before the table, and for no date. A
         weekday beyond the table's reach closes at 16:00: years away it matters not whether it closes early."""
+        hours = self._hours_of(expiry)
+        return hours[1] if hours else None
+
+    def open_of(self, expiry: str) -> int | None:
+        """When it opens; None as in `close_of`."""
+        hours = self._hours_of(expiry)
+        return hours[0] if hours else None
+
+    def _hours_of(self, expiry: str) -> tuple[int, int] | None:
         try:
             day = date.fromisoformat(expiry)
         except ValueError:
             return None
         if day > self._last:
-            return exchange_instant(day, NORMAL_CLOSE) if day.weekday() < 5 else None
+            return (exchange_instant(day, NORMAL_OPEN), exchange_instant(day, NORMAL_CLOSE)) if day.weekday() < 5 else None
         session = self.on(day) if day >= self._days[0] else None
-        return session.close_ns if session else None
+        return (session.open_ns, session.close_ns) if session else None
 
     def at(self, ts_ns: int) -> Session | None:
         """The session that is open at this instant."""

@@ -32,6 +32,7 @@ from alphatrader.core.analytics.symbol import VERSION, checkpoint, restored
 from alphatrader.core.analytics.vpin import fallback_size
 from alphatrader.core.analytics.vpin_history import VpinRanks
 from alphatrader.core.market.checksum import flaw
+from alphatrader.core.options.settlement import end_of
 from alphatrader.runtime.calendar import Session
 from alphatrader.runtime.context import Context
 from alphatrader.runtime.cursor import Entry
@@ -210,7 +211,8 @@ class AnalyticsEngine(StreamModule):
         chain = await self.store.get(k.OPTIONS_CHAIN.at(symbol=symbol))
         if chain is None:
             return
-        closes = {expiry: close for expiry in {row.expiry for row in chain.rows} if (close := self.calendar.close_of(expiry))}
+        end = end_of(symbol, self.calendar.open_of, self.calendar.close_of)
+        closes = {expiry: at for expiry in {row.expiry for row in chain.rows} if (at := end(expiry))}
         self._meters[symbol].take_chain(chain, closes, self.clock.market_ns())
 
     async def _read_discovered(self) -> None:

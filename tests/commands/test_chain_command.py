@@ -147,3 +147,55 @@ def test_wrong_use_is_told(run: Command, tmp_path: Path, arguments: tuple[str, .
     answer = run("chain", save(tmp_path, ROWS), *arguments)
     assert answer.code == 2 and said in answer.err
     assert run("chain", str(tmp_path / "none.json"), "--spot", "660", "--at", AT).code == 2
+
+
+def test_every_row_left_out_is_named_with_its_reason(run: Command, tmp_path: Path) -> None:
+    bad = [
+        option("2026-11-17", 650, "call", 9),  # expired yesterday
+        option("2026-11-28", 650, "call", 9),  # a Saturday
+        option("2026-11-27", 655, "put", 9, implied_volatility="0.00000"),
+        option("2026-11-27", 655, "call", -9),
+        option("2026-11-27", 1, "call", 9, gamma="NaN"),
+        option("2026-11-27", 2, "call", 9, delta="1.50000"),
+        option("2026-11-27", 3, "put", 9) | {"strike": "nan"},
+        option("2026-11-27", 4, "put", 9, contractID=None),
+        option("2026-13-27", 5, "put", 9),
+        option("2026-11-27", 6, "put", 9, contractID="SPY1261127P00006000"),  # adjusted
+    ]
+    twice = [row for row in ROWS if row["strike"] != "655.00"]
+    path = save(tmp_path, [*twice, *bad, twice[0]])
+    result = run("chain", path, "--spot", str(SPOT), "--at", AT, "--rate", str(RATE), "--json")
+    assert result.code == 0
+    told = json.loads(result.out)
+    named = {(one["row"], one["reason"]) for one in told["dropped_rows"]}
+    assert named == {
+        ("SPY261117C00650000", "expired"),
+        ("SPY261128C00650000", "expiry without session"),
+        ("SPY261127P00655000", "no usable implied volatility"),
+        ("SPY261127C00655000", "open_interest"),
+        ("SPY261127C00001000", "gamma"),
+        ("SPY261127C00002000", "delta"),
+        ("SPY261127P00003000", "strike"),
+        (f"row {len(twice) + 8}", "contractID"),
+        (bad[8]["contractID"], "expiration"),
+        ("SPY1261127P00006000", "contractID"),
+        (twice[0]["contractID"], "twice"),
+    }
+    assert told["dropped_total"] == len(told["dropped_rows"]) == 11
+    assert "expired: SPY261117C00650000" in run("chain", path, "--spot", str(SPOT), "--at", AT, "--rate", str(RATE)).out
+
+
+def test_an_indexs_monthly_options_end_with_the_open_of_their_friday(run: Command, tmp_path: Path) -> None:
+    def index(row: dict[str, Any]) -> dict[str, Any]:
+        return row | {"symbol": "SPX", "contractID": row["contractID"].replace("SPY", "SPX")}
+
+    rows = [index(option("2026-11-20", 660, kind, 100)) for kind in ("call", "put")]
+    path = save(tmp_path, rows)
+    found = json.loads(run("chain", path, "--spot", "660", "--at", "2026-11-20T09:00", "--rate", "0", "--json").out)
+    half_an_hour = 0.5 / 24 / 365
+    gamma = QuantLib.BlackCalculator(
+        QuantLib.PlainVanillaPayoff(QuantLib.Option.Call, 660.0), 660.0, 0.2 * math.sqrt(half_an_hour), 1.0
+    ).gamma(660.0)
+    assert found["gross_1pct"] == pytest.approx(2 * gamma * 100 * 100 * 660**2 * 0.01)
+    late = run("chain", path, "--spot", "660", "--at", "2026-11-20T09:30", "--rate", "0")
+    assert late.code == 1 and "expired 2" in late.err

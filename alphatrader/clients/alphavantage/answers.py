@@ -47,6 +47,10 @@ class _Row(msgspec.Struct, gc=False):
     vega: Annotated[float, Meta(gt=-1e6, lt=1e6)] | None = None
 
 
+class _Named(msgspec.Struct):
+    contract_id: str = msgspec.field(name="contractID")
+
+
 class _Envelope(msgspec.Struct):
     """Every answer: data, or one of the vendor's ways to say no."""
 
@@ -86,6 +90,7 @@ class _Article(msgspec.Struct):
 _GOOD: Final = msgspec.json.Decoder(_Good, strict=False)
 _ENVELOPE: Final = msgspec.json.Decoder(_Envelope)
 _ROW: Final = msgspec.json.Decoder(_Row, strict=False)
+_NAMED: Final = msgspec.json.Decoder(_Named)
 _RAWS: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _ARTICLE: Final = msgspec.json.Decoder(_Article, strict=False)
 
@@ -97,6 +102,8 @@ class ChainAnswer:
     """The newest date the vendor put on a row."""
     dropped: Counter[str] = field(default_factory=Counter)
     """Rows not taken, by the field that was wrong."""
+    left_out: tuple[tuple[str, str], ...] = ()
+    """The same: the contract each names, or its place among the rows, and that field."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +126,7 @@ class NewsAnswer:
 
 def chain(body: bytes, symbol: str, max_rows: int) -> ChainAnswer:
     """The chain of `symbol` in an answer to REALTIME_OPTIONS. Raises AlphaVantageError."""
-    rows, dropped = _rows(body, max_rows)
+    rows, left_out = _rows(body, max_rows)
     days, expiries, numbers = _Days(), _Expiries(symbol), _Numbers()
     good: list[OptionRow] = []
     newest: date | None = None
@@ -131,9 +138,9 @@ def chain(body: bytes, symbol: str, max_rows: int) -> ChainAnswer:
         right: Literal["C", "P"]
         right, head = ("C", calls) if row.type == "call" else ("P", puts)
         if expiry is None or day is None:
-            dropped["expiration" if expiry is None else "date"] += 1
-        elif row.contract_id != head + numbers[row.strike]:
-            dropped["contractID"] += 1  # an adjusted contract: it delivers something else than 100 shares
+            left_out.append((_shown(row.contract_id), "expiration" if expiry is None else "date"))
+        elif row.contract_id != head + numbers[row.strike]:  # an adjusted contract: it delivers something else than 100 shares
+            left_out.append((_shown(row.contract_id), "contractID"))
         else:
             if day is not newest:
                 newest = day if newest is None else max(newest, day)
@@ -144,13 +151,14 @@ def chain(body: bytes, symbol: str, max_rows: int) -> ChainAnswer:
                     row.open_interest, row.implied_volatility, row.delta, row.gamma, row.theta, row.vega,
                 )
             )  # fmt: skip
+    dropped = Counter(reason for _, reason in left_out)
     if newest is None:
         raise BadAnswerError(
             "empty",
-            f"no usable row of {len(rows) + dropped.total()} for {symbol or 'any symbol'}{_counts(dropped)}",
+            f"no usable row of {len(good) + len(left_out)} for {symbol or 'any symbol'}{_counts(dropped)}",
             field="data",
         )
-    return ChainAnswer(tuple(good), newest, dropped)
+    return ChainAnswer(tuple(good), newest, dropped, tuple(left_out))
 
 
 def news(body: bytes, symbol: str) -> NewsAnswer:
@@ -203,9 +211,9 @@ def _refusal(envelope: _Envelope, said: str) -> AlphaVantageError:
     return RefusedError(reason, _shown(said), field=name)
 
 
-def _rows(body: bytes, max_rows: int) -> tuple[list[_Row], Counter[str]]:
+def _rows(body: bytes, max_rows: int) -> tuple[list[_Row], list[tuple[str, str]]]:
     """All rows in one pass; where anything is wrong, the answer's own reason, or row by row, so that a bad one alone is lost."""
-    dropped: Counter[str] = Counter()
+    left_out: list[tuple[str, str]] = []
     try:
         rows: list[_Row] = _GOOD.decode(body).data
         many = len(rows)
@@ -213,16 +221,24 @@ def _rows(body: bytes, max_rows: int) -> tuple[list[_Row], Counter[str]]:
         raws: list[msgspec.Raw] = _decoded(_RAWS, _chain_data(body), "data")
         many = len(raws)
         rows = []
-        for raw in raws if many <= max_rows else ():
+        for number, raw in enumerate(raws if many <= max_rows else (), 1):
             try:
                 rows.append(_ROW.decode(raw))
             except msgspec.ValidationError as error:
-                dropped[_place(error)] += 1
+                left_out.append((_name(raw, number), _place(error)))
             except UnicodeDecodeError:
-                dropped["row"] += 1
+                left_out.append((_name(raw, number), "row"))
     if many > max_rows:
         raise BadAnswerError("too_many_rows", f"{many}, at most {max_rows} are taken", field="data")
-    return rows, dropped
+    return rows, left_out
+
+
+def _name(raw: msgspec.Raw, number: int) -> str:
+    """What a row that cannot be read calls itself, else which it is."""
+    try:
+        return _shown(_NAMED.decode(raw).contract_id)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return f"row {number}"
 
 
 def _chain_data(body: bytes) -> bytes:

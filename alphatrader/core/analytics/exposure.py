@@ -7,6 +7,7 @@ interest is yesterday's; today's positioning shows apart, as `zero_dte`.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -39,6 +40,8 @@ class ExposureChain:
     """int64 array: each row's expiry close."""
     dropped: Mapping[str, int]
     """Rows left out, by reason."""
+    left_out: tuple[tuple[OptionRow, str], ...]
+    """The same, each with its reason."""
     grid: Floats
     """The strikes there are, ascending."""
     held: Any
@@ -92,7 +95,7 @@ def prepare(rows: Sequence[OptionRow], closes_ns: Mapping[str, int], now_ns: int
     gammas = np.array([row.gamma for row in rows], dtype=np.float64)
     deltas = np.array([row.delta for row in rows], dtype=np.float64)
     good = np.ones(len(rows), dtype=bool)
-    dropped: dict[str, int] = {}
+    left_out: list[tuple[OptionRow, str]] = []
     for reason, wrong in (
         ("expiry is no session", ~known[expiry]),
         ("expired", closes <= now_ns),
@@ -100,9 +103,8 @@ def prepare(rows: Sequence[OptionRow], closes_ns: Mapping[str, int], now_ns: int
         ("strike or open interest out of range", ~(strikes > 0) | (interest < 0)),
         ("impossible greeks", (gammas < 0) | (np.abs(deltas) > 1)),
     ):
-        if n := int(np.count_nonzero(good & wrong)):
-            dropped[reason] = n
-            good &= ~wrong
+        left_out += [(rows[i], reason) for i in np.flatnonzero(good & wrong).tolist()]
+        good &= ~wrong
     expiry = expiry[good]
     live = np.flatnonzero(np.bincount(expiry, minlength=len(expiries)))
     position = np.searchsorted(live, expiry)
@@ -122,7 +124,8 @@ def prepare(rows: Sequence[OptionRow], closes_ns: Mapping[str, int], now_ns: int
         expiry=position,
         expiries=tuple(expiries[i] for i in live),
         closes_ns=closes[good],
-        dropped=dropped,
+        dropped=Counter(reason for _, reason in left_out),
+        left_out=tuple(left_out),
         grid=grid,
         held=held,
         group=group,

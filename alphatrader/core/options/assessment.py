@@ -44,7 +44,7 @@ def assess(
 ) -> Assessed:
     """`dropped` are the rows the client could not read, by field. Without a spot there are no greeks, and the reason says so."""
     columns, left_out = admit(rows, ts_ns, close_of)
-    all_dropped = Counter(dropped) + left_out
+    all_dropped = Counter(dropped) + Counter(reason for _, reason in left_out)
     names = occ_names(symbol, columns.rows)
     mid_vol = np.full(len(names), np.nan)
     own: dict[str, tuple[float, float, float, float, float]] = {}

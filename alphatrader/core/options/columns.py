@@ -1,11 +1,10 @@
 """A chain as columns: what the checks, the greeks and the sums work on.
 
-`admit` decides which rows stay; what is not a live, distinct contract is dropped and counted.
+`admit` decides which rows stay; what is not a live, distinct contract is dropped, with its reason.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -51,11 +50,13 @@ def occ_names(symbol: str, rows: Sequence[OptionRow]) -> list[str]:
     return [f"{symbol}{row.expiry[2:]}{row.right}{round(row.strike * 1000):08d}" for row in rows]
 
 
-def admit(rows: Sequence[OptionRow], now_ns: int, close_of: Callable[[str], int | None]) -> tuple[Columns, Counter[str]]:
-    """The rows of contracts that still live, each once, and how many others there were, by reason.
+def admit(
+    rows: Sequence[OptionRow], now_ns: int, close_of: Callable[[str], int | None]
+) -> tuple[Columns, list[tuple[OptionRow, str]]]:
+    """The rows of contracts that still live, each once, and the others, each with its reason.
 
-    `close_of` gives the instant at which the session of an expiry (YYYYMMDD) closes, None for a day without one."""
-    dropped: Counter[str] = Counter()
+    `close_of` gives the instant at which an expiry (YYYYMMDD) has no time left, None for a day without a session."""
+    dropped: list[tuple[OptionRow, str]] = []
     closes = {expiry: close_of(expiry) for expiry in {row.expiry for row in rows}}
     seen: set[tuple[str, float, str]] = set()
     kept: list[OptionRow] = []
@@ -63,11 +64,11 @@ def admit(rows: Sequence[OptionRow], now_ns: int, close_of: Callable[[str], int 
         close_ns = closes[row.expiry]
         name = (row.expiry, row.strike, row.right)
         if close_ns is None:
-            dropped["expiry without session"] += 1
+            dropped.append((row, "expiry without session"))
         elif close_ns <= now_ns:
-            dropped["expired"] += 1
+            dropped.append((row, "expired"))
         elif name in seen:
-            dropped["twice"] += 1
+            dropped.append((row, "twice"))
         else:
             seen.add(name)
             kept.append(row)

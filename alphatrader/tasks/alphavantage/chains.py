@@ -24,6 +24,7 @@ from alphatrader.contract import keys as k
 from alphatrader.contract.messages.options import OptionsEvent
 from alphatrader.contract.settings import Settings
 from alphatrader.core.options.assessment import Assessed, assess
+from alphatrader.core.options.settlement import end_of
 from alphatrader.runtime.calendar import Calendar
 from alphatrader.runtime.celery_app import app, context, heartbeat, store
 from alphatrader.runtime.clock import SECOND, Clock
@@ -122,7 +123,7 @@ class AlphaVantageIngestion:
             spot=self._spot(symbol),
             ts_ns=ts_ns,
             machine_ns=self._clock.machine_ns(),
-            close_of=self._calendar.close_of,
+            close_of=end_of(symbol, self._calendar.open_of, self._calendar.close_of),
             settings=self._options,
             fund=symbol in self._settings.market.etfs,
         )
