@@ -13,7 +13,8 @@ import importlib
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import asdict, dataclass, field
-from itertools import islice
+from datetime import datetime
+from itertools import chain, islice, takewhile
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,12 +28,12 @@ from alphatrader.contract.modules import Module, parse_instance
 from alphatrader.contract.settings import Settings
 from alphatrader.roster import AlphaTrader
 from alphatrader.runtime.audit_file import Kind, Record
-from alphatrader.runtime.clock import SECOND, exchange_datetime, monotonic
+from alphatrader.runtime.clock import EXCHANGE, SECOND, exchange_datetime, instant, monotonic
 from alphatrader.runtime.module import StreamModule
 from alphatrader.runtime.replay_difference import leaves_apart
 from alphatrader.runtime.replay_tape import Begun, Outcome, Tape, begun
 from alphatrader.runtime.replaying import replay_run
-from alphatrader.runtime.runs import Log, Part, logs, look
+from alphatrader.runtime.runs import Log, Part, logs, look, runs_in
 from alphatrader.runtime.settings import SettingsError, load
 
 UNREADABLE: Final = 3
@@ -44,6 +45,15 @@ Pace = Callable[[int], Awaitable[None]]
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("log", metavar="LOG", type=Path, help="an audit folder, a folder that holds one, or one .audit file")
     parser.add_argument("--speed", type=float, default=0.0, metavar="N", help="N times the pace it was recorded at (0: at once)")
+    parser.add_argument(
+        "--from",
+        dest="begin",
+        metavar="WHEN",
+        type=when,
+        help="not from the start, but from the newest place before this from which it can be run: ibkr's newest checkpoint, a"
+        " decider's newest start (New York, YYYY-MM-DD HH:MM[:SS])",
+    )
+    parser.add_argument("--until", metavar="WHEN", type=when, help="to the last record at or before this")
     parser.add_argument("--list", action="store_true", help="only say what is recorded")
     parser.add_argument(
         "--settings",
@@ -51,6 +61,25 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         default="recorded",
         help="decide with the settings of then (the default) or of now",
     )
+
+
+def when(text: str) -> int:
+    """A market instant. Raises ValueError, which argparse tells."""
+    form = "%Y-%m-%d %H:%M:%S" if text.count(":") > 1 else "%Y-%m-%d %H:%M"
+    return instant(datetime.strptime(text, form).replace(tzinfo=EXCHANGE))
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How it is to be run."""
+
+    present: Settings | None
+    """The settings of now, where they can be read."""
+    other: bool
+    """Whether these decide."""
+    pace: Pace | None
+    begin: int | None
+    until: int | None
 
 
 @dataclass
@@ -88,8 +117,11 @@ def run(args: argparse.Namespace) -> int:
         present = None
     if args.settings == "present" and present is None:
         return _misused("--settings present: the present settings cannot be read; see `alphatrader doctor`")
+    if args.begin is not None and args.until is not None and args.until < args.begin:
+        return _misused("--until is before --from")
     report, decisions = Report(), Decisions(None if args.json or not args.speed else say)
-    asyncio.run(_replay(found, report, decisions, _pace(args.speed), present, args.settings == "present"))
+    asked = Asked(present, args.settings == "present", _pace(args.speed), args.begin, args.until)
+    asyncio.run(_replay(found, report, decisions, asked))
     if args.json:
         print_json(
             {
@@ -115,16 +147,12 @@ def _misused(why: str) -> int:
 # -- running -----------------------------------------------------------------------------------------------------------------
 
 
-async def _replay(
-    found: list[Log], report: Report, decisions: Decisions, pace: Pace | None, present: Settings | None, other: bool
-) -> None:
-    await asyncio.gather(*(_replay_log(log, report, decisions, pace, present, other) for log in found))
+async def _replay(found: list[Log], report: Report, decisions: Decisions, asked: Asked) -> None:
+    await asyncio.gather(*(_replay_log(log, report, decisions, asked) for log in found))
     report.modules.sort(key=lambda outcome: (list(Module).index(parse_instance(outcome.module)[0]), outcome.module))
 
 
-async def _replay_log(
-    log: Log, report: Report, decisions: Decisions, pace: Pace | None, present: Settings | None, other: bool
-) -> None:
+async def _replay_log(log: Log, report: Report, decisions: Decisions, asked: Asked) -> None:
     kind = _module(log.name)
     if log.name == WIRE_LOG or (kind is not None and kind.wire_logged):
         report.wires.append(log.name)
@@ -136,19 +164,43 @@ async def _replay_log(
         return
     outcome = Outcome(log.name)
     report.modules.append(outcome)
-    for first, records in log.runs():
+    from_, checkpoint = _from(log, kind, asked.begin, outcome)
+    for first, records in runs_in(_until(from_, asked.until)):
         start = _begun(log, first, records, report)
         if start is None:
             continue
         report.runs += 1
-        _compare_settings(report, start, present)
+        _compare_settings(report, start, asked.present)
         if kind.replay is not None:
-            await kind.replay(start, records, outcome, pace)
+            await kind.replay(start, records, outcome, asked.pace, checkpoint)
+            checkpoint = None  # the processes that follow are run from their start
             continue
         tape = Tape(records, outcome)
-        tape.pace = pace
+        tape.pace = asked.pace
         tape.on_write = decisions.take
-        await replay_run(kind, start, tape, present if other else None)
+        await replay_run(kind, start, tape, asked.present if asked.other else None)
+
+
+def _from(log: Log, kind: type[StreamModule], begin: int | None, outcome: Outcome) -> tuple[Iterator[Record], Any]:
+    """(records from where it is to be run, the checkpoint that they follow); says in the outcome where that is."""
+    if begin is None:
+        return log.records(), None
+    if kind.starts is None:
+        for record, rest in log.back_from(begin, {Kind.BEGUN}):
+            outcome.begins = f"at the start of {exchange_datetime(record.market_ns):%Y-%m-%d %H:%M:%S} ET"
+            return chain((record,), rest), None
+        return log.records(), None
+    refused: list[str] = []
+    for start in kind.starts(log, begin, {}, refused):
+        at = f"{exchange_datetime(start.first.market_ns):%Y-%m-%d %H:%M:%S} ET"
+        outcome.begins = f"at the checkpoint of {at}: events alone are compared" if start.checkpoint else f"at the start of {at}"
+        outcome.begins += "".join(f"; passed over {word}" for word in refused)
+        return chain((start.first,), start.records), start.checkpoint
+    return log.records(), None
+
+
+def _until(records: Iterator[Record], until: int | None) -> Iterator[Record]:
+    return records if until is None else takewhile(lambda record: record.market_ns <= until, records)
 
 
 def _module(name: str) -> type[StreamModule] | None:
@@ -219,6 +271,8 @@ def _show(report: Report, decisions: Decisions, *, told: bool) -> None:
         rows.append((outcome.module, verdict, *map(str, numbers), outcome.ends if outcome.turns else "-"))
     show("Module", "", "Turns", "Equal", "Different", "Not run", "Writes", "The recording ends", rows=rows)
     for outcome in report.modules:
+        if outcome.begins != Outcome.begins:
+            say(f"{outcome.module}: run from another place than its start: {outcome.begins}")
         for hole in outcome.holes:
             say(f"{outcome.module}: HOLE: {hole}")
         if (first := outcome.first) is not None:

@@ -12,7 +12,7 @@ import gc
 import signal
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -47,7 +47,10 @@ class StreamModule(ABC):
     wire_logged: ClassVar[bool] = False
     """Whether its log is its broker connection's alone, to be read: what it decides is not run again."""
     replay: ClassVar[Callable[..., Awaitable[None]] | None] = None
-    """How its log is run again, where that is not a decider's: takes how the run began, its records, the outcome and the pace."""
+    """How its log is run again, where that is not a decider's: takes how the run began, its records, the outcome, the pace, and
+    the checkpoint that the records follow or None."""
+    starts: ClassVar[Callable[..., Iterator[Any]] | None] = None
+    """From where its log can be run, newest first before an instant, where it keeps checkpoints in it."""
 
     def __init__(self, context: Context) -> None:
         self.context = context

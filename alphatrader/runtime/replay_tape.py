@@ -66,6 +66,8 @@ class Outcome:
     """Turns that could not be run: they stand behind a hole, or behind a difference in what was asked."""
     first: Difference | None = None
     holes: list[str] = field(default_factory=list)
+    begins: str = "at its start"
+    """Where the recording was begun to be run, and what is compared there where that is not everything."""
     ends: str = "whole"
     """How the recording ends."""
 

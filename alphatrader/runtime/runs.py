@@ -72,7 +72,12 @@ class Log:
 
     def runs(self) -> Iterator[tuple[Record | None, Iterator[Record]]]:
         """(how it began, what it wrote) of each run; None where its beginning is not there any more."""
-        return _Runs(self.records())
+        return runs_in(self.records())
+
+
+def runs_in(records: Iterator[Record]) -> Iterator[tuple[Record | None, Iterator[Record]]]:
+    """The same of records from anywhere in a log on."""
+    return _Runs(records)
 
 
 class _Runs:

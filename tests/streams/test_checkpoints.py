@@ -5,6 +5,10 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
+import re
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -17,9 +21,10 @@ import pytest
 from alphatrader.contract import keys as k
 from alphatrader.contract.messages.market import Missing, ResendRequest
 from alphatrader.runtime.audit_file import MAGIC, BlockPlace, Kind, Record, block, index, read, row
-from alphatrader.runtime.clock import Clock, exchange_instant
+from alphatrader.runtime.clock import Clock, exchange_datetime, exchange_instant
 from alphatrader.runtime.cursor import Cursor
 from alphatrader.runtime.runs import Log, logs
+from alphatrader.runtime.settings import ROOT
 from alphatrader.streams.ibkr.checkpoints import VERSION, Start, starts
 from alphatrader.streams.ibkr.replaying import Ingestion
 from alphatrader.streams.ibkr.resent import NotThereError, missing_events
@@ -28,6 +33,8 @@ from tests.support.ingestion import ingestion
 from tests.support.servers import Servers
 from tests.support.waiting import until
 
+UP_TO_SIZE = re.compile(rb"99\0\d+\0[12]\0\d+\0[\d.]+\0")
+"""A tick-by-tick print up to its size."""
 STREAM = k.EVENTS_MARKET.at(symbol="SPY")
 
 
@@ -193,3 +200,55 @@ def test_a_torn_checkpoint_is_passed_over_with_a_word_and_nothing_else_is_lost(
     assert len(refused) == 1 and f"the checksum of block {place.number}" in refused[0]
     # and the whole day is run from its start as if it were there
     assert events_from(all_starts(broken)[-1]) == events_from(all_starts(log)[-1])
+
+
+def replayed(folder: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
+    """`alphatrader replay`, as the operator types it: its exit code, and what it says of ibkr."""
+    command = [sys.executable, "-c", "from alphatrader.cli import main; main()", "replay", str(folder), "--json", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    told = json.loads(done.stdout) if done.stdout else {"modules": [{"said": done.stderr}]}
+    return done.returncode, told["modules"][0]
+
+
+def test_replay_begins_at_the_newest_checkpoint_before_an_instant_and_says_so(
+    recorded: tuple[list[Any], Log], tmp_path: Path
+) -> None:
+    _, log = recorded
+    records = records_of(log)
+    turns = [record for record in records if record.kind is Kind.TURN]
+    when = f"{exchange_datetime(turns[-1].market_ns - 10**9):%Y-%m-%d %H:%M:%S}"
+    from_ns = exchange_instant(DAY, when[11:16]) + int(when[17:]) * 10**9
+    kept = [record for record in records if record.kind is Kind.CHECKPOINT and record.market_ns <= from_ns][-1]
+    after = [record for record in records[records.index(kept) :] if record.kind is Kind.TURN]
+    # when it is run from an instant, every turn since the checkpoint before it is run, and equal
+    code, part = replayed(log.paths[0].parent, "--from", when)
+    assert code == 0 and part["equal"] == part["turns"] == len(after) < len(turns) and part["writes"] > 20
+    at = f"{exchange_datetime(kept.market_ns):%Y-%m-%d %H:%M:%S}"
+    assert part["begins"] == f"at the checkpoint of {at} ET: events alone are compared"
+    # and a span ends where it is said to
+    code, span = replayed(log.paths[0].parent, "--from", when, "--until", when)
+    assert code == 0 and span["turns"] == sum(record.market_ns <= from_ns for record in after)
+    # while all of it is run where nothing is said
+    code, whole = replayed(log.paths[0].parent)
+    assert code == 0 and whole["equal"] == whole["turns"] == len(turns) and whole["begins"] == "at its start"
+    # and a print that is one share another is noticed from the checkpoint on, too
+    changes = [(n, m.end()) for n, r in enumerate(records) if r.kind is Kind.RECEIVED and (m := UP_TO_SIZE.search(r.data))]
+    number, size = changes[-1]
+    data = records[number].data
+    assert number > records.index(kept)
+    records[number] = records[number]._replace(data=data[:size] + b"%d" % (int(data[size : size + 1]) % 9 + 1) + data[size + 1 :])
+    file_of(tmp_path / log.paths[-1].name, records)
+    code, other = replayed(tmp_path, "--from", when)
+    assert code == 1 and other["first"]["what"].startswith("it writes events:market:"), other
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (("--from", "half past ten"), "argument --from: invalid when value: 'half past ten'"),
+        (("--from", "2026-11-18 10:30", "--until", "2026-11-18 10:29"), "--until is before --from"),
+    ],
+)
+def test_a_span_that_is_none_is_refused(recorded: tuple[list[Any], Log], arguments: tuple[str, ...], word: str) -> None:
+    code, said = replayed(recorded[1].paths[0].parent, *arguments)
+    assert code == 2 and word in said["said"], said

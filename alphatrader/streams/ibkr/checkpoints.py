@@ -45,6 +45,8 @@ class RefusedError(Exception):
 class Start(NamedTuple):
     """Where the log can be run from."""
 
+    first: Record
+    """How that process began, at the market time of where it is begun here."""
     begun: Begun
     checkpoint: Checkpoint | None
     """None: from the start of a process."""
@@ -91,9 +93,10 @@ def starts(log: Log, market_ns: int, after: Mapping[str, int], refused: list[str
     for record, rest in log.back_from(market_ns, {Kind.CHECKPOINT, Kind.BEGUN}):
         try:
             if record.kind is Kind.BEGUN:
-                yield Start(begun(record), None, rest)
+                yield Start(record, begun(record), None, rest)
                 return
             found = opened(record, after)
-            yield Start(begun(record._replace(data=found.begun)), found, rest)
+            first = record._replace(kind=Kind.BEGUN, data=found.begun)
+            yield Start(first, begun(first), found, rest)
         except (RefusedError, ValueError) as error:
             refused.append(f"the checkpoint of {record.market_ns}: {error}")

@@ -32,7 +32,7 @@ from alphatrader.core.market.status import Hours, MarketWide
 from alphatrader.runtime.batch import Batch
 from alphatrader.runtime.context import Context
 from alphatrader.runtime.module import StreamModule
-from alphatrader.streams.ibkr import replaying
+from alphatrader.streams.ibkr import checkpoints, replaying
 from alphatrader.streams.ibkr.answers import Answers
 from alphatrader.streams.ibkr.contracts import Contracts
 from alphatrader.streams.ibkr.history import History
@@ -55,6 +55,7 @@ class IBKRIngestion(StreamModule):
 
     name = Module.IBKR
     replay = staticmethod(replaying.replay)
+    starts = staticmethod(checkpoints.starts)
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
