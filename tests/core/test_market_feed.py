@@ -1,58 +1,13 @@
-"""One instrument's feed: numbered events, honest books, one source of prints, bars without holes."""
+"""One instrument's feed: numbered events, honest books, one source of prints."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import pytest
 
-from alphatrader.contract.messages.market import Bar, BarEvent, BookEvent, GapEvent, QuoteEvent, StatusEvent, Trade
-from alphatrader.core.market.bars import BarFold, joined
+from alphatrader.contract.messages.market import BookEvent, GapEvent, QuoteEvent, Trade
 from alphatrader.core.market.book import ASK, BID, INSERT, UPDATE
 from alphatrader.core.market.feed import CONFLATE_SECONDS, MUTE_TICKS, SymbolFeed
-from alphatrader.core.market.status import Hours, MarketWide
-
-NS = 1_000_000_000
-MINUTE = 60 * NS
-START = 1_800_000_000 * NS // MINUTE * MINUTE
-
-
-@dataclass
-class Time:
-    seconds: float = 0.0
-
-    def market_ns(self) -> int:
-        return START + int(self.seconds * NS)
-
-    def monotonic(self) -> float:
-        return self.seconds
-
-
-@dataclass
-class Story:
-    time: Time = field(default_factory=Time)
-
-    def __post_init__(self) -> None:
-        self.feed = SymbolFeed(
-            "SPY", full=True, depth_rows=10, quiet_seconds=5.0, market_ns=self.time.market_ns, monotonic=self.time.monotonic
-        )
-
-    def quote(self, bid: float, ask: float) -> None:
-        self.feed.tick_price(1, bid, 100)
-        self.feed.tick_price(2, ask, 200)
-        self.feed.end_of_read()
-
-    def depth(self, bid: float, ask: float) -> None:
-        self.feed.set_depth(True)
-        self.feed.depth(INSERT, 0, BID, bid, 100, "ARCA", "")
-        self.feed.depth(INSERT, 0, ASK, ask, 200, "BATS", "")
-        self.feed.end_of_read()
-
-    def later(self, seconds: float) -> None:
-        self.time.seconds += seconds
-
-    def events(self) -> list[object]:
-        return list(self.feed.take_events(self.time.seconds))
+from tests.core.feed_story import NS, START, Story, Time
 
 
 def test_events_are_numbered_without_a_gap_and_prints_are_never_conflated() -> None:
@@ -227,19 +182,6 @@ def test_a_bad_rtvolume_is_counted_and_stops_nothing(text: str) -> None:
     assert sum(story.feed.refused.values()) == 1
 
 
-def test_a_halt_is_an_event_and_unknown_is_not_open() -> None:
-    story = Story()
-    assert story.feed.status().halted is None
-    for value in (0, 2, 2, -1):
-        story.feed.tick_generic(49, value)
-        story.events() if value == 2 else None
-    assert story.feed.status().halted is None
-    story.feed.tick_generic(49, 1)
-    status = story.feed.status()
-    assert status.halted and status.halt_code == 1 and status.halted_since_ns
-    assert [event.halt_code for event in story.events() if isinstance(event, StatusEvent)] == [None, 1]
-
-
 def test_a_feed_is_alive_while_messages_come() -> None:
     story = Story()
     assert not story.feed.alive(0.0)
@@ -254,43 +196,6 @@ def test_a_lost_feed_starts_anew() -> None:
     story.quote(100.0, 100.02)
     story.feed.gap("reconnected")
     assert story.feed.last().bid is None and story.feed.timestamps().gaps == 1 and not story.feed.alive(0.0)
-
-
-def bar(seconds: int, price: float = 100.0) -> Bar:
-    return Bar(START + seconds * NS, price, price + 1, price - 1, price, 10.0, price, 2)
-
-
-def test_a_minute_is_folded_only_when_it_was_heard_from_its_start() -> None:
-    fold = BarFold()
-    fold.load([bar(-120), bar(-60)], START + 30 * NS)
-    completed = [fold.add(bar(seconds)) for seconds in range(30, 185, 5)]
-    # the minute of the start was heard from its middle on: a hole, to be asked for
-    assert fold.hole and completed.count(True) == 2
-    assert [b.ts_ns for b in fold.minutes] == [START + s * NS for s in (-120, -60, 60, 120)]
-    fold.load([bar(s) for s in (-120, -60, 0, 60, 120, 180)], START + 185 * NS)
-    assert not fold.hole and [b.ts_ns for b in fold.minutes] == [START + s * NS for s in (-120, -60, 0, 60, 120)]
-
-
-def test_a_break_of_the_feed_is_a_hole_in_the_minutes() -> None:
-    fold = BarFold()
-    fold.load([bar(-60)], START)
-    fold.add(bar(0))
-    fold.broken()
-    # when bars come again exactly with a minute, then those in between are still missed
-    completed = [fold.add(bar(seconds)) for seconds in range(300, 365, 5)]
-    assert fold.hole and any(completed)
-
-
-def test_a_bar_is_the_whole_of_its_parts() -> None:
-    whole = joined([Bar(0, 1.0, 4.0, 0.5, 2.0, 10.0, 2.0, 1), Bar(5, 2.0, 3.0, 1.0, 3.0, 30.0, 3.0, 2)], 0)
-    assert whole == Bar(0, 1.0, 4.0, 0.5, 3.0, 40.0, 2.75, 3)
-
-
-def test_bars_are_told_once() -> None:
-    story = Story()
-    for _ in range(2):
-        story.feed.bar(1_800_000_000, 1.0, 2.0, 0.5, 1.5, 100, 1.2, 3)
-    assert len([event for event in story.events() if isinstance(event, BarEvent)]) == 1
 
 
 def test_the_lag_is_from_reception_to_the_first_publication_however_often_it_is_renewed() -> None:
@@ -332,70 +237,6 @@ def test_a_book_from_depth_says_its_nbbo_and_why_it_is_not_ready_and_what_was_re
     assert broken.conflated == 3 and story.feed.timestamps().conflated_books == counted + 3
     said = story.feed.status()
     assert said.depth == "not ready" and said.depth_reason == broken.reason
-
-
-def test_a_fall_of_the_proxy_halts_every_symbol_that_shares_its_market() -> None:
-    wide, time = MarketWide(), Time()
-    hours = Hours("today", START - MINUTE, START + 390 * MINUTE)
-    spy, other = (
-        SymbolFeed(
-            symbol, full=True, depth_rows=10, quiet_seconds=5.0, market_ns=time.market_ns, monotonic=time.monotonic,
-            session=lambda _: hours, market_wide=wide,
-        )
-        for symbol in ("SPY", "AAPL")
-    )  # fmt: skip
-    future = SymbolFeed(
-        "ES", full=True, depth_rows=10, quiet_seconds=5.0, market_ns=time.market_ns, monotonic=time.monotonic,
-        session=lambda _: hours, market_wide=wide, equity=False,
-    )  # fmt: skip
-    for feed in (spy, other):
-        feed.tick_generic(49, 0)
-    spy.set_ticks(True)
-    spy.tick_price(9, 600.0, None)
-    spy.trade(START // NS, 599.0, 100, False, False, "ARCA", "")
-    assert other.status().halted is False
-    spy.trade(START // NS, 558.0, 100, False, False, "ARCA", "")
-    said = other.status()
-    assert said.halted and said.halted_by == "estimate" and said.state == "open"  # the broker's own word stands beside it
-    assert said.halt_reason and "our estimate from SPY: market-wide breaker level 1" in said.halt_reason
-    future.tick_generic(49, 0)
-    of_future = future.status()
-    assert of_future.halted is False and of_future.halted_by is None and of_future.breaker == said.breaker
-    assert said.breaker and (said.breaker.proxy, said.breaker.level) == ("SPY", 1)
-    luld = spy.status().luld
-    assert luld is not None and (luld.lower, luld.upper) == (569.05, 628.95)
-    time.seconds += 15 * 60
-    assert other.status().halted is False
-
-
-def test_a_pause_and_a_limit_state_say_when_the_pause_should_end() -> None:
-    time = Time()
-    hours = Hours("today", START - MINUTE, START + 390 * MINUTE)
-    feed = SymbolFeed(
-        "VXX",
-        full=True,
-        depth_rows=10,
-        quiet_seconds=5.0,
-        market_ns=time.market_ns,
-        monotonic=time.monotonic,
-        session=lambda _: hours,
-    )
-    feed.tick_generic(49, 0)
-    feed.set_ticks(True)
-    feed.tick_price(9, 100.0, None)
-    feed.trade(START // NS, 100.0, 100, False, False, "ARCA", "")
-    assert feed.status().pause_ends_ns is None
-    # given a bid at the upper band of Tier 1, then the pause is due in 15 s and lasts five minutes
-    feed.tick_price(1, 105.0, 100)
-    said = feed.status()
-    assert said.luld and (said.luld.upper, said.luld.state) == (105.0, "limit_up") and said.luld.pause_due_ns
-    assert said.pause_ends_ns == said.luld.pause_due_ns + 5 * MINUTE
-    # and when the broker says that it is paused, its word counts
-    time.seconds += 20
-    feed.tick_generic(49, 2)
-    said = feed.status()
-    assert said.halted_by == "broker" and said.halt_reason == "the broker says: volatility pause"
-    assert said.halted_since_ns and said.pause_ends_ns == said.halted_since_ns + 5 * MINUTE
 
 
 def test_the_event_and_the_key_of_one_turn_are_one_book() -> None:

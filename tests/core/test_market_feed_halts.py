@@ -1,0 +1,85 @@
+"""A feed's halts: told, estimated and market-wide; what is not known is not open."""
+
+from __future__ import annotations
+
+from alphatrader.contract.messages.market import StatusEvent
+from alphatrader.core.market.feed import SymbolFeed
+from alphatrader.core.market.status import Hours, MarketWide
+from tests.core.feed_story import MINUTE, NS, START, Story, Time
+
+
+def test_a_halt_is_an_event_and_unknown_is_not_open() -> None:
+    story = Story()
+    assert story.feed.status().halted is None
+    for value in (0, 2, 2, -1):
+        story.feed.tick_generic(49, value)
+        story.events() if value == 2 else None
+    assert story.feed.status().halted is None
+    story.feed.tick_generic(49, 1)
+    status = story.feed.status()
+    assert status.halted and status.halt_code == 1 and status.halted_since_ns
+    assert [event.halt_code for event in story.events() if isinstance(event, StatusEvent)] == [None, 1]
+
+
+def test_a_fall_of_the_proxy_halts_every_symbol_that_shares_its_market() -> None:
+    wide, time = MarketWide(), Time()
+    hours = Hours("today", START - MINUTE, START + 390 * MINUTE)
+    spy, other = (
+        SymbolFeed(
+            symbol, full=True, depth_rows=10, quiet_seconds=5.0, market_ns=time.market_ns, monotonic=time.monotonic,
+            session=lambda _: hours, market_wide=wide,
+        )
+        for symbol in ("SPY", "AAPL")
+    )  # fmt: skip
+    future = SymbolFeed(
+        "ES", full=True, depth_rows=10, quiet_seconds=5.0, market_ns=time.market_ns, monotonic=time.monotonic,
+        session=lambda _: hours, market_wide=wide, equity=False,
+    )  # fmt: skip
+    for feed in (spy, other):
+        feed.tick_generic(49, 0)
+    spy.set_ticks(True)
+    spy.tick_price(9, 600.0, None)
+    spy.trade(START // NS, 599.0, 100, False, False, "ARCA", "")
+    assert other.status().halted is False
+    spy.trade(START // NS, 558.0, 100, False, False, "ARCA", "")
+    said = other.status()
+    assert said.halted and said.halted_by == "estimate" and said.state == "open"  # the broker's own word stands beside it
+    assert said.halt_reason and "our estimate from SPY: market-wide breaker level 1" in said.halt_reason
+    future.tick_generic(49, 0)
+    of_future = future.status()
+    assert of_future.halted is False and of_future.halted_by is None and of_future.breaker == said.breaker
+    assert said.breaker and (said.breaker.proxy, said.breaker.level) == ("SPY", 1)
+    luld = spy.status().luld
+    assert luld is not None and (luld.lower, luld.upper) == (569.05, 628.95)
+    time.seconds += 15 * 60
+    assert other.status().halted is False
+
+
+def test_a_pause_and_a_limit_state_say_when_the_pause_should_end() -> None:
+    time = Time()
+    hours = Hours("today", START - MINUTE, START + 390 * MINUTE)
+    feed = SymbolFeed(
+        "VXX",
+        full=True,
+        depth_rows=10,
+        quiet_seconds=5.0,
+        market_ns=time.market_ns,
+        monotonic=time.monotonic,
+        session=lambda _: hours,
+    )
+    feed.tick_generic(49, 0)
+    feed.set_ticks(True)
+    feed.tick_price(9, 100.0, None)
+    feed.trade(START // NS, 100.0, 100, False, False, "ARCA", "")
+    assert feed.status().pause_ends_ns is None
+    # given a bid at the upper band of Tier 1, then the pause is due in 15 s and lasts five minutes
+    feed.tick_price(1, 105.0, 100)
+    said = feed.status()
+    assert said.luld and (said.luld.upper, said.luld.state) == (105.0, "limit_up") and said.luld.pause_due_ns
+    assert said.pause_ends_ns == said.luld.pause_due_ns + 5 * MINUTE
+    # and when the broker says that it is paused, its word counts
+    time.seconds += 20
+    feed.tick_generic(49, 2)
+    said = feed.status()
+    assert said.halted_by == "broker" and said.halt_reason == "the broker says: volatility pause"
+    assert said.halted_since_ns and said.pause_ends_ns == said.halted_since_ns + 5 * MINUTE
