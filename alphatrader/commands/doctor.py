@@ -213,7 +213,7 @@ def _futures(access: Access) -> Check:
     """The broker's last trading days against the rules, and a front month for each root."""
     known = access.store.fields(k.FUTURES.at())
     market = access.settings.market
-    roots = [future.root for future in (*market.futures, *market.quote_only_futures)]
+    roots = market.future_roots
     missing = [root for root in roots if root not in known]
     differ = [text for root in roots if root in known for text in known[root].differences]
     fronts = ", ".join(f"{root} {known[root].front}" for root in roots if root in known)

@@ -102,12 +102,7 @@ def _orders(store: Store) -> list[dict[str, Any]]:
 
 def _feeds(access: Access, store: Store, now_ns: int) -> dict[str, Any]:
     """Symbol -> age of its newest message (machine time), and its way from reception to publication; None: no feed."""
-    market = access.settings.market
-    names = (
-        *market.equities,
-        *(f.root for f in (*market.futures, *market.quote_only_futures)),
-        *(i.name for i in market.indices),
-    )
+    names = access.settings.market.instruments
     stamps = store.get_many([k.MARKET_TIMESTAMP.at(symbol=name) for name in names])
     speed = access.clock.speed
     return {

@@ -56,6 +56,16 @@ class Market(Section, frozen=True):
         Meta(description="Symbols that keep depth and tick-by-tick, most important first; the others take turns."),
     ] = ()
 
+    @property
+    def future_roots(self) -> tuple[str, ...]:
+        """Of all futures, those with analytics first."""
+        return tuple(future.root for future in (*self.futures, *self.quote_only_futures))
+
+    @property
+    def instruments(self) -> tuple[str, ...]:
+        """The names of all that is quoted, in the order in which people are shown them."""
+        return (*self.equities, *self.future_roots, *(index.name for index in self.indices))
+
     def __post_init__(self) -> None:
         if self.maker_slots > self.depth_slots:
             raise ValueError(f"maker_slots: {self.maker_slots} of {self.depth_slots} depth_slots")

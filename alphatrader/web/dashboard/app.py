@@ -53,12 +53,7 @@ def create_app(context: Context) -> Flask:
 
     store = context.store()
     board = Board()
-    symbols = context.settings.market
-    instruments = (
-        *symbols.equities,
-        *(future.root for future in (*symbols.futures, *symbols.quote_only_futures)),
-        *(index.name for index in symbols.indices),
-    )
+    instruments = context.settings.market.instruments
     clients = Clients(board, gate, instruments)
     heartbeat = start_heartbeat(context, store)
     readers = Readers(context, store, board, clients.chosen, instruments)
