@@ -33,6 +33,9 @@ from alphatrader.runtime.calendar import CalendarError, nyse
 from alphatrader.runtime.clock import EXCHANGE, exchange_datetime, instant, last_known_clock
 from alphatrader.runtime.settings import data_path, load
 
+MOST_SPOT: Final = 1e7
+"""As the vendor's decoder takes a strike for."""
+_GZIP: Final = b"\x1f\x8b"
 NAMED: Final = 8
 """Dropped rows of one reason that the table names."""
 
@@ -58,8 +61,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     settings = load()
     rate = settings.options.risk_free_rate if args.rate is None else args.rate
-    if not (math.isfinite(args.spot) and args.spot > 0):
-        return _misused(f"--spot must be a price above 0, not {args.spot}")
+    if not 0 < args.spot < MOST_SPOT:
+        return _misused(f"--spot must be a price above 0 and under {MOST_SPOT:,.0f}, not {args.spot}")
     if not (math.isfinite(rate) and abs(rate) <= 1):
         return _misused(f"--rate must be a share a year within -1 and 1 (0.04 for 4 %), not {rate}")
     try:
@@ -73,6 +76,8 @@ def run(args: argparse.Namespace) -> int:
         return _misused(f"{args.file}: cannot be read: {error.strerror}")
     if not body.strip():
         return _wrong(args.file, "the file is empty")
+    if body.startswith(_GZIP):
+        return _wrong(args.file, "the file is compressed (gzip): unpack it first")
     symbol = args.symbol or _symbol(body)
     try:
         answer = decode(body, symbol, settings.options.max_rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
 from datetime import UTC, datetime
@@ -112,9 +113,9 @@ def test_one_side_and_no_interest_have_no_flip_and_no_wall(run: Command, tmp_pat
 
 
 def test_what_is_no_chain_is_told_with_its_reason(run: Command, tmp_path: Path) -> None:
-    def refused(content: str) -> str:
+    def refused(content: str | bytes) -> str:
         path = tmp_path / "bad.json"
-        path.write_text(content)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
         answer = run("chain", str(path), "--spot", "660", "--at", AT, "--rate", "0.04")
         assert answer.code == 1 and "Traceback" not in answer.err and "bad.json" in answer.err
         return answer.err
@@ -126,6 +127,7 @@ def test_what_is_no_chain_is_told_with_its_reason(run: Command, tmp_path: Path) 
     assert "truncated" in refused('{"endpoint": "Realtime Options", "data": [')
     assert "not_json" in refused("not json")
     assert "the file is empty" in refused("")
+    assert "gzip" in refused(gzip.compress(json.dumps(premium).encode()))
     rowless = {"endpoint": "Realtime Options", "message": "success", "data": [1, "x", None, [2]]}
     assert "no usable row of 4 for any symbol (bad row 4)" in refused(json.dumps(rowless))
     assert "wrong_shape" in refused(json.dumps(rowless | {"data": {"a": 1}}))
@@ -138,6 +140,7 @@ def test_what_is_no_chain_is_told_with_its_reason(run: Command, tmp_path: Path) 
     [
         (("--spot", "0", "--at", AT), "--spot"),
         (("--spot", "nan", "--at", AT), "--spot"),
+        (("--spot", "1e300", "--at", AT), "--spot"),
         (("--spot", "660", "--at", "yesterday"), "--at"),
         (("--spot", "660", "--at", "1990-01-02"), "--at"),
         (("--spot", "660", "--at", AT, "--rate", "inf"), "--rate"),

@@ -5,6 +5,7 @@ Given any feed, and the same feed with bad events put anywhere between: the metr
 
 from __future__ import annotations
 
+from math import inf, nan
 from typing import Any
 
 import msgspec
@@ -37,7 +38,11 @@ kinds = st.tuples(
     st.sampled_from(("buy", "sell", "unknown")),
 )
 bad = st.tuples(
-    st.integers(0, 60), st.sampled_from(("again", "late", "clock", "after hours", "no price", "no size")), st.integers(1, 50)
+    st.integers(0, 60),
+    st.sampled_from(
+        ("again", "late", "clock", "after hours", "no price", "no size", "nan price", "huge price", "endless size", "nan size")
+    ),
+    st.integers(1, 50),
 )
 
 
@@ -73,7 +78,8 @@ def with_bad(events: list[MarketEvent], where: list[tuple[int, str, int]]) -> tu
         name, stamped = {"clock": (CLOCK, received + FAR_NS), "after hours": (HOURS, SESSION[0] - 1)}.get(
             what, (NOTHING, received)
         )
-        price, size = -float(back % 2) if what == "no price" else 1.0, 0.0 if what == "no size" else 9_999_999.0
+        price = {"no price": -float(back % 2), "nan price": nan, "huge price": 1e300}.get(what, 1.0)
+        size = {"no size": 0.0, "nan size": nan, "endless size": inf}.get(what, 9_999_999.0)
         print_ = Trade(0, stamped, received, price, size, "", "", "buy", True, True, True)
         mixed.insert(at, (print_, True))
         counts[name] = counts.get(name, 0) + 1
@@ -128,7 +134,14 @@ def test_a_quote_or_book_of_no_price_is_none_and_is_counted() -> None:
     for bad, what in (
         (QuoteEvent(4, at, at, 0.0, 5.0, 600.02, 5.0), "quotes of no price refused"),
         (QuoteEvent(4, at, at, 599.99, 5.0, -1.0, 5.0), "quotes of no price refused"),
+        (QuoteEvent(4, at, at, nan, 5.0, 600.02, 5.0), "quotes of no price refused"),
+        (QuoteEvent(4, at, at, 599.99, 5.0, inf, 5.0), "quotes of no price refused"),
+        (QuoteEvent(4, at, at, 599.99, nan, 600.02, 5.0), "quotes of no size refused"),
+        (QuoteEvent(4, at, at, 599.99, 5.0, 600.02, -1.0), "quotes of no size refused"),
         (BookEvent(4, at, at, True, (bid, Level(0.0, 5.0)), asks, 0, 0), "books of no price refused"),
+        (BookEvent(4, at, at, True, (bid, Level(nan, 5.0), Level(599.0, 1.0)), asks, 0, 0), "books of no price refused"),
+        (BookEvent(4, at, at, True, (bid, Level(599.98, inf)), asks, 0, 0), "books of no price refused"),
+        (BookEvent(4, at, at, True, (bid,), (Level(600.02, -5.0),), 0, 0), "books of no price refused"),
         (BookEvent(4, at, at, True, (bid,), (Level(-1.0, 5.0), *asks), 0, 0), "books of no price refused"),
     ):
         meter = Meter("SPY", Analytics(), None, 5.0, 14)

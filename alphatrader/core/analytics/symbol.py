@@ -38,6 +38,7 @@ from alphatrader.core.market.hedging import REACH_SECONDS, Hedging
 from alphatrader.core.market.hidden_prints import HiddenDetector
 from alphatrader.core.market.icebergs import IcebergDetector
 from alphatrader.core.market.makers import MakerInterest
+from alphatrader.core.market.quotes import MOST_PRICE, MOST_SIZE
 from alphatrader.core.market.venues import OFF_EXCHANGE
 
 VERSION: Final = 13
@@ -205,7 +206,7 @@ class SymbolState(msgspec.Struct):
         if not -MAX_CLOCK_DIFFERENCE_NS <= ts_ns - received_ns <= MAX_CLOCK_DIFFERENCE_NS:
             self.note("prints with an impossible time refused")
             return
-        if price <= 0 or size <= 0:
+        if not (0 < price < MOST_PRICE and 0 < size < MOST_SIZE):
             self.note("prints of no price or no size refused")
             return
         self.trade_ns, self.tick_by_tick = received_ns, trade.tick_by_tick
@@ -234,8 +235,9 @@ class SymbolState(msgspec.Struct):
 
     def _quote(self, quote: QuoteEvent) -> None:
         bid, ask, bid_size, ask_size = quote.bid, quote.ask, quote.bid_size, quote.ask_size
-        if (bid is not None and bid <= 0) or (ask is not None and ask <= 0):
-            self.note("quotes of no price refused")
+        no_price = (bid is not None and not 0 < bid < MOST_PRICE) or (ask is not None and not 0 < ask < MOST_PRICE)
+        if no_price or not (0 <= (bid_size or 0.0) < MOST_SIZE and 0 <= (ask_size or 0.0) < MOST_SIZE):
+            self.note("quotes of no price refused" if no_price else "quotes of no size refused")
             bid = ask = bid_size = ask_size = None
         self.quote_ns = quote.received_ns
         self.bid, self.ask, self.bid_size, self.ask_size = bid, ask, bid_size, ask_size
@@ -248,12 +250,11 @@ class SymbolState(msgspec.Struct):
             self.minutes.add_price(quote.received_ns, (bid + ask) / 2)
 
     def _book(self, book: BookEvent) -> None:
-        for side in (book.bids, book.asks):
-            if side and (side[0].price <= 0 or side[-1].price <= 0):
-                self.note("books of no price refused")
-                book = replace(book, ready=False, bids=(), asks=(), reason="a level has no price")
-                break
-        self.book = BookNow(book.ready, book.source, book.received_ns, _sizes(book.bids), _sizes(book.asks))
+        bids, asks = _sizes(book.bids), _sizes(book.asks)
+        if bids is None or asks is None:
+            self.note("books of no price refused")
+            book, bids, asks = replace(book, ready=False, bids=(), asks=(), reason="a level has no price or no size"), [], []
+        self.book = BookNow(book.ready, book.source, book.received_ns, bids, asks)
         if book.ready and book.source == "depth":  # a quote names no venue's size
             self.icebergs.book(book.received_ns, book.bids, book.asks)
         else:
@@ -289,8 +290,13 @@ class SymbolState(msgspec.Struct):
         return self.vpin.warm_up(bars) if not self.vpin.warmed else 0
 
 
-def _sizes(levels: Sequence[Level]) -> list[tuple[float, float]]:
-    return [(level.price, level.size) for level in levels]
+def _sizes(levels: Sequence[Level]) -> list[tuple[float, float]] | None:
+    """(price, size) of each level; None where one has no price or no size."""
+    found = [(level.price, level.size) for level in levels]
+    for price, size in found:
+        if not (0 < price < MOST_PRICE and 0 <= size < MOST_SIZE):
+            return None
+    return found
 
 
 def fresh(symbol: str, settings: Analytics) -> SymbolState:
