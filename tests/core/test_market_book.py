@@ -110,3 +110,13 @@ def test_the_checksum_knows_sides_prices_and_sizes_apart() -> None:
     others = [([Level(100.0, 7.0)], [Level(100.01, 5.0)]), ([Level(100.01, 7.0)], [Level(100.0, 5.0)]), ([], [])]
     assert len({checksum(*book), *(checksum(*other) for other in others)}) == 4
     assert checksum([], []) == 0
+
+
+def test_a_row_of_no_size_keeps_its_place_and_is_no_level() -> None:
+    """The broker numbers it among the others: without it the next operation would meet another row."""
+    book = DepthBook(5)
+    for position, size in enumerate((0.0, 3.0)):
+        book.apply(INSERT, position, BID, 10.0 - position, size)
+    assert book.best() == (9.0, None) and [(level.price, level.size) for level in book.levels()[0]] == [(9.0, 3.0)]
+    book.apply(UPDATE, 0, BID, 10.0, 4.0)
+    assert book.best() == (10.0, None)

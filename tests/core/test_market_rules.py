@@ -91,6 +91,7 @@ def test_all_rows_of_a_venue_at_its_best_price_count() -> None:
         ((99.99, 100.01), (100.02, 100.03), (600, 1), {"ARCA"}),  # its ask would cross
         ((99.99, 100.01), (100.01, 100.03), (600, 1), {"ARCA"}),  # its ask would lock
         ((99.99, 100.01), (99.97, 99.98), (600, 1), {"ARCA"}),  # its bid would cross
+        ((99.99, 100.01), (99.97, 99.99), (600, 1), {"ARCA"}),  # its bid would lock
         ((99.99, 100.01), (100.02, 100.03), (4, 1), set()),  # heard of late: a crossed market is told, not mended
         ((99.99, 100.01), (99.99, 100.01), (600, 60), {"ARCA", "BATS"}),  # the whole line is silent
         ((99.99, 100.01), (100.02, 100.03), (600, 60), {"ARCA", "BATS"}),
@@ -127,6 +128,8 @@ def test_locked_and_crossed_are_told_not_mended(ask: float, locked: bool, crosse
         (3.00, 3.00, TIER_1, False, 2.40, 3.60),
         (2.00, 2.00, TIER_2, True, 1.20, 2.80),
         (0.75, 0.75, TIER_2, False, 0.60, 0.90),
+        (1.00, 0.75, TIER_2, False, 0.80, 1.20),  # $0.75 itself is of the class above
+        (0.50, 0.50, TIER_1, True, 0.20, 0.80),  # doubled, dollars are, too
         (0.50, 0.50, TIER_1, False, 0.35, 0.65),  # $0.15 is less than 75 %
         (0.10, 0.10, TIER_1, False, 0.03, 0.18),  # 75 % is less than $0.15; to the cent, halves up
         (50, 50, Security(2, 3.0), False, 35, 65),  # leveraged three times
@@ -156,6 +159,16 @@ def test_the_reference_moves_by_a_percent_and_after_thirty_seconds() -> None:
     assert at and at.reference == moved  # less than a percent away
 
 
+@pytest.mark.parametrize(("after_ns", "reference"), [(0, 100.0), (1, 101.0)])
+def test_a_print_is_of_the_mean_for_five_minutes_and_one_percent_is_enough(after_ns: int, reference: float) -> None:
+    luld = LuldEstimate(TIER_1, 100.0, (OPEN, CLOSE))
+    luld.add(OPEN, 100.0)
+    now = OPEN + 300 * SECOND + after_ns
+    luld.add(now, 101.0)
+    at = luld.estimate(now, 100.99, 101.01)
+    assert at and at.reference == reference
+
+
 def test_bands_double_in_the_last_25_minutes_and_not_at_the_open() -> None:
     luld = LuldEstimate(TIER_1, 100.0, (OPEN, CLOSE))
     luld.add(OPEN, 100.0)
@@ -179,6 +192,8 @@ def test_a_limit_state_says_since_when_and_when_it_becomes_a_pause() -> None:
     assert at and at.state == "straddle"
     assert pause_ends_ns(OPEN, CLOSE) == OPEN + 5 * MINUTE_NS
     assert pause_ends_ns(CLOSE - 9 * MINUTE_NS, CLOSE) == CLOSE
+    assert pause_ends_ns(CLOSE - 15 * MINUTE_NS, CLOSE) == CLOSE  # it would reopen as the last ten minutes begin
+    assert pause_ends_ns(CLOSE - 15 * MINUTE_NS - 1, CLOSE) == CLOSE - 10 * MINUTE_NS - 1
 
 
 @pytest.mark.parametrize("early", [0, 180])
@@ -252,6 +267,18 @@ def test_a_halt_told_again_after_unknown_is_the_same_halt_and_its_end_starts_the
     assert Halts().state(0) == "unknown" and Halts().halted is None
 
 
+def test_a_reopening_is_told_for_a_minute_and_none_of_a_halt_that_the_line_lost() -> None:
+    halts = Halts()
+    halts.tell(1, 0, "today")
+    halts.tell(0, SECOND, "today")
+    assert [halts.state(SECOND + after) for after in (0, 60 * SECOND - 1, 60 * SECOND)] == ["reopened", "reopened", "open"]
+    halts.tell(1, 90 * SECOND, "today")
+    halts.forget()
+    assert (halts.stopped, halts.halted, halts.state(91 * SECOND)) == (False, None, "unknown")
+    halts.tell(0, 92 * SECOND, "today")
+    assert (halts.halted, halts.state(92 * SECOND)) == (False, "open")  # it may have opened long ago
+
+
 @pytest.mark.parametrize(
     ("symbol", "minutes", "basis"),
     [
@@ -273,6 +300,16 @@ def test_an_imbalance_is_data_only_from_its_exchanges_time_on(symbol: str, minut
         assert silent and silent.basis == "proxies"
         assert closing(symbol, close, close, **known) is None
     assert closing("ES", OPEN, CLOSE, **known) is None
+
+
+def test_an_imbalance_counts_from_the_instant_its_exchange_begins_and_arcas_orders_end_a_minute_before_the_close() -> None:
+    begins = CLOSE - 60 * MINUTE_NS
+    for told_ns, basis in ((begins - 1, "proxies"), (begins, "data")):
+        at = closing(
+            "SPY", CLOSE - 30 * MINUTE_NS, CLOSE, shares=5e5, regulatory_shares=None, price=None, paired=None,
+            told_ns={"shares": told_ns},
+        )  # fmt: skip
+        assert at and (at.basis, at.entry_until_ns) == (basis, CLOSE - MINUTE_NS)
 
 
 def test_halts_of_yesterday_are_not_counted_today_though_nothing_was_told_since() -> None:
