@@ -106,6 +106,7 @@ def sized(**changes: float) -> int:
         "win_rate": 0.396,
         "kelly_share": 0.25,
         "premium_cap_share": 0.02,
+        "multiplier": 100,
     } | changes
     return size(targets=(1.52, 1.72, 2.02), **values).contracts  # type: ignore[arg-type]
 
@@ -117,13 +118,19 @@ def test_a_typical_0dte_premium_is_sized_under_the_cap_and_no_edge_is_no_trade()
     assert sized(premium_cap_share=0.001) == 0
 
 
-@given(ask=st.floats(0.2, 30), equity=st.floats(1e3, 1e7), rate=st.floats(0.01, 0.99), risk=st.floats(0.05, 0.95))
-def test_the_premium_never_exceeds_its_cap(ask: float, equity: float, rate: float, risk: float) -> None:
+@given(
+    ask=st.floats(0.2, 30),
+    equity=st.floats(1e3, 1e7),
+    rate=st.floats(0.01, 0.99),
+    risk=st.floats(0.05, 0.95),
+    shares=st.integers(1, 1000),
+)
+def test_the_premium_never_exceeds_its_cap(ask: float, equity: float, rate: float, risk: float, shares: int) -> None:
     found = size(
         equity=equity, ask=ask, stop=ask * (1 - risk), targets=(ask * 1.2, ask * 1.8), win_rate=rate, kelly_share=0.25,
-        premium_cap_share=0.02,
+        premium_cap_share=0.02, multiplier=shares,
     )  # fmt: skip
-    assert 0 <= found.contracts * ask * 100 <= 0.02 * equity + 1e-6
+    assert 0 <= found.contracts * ask * shares <= 0.02 * equity + 1e-6
 
 
 # -- stops and targets -----------------------------------------------------------------------------------------------------

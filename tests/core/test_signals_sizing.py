@@ -12,7 +12,7 @@ from alphatrader.core.signals import sizing
 # Bought at 4.00, stopped at 3.00, sold at 19/3 on average: a quarter of the stake is lost, seven twelfths of it are won.
 GIVEN: dict[str, Any] = {
     "equity": 100_000.0, "ask": 4.0, "stop": 3.0, "targets": (5.0, 6.0, 8.0), "win_rate": 0.5, "kelly_share": 0.25,
-    "premium_cap_share": 1.0,
+    "premium_cap_share": 1.0, "multiplier": 100,
 }  # fmt: skip
 KELLY = Fraction(1, 2) / Fraction(1, 4) - Fraction(1, 2) / Fraction(7, 12)
 
@@ -29,6 +29,15 @@ def test_a_quarter_of_kelly_is_a_quarter_of_it() -> None:
     assert size(kelly_share=0.5).contracts == 142 and size(equity=50_000.0).contracts == 35
     # twice the price, with everything else in proportion, buys half as many
     assert size(ask=8.0, stop=6.0, targets=(10.0, 12.0, 16.0)).contracts == 35
+
+
+def test_a_contract_of_fewer_shares_costs_less_and_more_of_them_are_bought() -> None:
+    # of 10 shares, a mini option, a contract costs $40 instead of $400; of 150, an adjusted one, $600
+    assert [size(multiplier=shares).contracts for shares in (10, 100, 150)] == [714, 71, 47]
+    # and under the cap the premium never passes it: 2 % of $100,000
+    for shares in (1, 10, 33, 100, 150):
+        bought = size(multiplier=shares, premium_cap_share=0.02).contracts
+        assert bought * 4 * shares <= 2_000 < (bought + 1) * 4 * shares
 
 
 @pytest.mark.parametrize(("cap", "contracts"), [(0.02, 5), (0.0199, 4), (0.003, 0)])

@@ -223,6 +223,7 @@ def _price(situation: Situation, scored: Score, limits: Limits) -> tuple[list[Ga
         ),
         kelly_share=settings.kelly_share,
         premium_cap_share=settings.premium_cap_share,
+        multiplier=contract.multiplier,
     )
     shown = f"{sized.contracts} (Kelly {sized.kelly:+.3f} at win rate {sized.win_rate:.3f}, {sized.share:.2%} of equity)"
     gates.append(Gate("size", sized.contracts >= 1, shown, "at least 1 contract"))

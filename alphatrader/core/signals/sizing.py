@@ -12,8 +12,6 @@ from dataclasses import dataclass
 
 from scipy.special import betaincinv
 
-CONTRACT_SHARES = 100
-
 
 @dataclass(frozen=True)
 class Size:
@@ -50,8 +48,9 @@ def size(
     win_rate: float,
     kelly_share: float,
     premium_cap_share: float,
+    multiplier: int,
 ) -> Size:
-    """Contracts to buy at `ask`; 0 where the edge or the equity does not carry one."""
+    """Contracts of `multiplier` shares to buy at `ask` a share; 0 where the edge or the equity does not carry one."""
     fraction = kelly(win_rate, (ask - stop) / ask, (mean_target(targets) - ask) / ask)
     share = min(max(0.0, fraction) * kelly_share, premium_cap_share)
-    return Size(math.floor(share * equity / (ask * CONTRACT_SHARES)), share, fraction, win_rate)
+    return Size(math.floor(share * equity / (ask * multiplier)), share, fraction, win_rate)
