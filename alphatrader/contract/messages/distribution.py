@@ -58,7 +58,6 @@ class Subscriber(Message, frozen=True):
     status: str
     period_end_s: int | None
     telegram_id: int | None
-    email_hash: str | None
     machine_ns: int
     until_s: int | None = None
     """Machine time (Unix seconds) at which access ends unless Stripe says otherwise before; None: no end is known."""

@@ -107,7 +107,6 @@ class Billing:
             status=given.status,
             period_end_s=given.of.period_end_s if given.of else None,
             telegram_id=known[0] if known else had.telegram_id if had else None,
-            email_hash=None,
             machine_ns=now_ns,
             until_s=given.until_s,
         )
