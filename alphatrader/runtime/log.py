@@ -24,7 +24,7 @@ from alphatrader.runtime.clock import Clock, exchange_datetime
 
 STRUCK: Final = "[secret]"
 _TOKEN_FORMS: Final = re.compile(
-    r"(?P<keep>bot)\d{6,}:[\w-]{8,}|(?:sk|rk|whsec)_\w{8,}|sk-[\w-]{12,}|(?P<hook>/webhooks/\d+/)[\w-]{8,}"
+    r"(?P<keep>bot)\d{6,}:[\w-]{8,}|(?<![A-Za-z0-9])(?:(?:sk|rk|whsec)_\w{8,}|sk-[\w-]{12,})|(?P<hook>/webhooks/\d+/)[\w-]{8,}"
     r"|(?P<query>(?:apikey|api_key|token|password)=)[^&\s'\"]+"
     r"|(?P<user>\w+://[^\s/:@]*:)[^\s/@]+(?=@)|(?P<header>\bBearer |Authorization\W{1,4}Basic )[\w.~+/=-]{8,}"
 )
@@ -51,6 +51,9 @@ _QUIETENED: Final = (
 STARTING_SECONDS: Final = 20.0
 """All lines start at once: so long after its own start a process says at INFO that another is not there yet."""
 _NOT_THERE: Final = frozenset({"broker_not_connected", "telegram_away", "stripe_not_reached", "redis_lost", "server_lost"})
+_NOT_REACHED: Final = frozenset({"chain_refused", "news_refused", "news_limited"})
+"""Of these only what says as its `reason` that nobody listens there: all else a vendor may do is told as what it is."""
+NOBODY_LISTENS: Final = "connection"
 _NOT_THERE_LOGGERS: Final = frozenset({"flower.inspector"})
 
 _Event = MutableMapping[str, Any]
@@ -87,10 +90,15 @@ class _Starting:
         self._until = clock.monotonic() + STARTING_SECONDS
 
     def __call__(self, _logger: Any, _method: str, event: _Event) -> _Event:
-        not_there = event["event"] in _NOT_THERE or event.get("logger") in _NOT_THERE_LOGGERS
-        if not_there and self._clock.monotonic() < self._until:
+        if self._clock.monotonic() < self._until and self._not_there(event):
             event["level"] = "info"
         return event
+
+    @staticmethod
+    def _not_there(event: _Event) -> bool:
+        if event["event"] in _NOT_REACHED:
+            return event.get("reason") == NOBODY_LISTENS or event.get("after") == NOBODY_LISTENS
+        return event["event"] in _NOT_THERE or event.get("logger") in _NOT_THERE_LOGGERS
 
 
 class _Renderer:

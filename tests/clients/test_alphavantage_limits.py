@@ -136,9 +136,9 @@ def test_the_breaker_opens_after_failures_in_a_row_and_closes_when_the_vendor_is
     assert asked.breaker.state == "open"
     # when it is asked again at once, then no call is made
     calls = len(server.asked)
-    with pytest.raises(LimitedError, match="breaker_open"):
+    with pytest.raises(LimitedError, match="breaker_open") as refused:
         asked.chain("SPY")
-    assert len(server.asked) == calls
+    assert len(server.asked) == calls and refused.value.after == "http_5xx"
     # when the pause is over and it still fails, one call is made and it stays open
     until(asked.breaker.ready)
     with pytest.raises(OutageError):

@@ -67,7 +67,7 @@ def test_what_is_not_there_yet_is_no_warning_while_everything_starts(tmp_path: P
     logger.warning("told_operator", what="ALARM")
     logging.getLogger("flower.inspector").warning("Inspect method stats failed")
     # when it still does not after them
-    clock.seconds.append(100.0 + log.STARTING_SECONDS)
+    clock.seconds.append(clock.seconds[-1] + log.STARTING_SECONDS)
     logger.warning("broker_not_connected", reason="refused")
     # then that is a warning, as all else was from the beginning
     assert [(line["event"], line["level"]) for line in lines(tmp_path)] == [
@@ -76,6 +76,27 @@ def test_what_is_not_there_yet_is_no_warning_while_everything_starts(tmp_path: P
         ("Inspect method stats failed", "info"),
         ("broker_not_connected", "warning"),
     ]
+
+
+def test_of_a_vendor_only_that_nobody_listens_is_no_warning_while_everything_starts(tmp_path: Path, root_logging: None) -> None:
+    clock = HandClock()
+    logger = log.configure(load({}), Module.PAGES, clock, [], tmp_path)
+    # given the first seconds, then what a vendor may do that is not there yet, and what one does that is
+    for away in ({"reason": "connection"}, {"reason": "breaker_open", "after": "connection"}):
+        logger.warning("chain_refused", symbol="SPY", **away)
+    for there in ({"reason": "timeout"}, {"reason": "breaker_open", "after": "http_5xx"}, {"reason": "vendor_limit"}, {}):
+        logger.warning("news_limited", symbol="SPY", **there)
+    clock.seconds.append(clock.seconds[-1] + log.STARTING_SECONDS)
+    logger.warning("news_refused", symbol="SPY", reason="connection")
+    assert [line["level"] for line in lines(tmp_path)] == ["info"] * 2 + ["warning"] * 5
+
+
+def test_a_word_that_only_ends_like_a_key_is_left_alone(logger, tmp_path: Path) -> None:
+    logger.error("task_does_not_end", task="risk_measures", file="disk-usage-report.txt")
+    logger.error("refused", text="key=sk_live_abcdefgh1234 or (sk-proj-abcdefghijkl)")
+    first, second = lines(tmp_path)
+    assert (first["event"], first["task"], first["file"]) == ("task_does_not_end", "risk_measures", "disk-usage-report.txt")
+    assert second["text"] == f"key={log.STRUCK} or ({log.STRUCK})"
 
 
 def test_secrets_are_struck_out_wherever_they_stand(logger, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def send(
 
 
 @contextmanager
-def running_answers() -> Iterator[Answers]:
+def running_answers(port: int = 0) -> Iterator[Answers]:
     answers = Answers()
 
     class Handler(BaseHTTPRequestHandler):
@@ -44,7 +44,7 @@ def running_answers() -> Iterator[Answers]:
         def log_message(self, format: str, *args: object) -> None:
             return
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     server.daemon_threads = True
     answers.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)

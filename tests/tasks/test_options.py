@@ -7,10 +7,14 @@ import time
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 import pytest
 import requests
+from structlog import get_logger
+from structlog.testing import capture_logs
 
 from alphatrader.clients.alphavantage import LimitedError
 from alphatrader.contract import keys as k
@@ -22,7 +26,7 @@ from alphatrader.runtime.clock import exchange_instant
 from tests.support.http import running_answers, send
 from tests.support.people import until
 from tests.support.pulls import Desk, chain_body, desk_of, vendor_with_every_chain
-from tests.support.servers import Servers, running_servers
+from tests.support.servers import Servers, free_port, running_servers
 from tests.support.vendors import MONDAY_TEN_NS, Running
 
 KEYS = (k.OPTIONS_CHAIN, k.OPTIONS_GREEKS, k.OPTIONS_FLOW, k.OPTIONS_UNUSUAL)
@@ -262,3 +266,34 @@ def test_an_open_breaker_is_told_where_the_operator_looks(servers: Servers) -> N
         ingestion.pull_all()
         state = desk.servers.store(Module.DASHBOARD).get(k.AV_STATE.at())
         assert (state["breaker"], state["refused"]["http_5xx"]) == ("open", 1)
+
+
+def test_a_vendor_that_is_away_is_told_once_and_so_is_its_return(servers: Servers) -> None:
+    port, symbols = free_port(), ("SPY", "QQQ", "IWM")
+    desk = desk_of(servers, f"http://127.0.0.1:{port}")
+    broken = {"QQQ"}
+
+    def answer(handler: Any) -> None:
+        symbol = parse_qs(urlsplit(handler.path).query)["symbol"][0]
+        send(handler, b"[]" if symbol in broken else chain_body(symbol))
+
+    with capture_logs() as said:
+        desk.log = get_logger()
+        chains = desk.ingestion()
+
+        def refused_are(wanted: set[str]) -> bool:
+            for symbol in symbols:
+                chains.refresh(symbol)
+            return chains.refusing().keys() == wanted
+
+        # given nobody who listens, for all symbols and more than once
+        assert refused_are(set(symbols)) and refused_are(set(symbols))
+        # when the vendor is there, but has no chain of one of them, and then of all
+        with running_answers(port) as answers:
+            answers.answer = answer
+            until(lambda: refused_are(broken))
+            broken.clear()
+            until(lambda: refused_are(set()))
+    told = [(line["event"], line.get("reason") or line["after"]) for line in said]
+    assert [event for event, _ in told] == ["chain_refused", "chain_refused", "chain_back", "chain_back"]
+    assert told[0][1] == "connection" and told[1][1] == told[3][1] and said[1]["symbol"] == said[3]["symbol"] == "QQQ"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from structlog import get_logger
+from structlog.testing import capture_logs
 
 from alphatrader.contract import keys as k
 from alphatrader.contract.modules import Module
 from alphatrader.tasks.alphavantage import SentimentIngestion
-from tests.support.pulls import Desk
+from tests.support.pulls import Desk, desk_of
+from tests.support.servers import free_port
 from tests.support.vendors import Running
 
 
@@ -35,3 +38,16 @@ def test_a_refused_symbol_costs_only_itself_and_a_limit_ends_the_round(desk: Des
     asked = len(vendors.wire(vendor="alphavantage"))
     news.pull_all()
     assert len(vendors.wire(vendor="alphavantage")) == asked + 1
+
+
+def test_where_nobody_listens_the_round_ends_and_says_so_once(desk: Desk) -> None:
+    away = desk_of(desk.servers, f"http://127.0.0.1:{free_port()}")
+    with capture_logs() as said:
+        news = SentimentIngestion(desk.servers.store(Module.PULLS), away.client(), away.settings, away.clock(), get_logger())
+        news.pull_all()
+        news.pull_all()
+    # the second round meets the pause that the first one's failure began
+    assert [(line["event"], line["reason"], line.get("after")) for line in said] == [
+        ("news_refused", "connection", None),
+        ("news_limited", "own_pause", "connection"),
+    ]

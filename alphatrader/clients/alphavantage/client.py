@@ -67,7 +67,9 @@ class AlphaVantage:
         self._clock = clock
         self._rng = rng
         failures, reset_seconds = vendors.breaker_failures, vendors.breaker_reset_seconds
-        self.breaker = Breaker(failures, reset_seconds, clock.machine_ns, outcome=_outcome, refusal=_breaker_open)
+        self.breaker = Breaker(failures, reset_seconds, clock.machine_ns, outcome=_outcome, refusal=self._breaker_open)
+        self._broken_by = ""
+        """The reason of the last failure."""
         self.refused: Counter[str] = Counter()
         """Answers not taken since the start, by reason."""
         self._last_guard = limits(calls=options.calls_per_minute, period=60)(lambda: None)
@@ -129,6 +131,8 @@ class AlphaVantage:
                 grants.append(grant)
                 return read(self._get(parameters, grant))
         except AlphaVantageError as error:
+            if _outcome(error) == "failed":
+                self._broken_by = error.reason
             if error.own and broken:
                 raise broken[0] from None  # no second call was made: it ended with what broke the first
             broken.append(error)
@@ -181,7 +185,9 @@ class AlphaVantage:
         if grant.wait_ms > 0:
             wait_seconds = grant.wait_ms / 1000
             if grant.failures:
-                raise LimitedError("own_pause", f"after {grant.failures} failures in a row", wait_seconds=wait_seconds)
+                raise LimitedError(
+                    "own_pause", f"after {grant.failures} failures in a row", wait_seconds=wait_seconds, after=self._broken_by
+                )
             raise LimitedError(
                 "own_budget", f"{self._options.calls_per_minute} calls in 60 s are used", wait_seconds=wait_seconds
             )
@@ -190,6 +196,10 @@ class AlphaVantage:
         except RateLimitException as error:
             raise LimitedError("own_limit", "this process's last guard", wait_seconds=error.period_remaining) from None
         return grant
+
+    def _breaker_open(self, failures: int, left_seconds: float) -> LimitedError:
+        wait_seconds = max(left_seconds, 0.1)
+        return LimitedError("breaker_open", f"after {failures} failures", wait_seconds=wait_seconds, after=self._broken_by)
 
     @staticmethod
     def _check_status(response: requests.Response) -> None:
@@ -230,7 +240,3 @@ def _outcome(error: Exception) -> Outcome:
         return "not called"
     odd = isinstance(error, BadAnswerError) or (isinstance(error, RefusedError) and error.reason == "bad_call")
     return "answered" if odd else "failed"
-
-
-def _breaker_open(failures: int, left_seconds: float) -> LimitedError:
-    return LimitedError("breaker_open", f"after {failures} failures", wait_seconds=max(left_seconds, 0.1))

@@ -21,9 +21,11 @@ class AlphaVantageError(Exception):
 class LimitedError(AlphaVantageError):
     """Back off: the vendor's limit, our own budget or pause, or an open circuit breaker."""
 
-    def __init__(self, reason: str, detail: str, *, wait_seconds: float | None = None) -> None:
+    def __init__(self, reason: str, detail: str, *, wait_seconds: float | None = None, after: str = "") -> None:
         super().__init__(reason, detail)
         self.wait_seconds = wait_seconds
+        self.after = after
+        """The reason of this process's last failure, where failures made us stop asking."""
 
     @property
     def own(self) -> bool:

@@ -36,6 +36,8 @@ PATIENCE_SECONDS: Final = 2.5
 """How long a tick waits for its answers before it writes stale chains; with the tick itself well under the keys' 10 s."""
 PAUSE_SECONDS: Final = 1.5
 PAUSE_STEP_SECONDS: Final = 0.1
+FOR_ALL: Final = frozenset({"connection", "breaker_open", "own_pause"})
+"""Refusals that are no one symbol's: nobody listens at the vendor's, or we do not ask any more because of that."""
 CLOSED_SECONDS: Final = 60.0
 """Outside sessions chains are asked for this rarely, and their keys may lapse."""
 
@@ -67,6 +69,7 @@ class AlphaVantageIngestion:
         self._volumes = VolumeHistory(store, calendar)
         self._symbols: defaultdict[str, _Symbol] = defaultdict(lambda: _Symbol(threading.Lock(), threading.Lock()))
         self._begin = threading.Lock()
+        self._noting = threading.Lock()
 
     def pull_all(self) -> None:
         """One tick over all symbols, the most urgent first."""
@@ -95,7 +98,7 @@ class AlphaVantageIngestion:
             state.tried_ns = self._clock.machine_ns()
             assessed = self._fetch(symbol)
         except AlphaVantageError as error:
-            self._note(symbol, error.reason, str(error))
+            self._note(symbol, error.reason, str(error), getattr(error, "after", ""))
             self._write_stale(symbol, str(error))
         except StoreError as error:  # no budget, no call
             self._note(symbol, "no_server", repr(error))
@@ -224,14 +227,19 @@ class AlphaVantageIngestion:
         batch.append(k.EVENTS_OPTIONS.at(), OptionsEvent(chain.symbol, chain.ts_ns, chain.quality, chain.stale))
         self._store.commit(batch)
 
-    def _note(self, symbol: str, reason: str, text: str) -> None:
-        """Logs a refusal when it begins or changes, and its end."""
-        state = self._symbols[symbol]
-        if reason and reason != state.refusal:
-            self._log.warning("chain_refused", symbol=symbol, reason=reason, error=text)
-        elif not reason and state.refusal:
-            self._log.info("chain_back", symbol=symbol, after=state.refusal)
-        state.refusal = reason
+    def _note(self, symbol: str, reason: str, text: str, after: str = "") -> None:
+        """Logs a refusal when it begins or changes, and its end; what the vendor does to all symbols alike, once for all."""
+        with self._noting:
+            state = self._symbols[symbol]
+            before, state.refusal = state.refusal, reason
+            told = any(other.refusal in FOR_ALL for other in self._symbols.values() if other is not state)
+            alike = FOR_ALL | {""} if told else FOR_ALL
+            if reason == before or {reason, before} <= alike:
+                return
+            if reason:
+                self._log.warning("chain_refused", symbol=symbol, reason=reason, after=after, error=text)
+            else:
+                self._log.info("chain_back", symbol=symbol, after=before)
 
     def refusing(self) -> dict[str, str]:
         """The symbols without a fresh chain, with the reason."""

@@ -33,17 +33,20 @@ class SentimentIngestion:
         self._log = log
 
     def pull_all(self) -> None:
-        """One round. The vendor's limit, our budget or an open breaker ends it: the next symbol would meet the same."""
+        """One round. The vendor's limit, our budget, an open breaker or a vendor that is away ends it: the next symbol would meet
+        the same."""
         for symbol in self._settings.market.equities:
             if not self._due(symbol):
                 continue
             try:
                 self.refresh(symbol)
             except LimitedError as error:
-                self._log.warning("news_limited", symbol=symbol, error=str(error))
+                self._log.warning("news_limited", symbol=symbol, reason=error.reason, after=error.after, error=str(error))
                 return
             except AlphaVantageError as error:
                 self._log.warning("news_refused", symbol=symbol, reason=error.reason, error=str(error))
+                if error.reason == "connection":
+                    return
 
     def refresh(self, symbol: str) -> None:
         """Raises AlphaVantageError."""
