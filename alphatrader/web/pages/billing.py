@@ -238,7 +238,7 @@ class Billing:
     def _new_customer(self, telegram_id: int) -> Subscriber:
         customer = self._account.new_customer(telegram_id)
         now = self._clock.machine_ns()
-        record = Subscriber(subscriber_of(telegram_id), customer, None, "free", "none", None, telegram_id, None, now)
+        record = Subscriber(subscriber_of(telegram_id), customer, None, "free", "none", None, telegram_id, now)
         with self._my_turn():
             batch = self._store.batch()
             batch.put_field(k.SUBSCRIBERS.at(), record.id, record)
