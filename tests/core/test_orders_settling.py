@@ -56,8 +56,21 @@ def test_a_change_is_there_where_a_record_or_a_fill_is_new() -> None:
     assert not book.drain()
     book.doubt("1100", at(1))
     assert book.drain() and not book.drain()
-    book.rebook(fill("a", "i-1", "BUY", 1, 1))
-    assert book.drain()
+    assert book.restore(fill("a", "i-1", "BUY", 1, 1), at(2)) and book.drain()
+    assert not book.restore(fill("a", "i-1", "BUY", 1, 1), at(3)) and not book.drain()
+
+
+def test_a_fill_that_only_the_journal_had_counts_in_its_order_once() -> None:
+    # given an order of three of which the journal, and not the ledger, has two
+    book = OrderBook(CLIENT, [record(state="WORKING")])
+    assert book.restore(fill("a.1", "i-1", "BUY", 2, 1), at(1))
+    assert (only(book).filled, only(book).state, book.fills.net()) == (2, "WORKING", {7: 2})
+    # then the broker's word of it changes nothing, and its word of the third makes it full
+    assert not book.hear_execution(execution("a.1.01", 2, "4.00", "i-1"), at(2))
+    assert book.hear_execution(execution("a.2.01", 1, "4.00", "i-1"), at(3))
+    assert (only(book).filled, only(book).state) == (3, "FILLED")
+    # and one of nobody's order is booked all the same
+    assert book.restore(fill("b", "i-9", "BUY", 1, 1), at(4)) and set(book.records) == {"i-1"}
 
 
 def test_an_execution_of_an_order_that_nobody_knows_is_booked_all_the_same() -> None:

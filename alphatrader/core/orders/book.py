@@ -108,9 +108,15 @@ class OrderBook:
         for record in self.open():
             self.change(record.id, now, state="UNKNOWN", reason=reason)
 
-    def rebook(self, fill: Fill) -> None:
-        """A fill that Redis had lost is written and told again."""
+    def restore(self, fill: Fill, now: Now) -> bool:
+        """A fill that only the journal still has is written, told and counted again; says whether Redis had lost it."""
+        if not self.fills.restore(fill):
+            return False
         self._changes.booked.append(("fill", fill))
+        record = self.records.get(fill.order_ref)
+        if record is not None:
+            self._count_fills(record, now)
+        return True
 
     # -- what the broker said
 

@@ -23,11 +23,10 @@ from alphatrader.clients.ibkr.wiretap import tap
 from alphatrader.contract import keys as k
 from alphatrader.contract.key import Server
 from alphatrader.contract.messages.broker import News
-from alphatrader.contract.messages.orders import OrderRecord
 from alphatrader.contract.messages.positions import PositionEvent
 from alphatrader.contract.messages.risk import ControlRequest, HaltEvent
 from alphatrader.contract.modules import Module
-from alphatrader.core.orders.book import OrderBook
+from alphatrader.core.orders.book import Now, OrderBook
 from alphatrader.core.orders.permission import lapsed
 from alphatrader.runtime.clock import SECOND
 from alphatrader.runtime.context import Context
@@ -122,16 +121,16 @@ class ExecutionManager(StreamModule):
 
     def _add_from_journal(self, book: OrderBook) -> None:
         """What Redis lost of the last day: orders it does not have, and fills."""
-        lost: dict[str, OrderRecord] = {}
-        for line in self.journal.tail(self.clock.machine_ns() - DAY_NS):
-            if line.order is not None and line.order.id not in book.records:
-                lost[line.order.id] = line.order
-            if line.fill is not None and book.fills.restore(line.fill):
-                book.rebook(line.fill)
-                self.health.count("fills_from_journal")
-        for record in lost.values():
+        lines = list(self.journal.tail(self.clock.machine_ns() - DAY_NS))
+        orders = (line.order for line in lines if line.order is not None)
+        for record in {order.id: order for order in orders if order.id not in book.records}.values():
             book.put(record)
             self.health.count("orders_from_journal")
+        # Then the fills, which are counted in their orders: the broker's own word of a fill that is known changes nothing.
+        now = Now(self.clock.market_ns(), self.clock.machine_ns())
+        for line in lines:
+            if line.fill is not None and book.restore(line.fill, now):
+                self.health.count("fills_from_journal")
 
     async def _read_standing_requests(self) -> None:
         """Requests to halt that came while nobody listened, and that emergency has not recorded yet."""
