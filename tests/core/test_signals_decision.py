@@ -28,7 +28,8 @@ SETTINGS = load({})
 WINDOW = renewed(SETTINGS.strategies.zero_dte, weights={"flow": 1.0}, min_confidence=60.0, cooldown_seconds=None)
 SIGNALS = renewed(
     SETTINGS.signals, score_slope=4.0, uncalibrated_cap=84.0, max_quote_age_seconds=2.0, max_spread_share=0.1,
-    max_spread_usd=0.05, stop_atr=1.5, target_atr=(1.5, 2.5, 4.0), prior_wins=60.0, prior_losses=20.0, win_quantile=0.2, kelly_share=0.25,
+    max_spread_usd=0.05,
+    stop_atr=1.5, target_atr=(1.5, 2.5, 4.0), prior_wins=60.0, prior_losses=20.0, win_quantile=0.2, kelly_share=0.25,
     premium_cap_share=0.02, cooldown_seconds=300.0,
 )  # fmt: skip
 LIMITS = Limits(SIGNALS, min_chain_quality=0.5, max_account_age_seconds=60.0)
@@ -135,7 +136,7 @@ def test_trades_of_the_past_are_counted_on_their_side() -> None:
         ("quote", {"shown": quote(machine_ns=NOW - 2 * SECOND - 1)}),
         ("quote", {"shown": quote(bid=None)}),
         ("quote", {"shown": quote(ask=None)}),
-        ("quote", {"shown": quote(bid=0.0)}),
+        ("quote", {"shown": quote(bid=0.0, ask=0.05)}),
         ("quote", {"shown": quote(bid=1.22)}),
         ("quote", {"shown": quote(bid=1.30)}),
         ("quote", {"shown": quote(bid=1.09)}),
