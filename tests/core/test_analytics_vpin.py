@@ -152,3 +152,11 @@ def test_the_fallback_size_is_a_fiftieth_of_the_average_day() -> None:
     assert fallback_size([]) is None and fallback_size([0, -5]) is None
     assert fallback_size([7]) == 1
     assert math.isclose((fallback_size([123_456_789]) or 0) * 50, 123_456_789, rel_tol=1e-4)
+
+
+def test_a_minute_that_was_running_when_live_prints_began_is_not_counted_twice() -> None:
+    minutes = [Bar(start * MINUTE_NS, 10.0, 10.0, 10.0, 10.0, 100.0, 10.0, 1) for start in (0, 1)]
+    for began_ns, buckets in ((2 * MINUTE_NS - 1, 1), (2 * MINUTE_NS, 2)):
+        state = Vpin(5)
+        state.set_size(100, "test", began_ns)
+        assert state.warm_up(minutes) == buckets == state.warm
