@@ -197,3 +197,14 @@ def test_any_shuffle_duplication_or_redelivery_gives_the_same_ledger(history: li
     assert abs(difference) < D("0.01")
     signed = sum(one.quantity if one.side == "BUY" else -one.quantity for one in latest.values())
     assert straight.quantities().get(7, 0) == signed
+
+
+def test_money_is_counted_by_the_contracts_own_shares() -> None:
+    # given a mini option of 10 shares: 2 bought at 4.00, mid 3.90, and sold at 5.00, 0.65 a contract
+    mini = replace(SPY, multiplier=10)
+    bought = replace(fill("i", "BUY", 2, "4.00"), contract=mini, reference_price=D("3.90"))
+    sold = replace(fill("i/exit-1", "SELL", 2, "5.00", at=10), contract=mini)
+    # then it cost 80 + 1.30, brought 100 - 1.30, and slipped by 2
+    assert booked(bought)["i"].cost == D("81.30")
+    held = booked(bought, sold)["i"]
+    assert (held.realized, held.slippage) == (D("17.40"), D("2.00"))
