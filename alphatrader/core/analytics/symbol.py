@@ -41,7 +41,7 @@ from alphatrader.core.market.makers import MakerInterest
 from alphatrader.core.market.quotes import MOST_PRICE, MOST_SIZE
 from alphatrader.core.market.venues import OFF_EXCHANGE
 
-VERSION: Final = 13
+VERSION: Final = 14
 """Of the checkpoint: another one is not read."""
 SMOOTHING_NS: Final = 20_000_000_000
 MAX_CLOCK_DIFFERENCE_NS: Final = 3_600_000_000_000
