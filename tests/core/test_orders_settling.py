@@ -69,6 +69,15 @@ def test_a_fill_that_only_the_journal_had_counts_in_its_order_once() -> None:
     assert not book.hear_execution(execution("a.1.01", 2, "4.00", "i-1"), at(2))
     assert book.hear_execution(execution("a.2.01", 1, "4.00", "i-1"), at(3))
     assert (only(book).filled, only(book).state) == (3, "FILLED")
+    # and its commission, which has a line of its own in the journal, is told as one and not as another fill
+    again = OrderBook(CLIENT, [record(state="WORKING")])
+    first = fill("a.1", "i-1", "BUY", 2, 1)
+    paid, corrected = (
+        replace(first, commission=Decimal("1.30")),
+        replace(first, revision=2, quantity=1, commission=Decimal("0.65")),
+    )
+    assert all(again.restore(one, at(2)) for one in (replace(first, commission=None), paid, corrected))
+    assert [news for news, _ in again.drain().booked] == ["fill", "commission", "correction"]
     # and one of nobody's order is booked all the same
     assert book.restore(fill("b", "i-9", "BUY", 1, 1), at(4)) and set(book.records) == {"i-1"}
 

@@ -141,6 +141,34 @@ def test_a_second_executor_waits_and_takes_over_after_the_first_is_killed(server
     play(servers, tmp_path, story)
 
 
+def test_killed_between_the_journal_and_redis_a_part_that_filled_is_counted_in_its_order(
+    servers: Servers, tmp_path: Path
+) -> None:
+    async def story(on: Stage) -> None:
+        # given an entry of which a part fills, and an executor that dies with it on the disk and not in Redis
+        async with proxy(on.settings.servers.state.port, chunks) as to_state:
+            async with executor(on, state_port=to_state.port) as first:
+                await until_settled(on, first)
+                on.approve("i-1", quantity=5, limit_price=Decimal("3.90"))
+                await until(lambda: on.state("i-1") == "WORKING", what="working entry")
+                telling = to_state.hold(lambda content: b"ledger:fills" in content)
+                on.gateway.gateway.inject("fill_cap", size=1)
+                on.quote(3.80, 3.90)
+                await until(on.held, what="first fill")
+                on.quote(4.20, 4.30)
+                await until(telling.is_set, what="the fill on its way to Redis")
+                first.kill()
+            await to_state.close()
+        assert on.fills() == {} and 0 < on.held() < 5
+        # then the next one counts it in the order, once, and in the ledger
+        async with executor(on) as second:
+            await until_settled(on, second)
+            await until(lambda: second.at_work and on.orders()["i-1"].filled == on.held(), what="counted")
+            assert sum(fill.quantity for fill in on.fills().values()) == on.held()
+
+    play(servers, tmp_path, story)
+
+
 def test_one_that_stood_still_for_longer_than_its_lock_lives_goes_on_where_nobody_took_its_place(
     servers: Servers, tmp_path: Path
 ) -> None:

@@ -110,9 +110,11 @@ class OrderBook:
 
     def restore(self, fill: Fill, now: Now) -> bool:
         """A fill that only the journal still has is written, told and counted again; says whether Redis had lost it."""
+        before = self.fills.by_key.get(fill.key)
         if not self.fills.restore(fill):
             return False
-        self._changes.booked.append(("fill", fill))
+        news: Booked = "fill" if before is None else "commission" if before.revision == fill.revision else "correction"
+        self._changes.booked.append((news, fill))
         record = self.records.get(fill.order_ref)
         if record is not None:
             self._count_fills(record, now)
