@@ -107,7 +107,16 @@ def _about(text: str, signal_id: str) -> bool:
 
 
 def _about_signal(evidence: Evidence, post: Line) -> bool:
+    """Whether it is a word of a signal. An alarm to the operator is none, though it may name an order by its signal's id."""
+    if _alarm(evidence, post):
+        return False
     return any(_about(_text(post), event.signal.id) for event in evidence.signals)
+
+
+def _alarm(evidence: Evidence, post: Line) -> bool:
+    operators = {"operator", *map(str, evidence.settings.vendors.telegram_operators)}
+    lines = str(post["told"].get("text") or "").splitlines()
+    return str(post["told"]["channel"]) in operators and any(line.startswith(("ALARM ", "STILL ", "OVER ")) for line in lines)
 
 
 def _text(post: Line) -> str:

@@ -68,6 +68,8 @@ def test_what_is_excused_is_excused() -> None:
         ("I13 protected", naked_from(20, 21.9)),
         ("I13 protected", part_for_sale("")),  # beside a stop for the rest
         ("I5 every order ends", told_of_limbo),
+        ("I19 told once", told_of_limbo),  # an alarm names the order
+        ("disclaimer", told_of_limbo),
         ("I8 exits are free", flattening(cancelled=True, flat=True)),
         ("I16 halt obeyed", lambda e: halt(e, 0.7)),
         ("I17 limits latch", losses(2, 10, then=True, halted=False)),
