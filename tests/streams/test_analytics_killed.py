@@ -50,6 +50,8 @@ from tests.support.waiting import until
 SEVEN = ("vpin", "obi", "gex", "dex", "sweep", "hidden", "regime")
 VENUES = ("ARCA", "NASDAQ", "BATS", "IEX")
 TURNS, KILLED_AT = 12, 5
+QUIET_SECONDS = 3600.0
+"""A restart may take longer than a feed may be silent."""
 
 
 class Market:
@@ -125,10 +127,15 @@ class Judge:
         kept = self.kept(symbol)
         return kept is not None and kept.state["seq"] == self._market.seq
 
-    def metrics(self, symbol: str) -> dict[str, bytes]:
-        """Each metric at the market's newest instant, as bytes."""
-        kept, settings = self.kept(symbol), self._settings
-        assert kept is not None
+    def both(self, *symbols: str) -> list[dict[str, bytes]]:
+        """Each metric of each at one instant, as bytes: the newest to which one of the processes has let its windows go on."""
+        kept = [found for symbol in symbols if (found := self.kept(symbol)) is not None]
+        assert len(kept) == len(symbols)
+        now = max(self._market.now, *(found.ts_ns for found in kept))
+        return [self._metrics(found, now) for found in kept]
+
+    def _metrics(self, kept: Checkpoint, now: int) -> dict[str, bytes]:
+        settings, symbol = self._settings, kept.symbol
         state = restored(kept.state, kept.version, settings.analytics)
         assert state is not None
         state.symbol = "SPY"  # the market has two names
@@ -136,11 +143,10 @@ class Judge:
         assert state.regime == chosen, "a class stands for five minutes, a kill is no reason to choose anew"
         state.regime.since_ns = self._market.began  # each process chose at an instant of its own
         state.obi = fresh("SPY", settings.analytics).obi  # smoothed over the instants at which a process published
-        now = self._market.now
         view = OptionsView(settings.options.risk_free_rate, settings.analytics.flip_range)
         given = chain(now)
         view.take(given, {row.expiry: close for row in given.rows if (close := nyse().close_of(row.expiry))}, now)
-        meter = Meter("SPY", settings.analytics, view, 5.0, settings.signals.atr_period)
+        meter = Meter("SPY", settings.analytics, view, QUIET_SECONDS, settings.signals.atr_period)
         meter.state, meter.ranks = state, VpinRanks(self._stage.get(k.CHECKPOINT_VPIN_HISTORY.at(symbol=symbol)))
         made = meter.metrics(now, now, lambda ns: None if ns is None else max(0.0, (now - ns) / 1e6), f"{DAY:%Y%m%d}")
         self.ready |= {metric.metric for metric in made if metric.ready}
@@ -192,7 +198,7 @@ def test_all_seven_metrics_after_a_kill_are_those_of_the_process_that_never_stop
                     await until(regimes, "both have judged their regime", limit=LIMIT)
                     continue
                 # then every metric is, in each turn, what it is where nothing happened
-                here, there = judge.metrics(lives), judge.metrics(killed)
+                here, there = judge.both(lives, killed)
                 assert here.keys() >= set(SEVEN)
                 for name in here:
                     assert there[name] == here[name], f"turn {number}: {name}\n{there[name]!r}\n{here[name]!r}"
