@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 import psutil
+import pytest
 
 from alphatrader.contract import keys as k
 from alphatrader.contract.messages.market import (
@@ -153,6 +154,7 @@ class Judge:
         return {metric.metric: msgspec.msgpack.encode(metric) for metric in made}
 
 
+@pytest.mark.soak
 def test_all_seven_metrics_after_a_kill_are_those_of_the_process_that_never_stopped(servers: Servers, tmp_path: Path) -> None:
     stage = Stage(servers, tmp_path)
     market = Market(stage)
