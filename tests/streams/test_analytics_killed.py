@@ -32,7 +32,7 @@ from alphatrader.contract.messages.market import (
     StatusEvent,
     Trade,
 )
-from alphatrader.contract.messages.metrics import Checkpoint, Discovered, Parameter
+from alphatrader.contract.messages.metrics import Checkpoint, Discovered, Metric, Parameter
 from alphatrader.contract.messages.options import Chain, OptionRow
 from alphatrader.contract.modules import Module
 from alphatrader.core.analytics.meter import Meter
@@ -69,7 +69,9 @@ class Market:
         return self.seq, self.now, self.now
 
     def turn(self, number: int) -> list[Any]:
+        """Events of now: of older ones the processes' windows would hold nothing, and nothing of them would be compared."""
         chance = self._random
+        self.now = max(self.now, self._stage.clock.market_ns())
         bid = round(660 + chance.randint(-5, 5) / 100, 2)
         ask = round(bid + 0.02, 2)
         said: list[Any] = [QuoteEvent(*self._next(), bid, 100.0 * chance.randint(1, 9), ask, 100.0 * chance.randint(1, 9))]
@@ -204,6 +206,7 @@ def test_all_seven_metrics_after_a_kill_are_those_of_the_process_that_never_stop
                 assert here.keys() >= set(SEVEN)
                 for name in here:
                     assert there[name] == here[name], f"turn {number}: {name}\n{there[name]!r}\n{here[name]!r}"
+            assert msgspec.msgpack.decode(there["obi"], type=Metric).components["ofi_events"] > 1
             assert fence(stage, SECOND) == fence_before + 1  # type: ignore[operator]
             assert judge.ready >= set(SEVEN), judge.ready
 
