@@ -6,7 +6,8 @@ import pytest
 
 from alphatrader.contract.messages.market import BookEvent, GapEvent, QuoteEvent, Trade
 from alphatrader.core.market.book import ASK, BID, INSERT, UPDATE
-from alphatrader.core.market.feed import CONFLATE_SECONDS, MUTE_TICKS, SymbolFeed
+from alphatrader.core.market.feed import CONFLATE_SECONDS, SymbolFeed
+from alphatrader.core.market.tick_line import MUTE_TICKS
 from tests.core.feed_story import NS, START, Story, Time
 
 
@@ -151,7 +152,7 @@ def test_prints_have_one_source() -> None:
     # when the tick-by-tick line is granted but gives nothing, then it is known to be dead
     for _ in range(MUTE_TICKS):
         story.feed.tick_text(48, text)
-    assert story.feed.ticks_broken
+    assert story.feed.ticks.broken
 
 
 def test_every_message_says_whether_depth_and_tick_by_tick_are_there() -> None:

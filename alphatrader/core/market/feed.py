@@ -21,12 +21,11 @@ from alphatrader.core.market.quotes import HALTED_TICK, RT_VOLUME_TICK, BadTickE
 from alphatrader.core.market.standing import FeedStands
 from alphatrader.core.market.status import Hours, HoursNow, InstrumentStatus, MarketWide
 from alphatrader.core.market.tape import Raw, Tape
+from alphatrader.core.market.tick_line import TickLine
 
 CONFLATE_SECONDS: Final = 0.05
 """Books and quotes of a symbol become an event at most this often; prints always."""
 SECOND_NS: Final = 1_000_000_000
-MUTE_TICKS: Final = 50
-"""So many prints on the quote line with none on a granted tick-by-tick line: that line is dead."""
 
 
 class SymbolFeed:
@@ -58,9 +57,7 @@ class SymbolFeed:
         """Which of the state keys differ from what was last taken: book, trades, last, bars, status, history."""
         self.refused: Counter[str] = Counter()
         self.last_refusal: str | None = None
-        self.ticks_on = False
-        """Whether prints come from a tick-by-tick line; else from the quote line."""
-        self.ticks_broken = False
+        self.ticks = TickLine()
         self.bars = BarFold()
         self._market_ns, self._monotonic = market_ns, monotonic
         self._quote = QuoteFold()
@@ -71,7 +68,6 @@ class SymbolFeed:
         self._tape = Tape(cta=LISTED_ON.get(symbol) != UTP_LISTS)
         self._status = InstrumentStatus(symbol, market_wide or MarketWide(), equity=equity)
         self._before: tuple[float | None, float | None] = (None, None)
-        self._muted_prints = 0
         self._received_ns = self._folded_ns = 0
         self.conflated_books = self.conflated_quotes = 0
         self._published = (0, 0)
@@ -143,10 +139,8 @@ class SymbolFeed:
         self._hear()
         if tick != RT_VOLUME_TICK or not self.full:
             return
-        if self.ticks_on:
-            self._muted_prints += 1
-            if self._muted_prints >= MUTE_TICKS:
-                self.ticks_broken = True
+        if self.ticks.on:
+            self.ticks.pass_over()
             return
         try:
             price, size, ms, *_ = text.split(";")
@@ -171,8 +165,8 @@ class SymbolFeed:
     ) -> None:
         """A tick-by-tick print."""
         self._hear()
-        self._muted_prints = 0
-        if not self.ticks_on:
+        self.ticks.heard()
+        if not self.ticks.on:
             return
         try:
             self._print(Raw(seconds * SECOND_NS, price, size, venue, conditions, past_limit, unreported))
@@ -260,12 +254,10 @@ class SymbolFeed:
         self.makers.switch(on)
 
     def set_ticks(self, on: bool) -> None:
-        if on != self.ticks_on:
+        if on != self.ticks.on:
             self._tape.check.broken()  # the two sources count odd lots and off-exchange prints differently
             self.changed.add("status")
-        self.ticks_on = on
-        self.ticks_broken = False
-        self._muted_prints = 0
+        self.ticks.switch(on)
 
     def alive(self, now: float) -> bool:
         return self.heard is not None and now - self.heard <= self.quiet_seconds
@@ -282,9 +274,6 @@ class SymbolFeed:
         return FeedStands(
             seq=self.seq,
             heard=self.heard,
-            ticks_on=self.ticks_on,
-            ticks_broken=self.ticks_broken,
-            muted_prints=self._muted_prints,
             received_ns=self._received_ns,
             book_ns=self._book.depth_ns,
             before=self._before,
@@ -295,6 +284,7 @@ class SymbolFeed:
             quote=self._quote.standing(),
             hours=self._hours.standing(),
             depth=self._depth.standing(),
+            ticks=self.ticks.standing(),
             makers=self.makers.standing(),
             tape=self._tape.standing(),
             halts=self._status.halts.standing(),
@@ -303,14 +293,14 @@ class SymbolFeed:
 
     def stand_as(self, was: FeedStands) -> None:
         """Makes a new feed of the same instrument and settings go on from where that one stood."""
-        self.seq, self.heard, self._muted_prints = was.seq, was.heard, was.muted_prints
-        self.ticks_on, self.ticks_broken = was.ticks_on, was.ticks_broken
+        self.seq, self.heard = was.seq, was.heard
         self._received_ns, self._book.depth_ns, self._before = was.received_ns, was.book_ns, was.before
         self._book_event_at, self._quote_event_at = was.book_event_at, was.quote_event_at
         self._book_dirty, self._quote_dirty = was.book_dirty, was.quote_dirty
         self._quote.stand_as(was.quote)
         self._hours.stand_as(was.hours)
         self._depth.stand_as(was.depth)
+        self.ticks.stand_as(was.ticks)
         self.makers.stand_as(was.makers)
         self._tape.stand_as(was.tape)
         self._status.halts.stand_as(was.halts)
@@ -398,7 +388,7 @@ class SymbolFeed:
             self._quote,
             depth=depth,
             depth_reason=reason,
-            prints="tick_by_tick" if self.ticks_on else "quote_line" if self.full else "none",
+            prints="tick_by_tick" if self.ticks.on else "quote_line" if self.full else "none",
         )
 
     # -- inside ----------------------------------------------------------------------------------------------------------
@@ -429,7 +419,7 @@ class SymbolFeed:
         tape, received_ns = self._tape, self._received_ns
         hours = self._hours.at(received_ns)
         session = hours.name if hours else ""
-        trade = tape.add(raw, self.seq + 1, received_ns, session, self._before, tick_by_tick=self.ticks_on)
+        trade = tape.add(raw, self.seq + 1, received_ns, session, self._before, tick_by_tick=self.ticks.on)
         if trade is None:
             return
         self.seq += 1

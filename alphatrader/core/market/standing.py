@@ -17,6 +17,7 @@ from alphatrader.core.market.maker_book import MakersStand
 from alphatrader.core.market.quotes import QuoteStands
 from alphatrader.core.market.status import HoursStand
 from alphatrader.core.market.tape import TapeStands
+from alphatrader.core.market.tick_line import TicksStand
 
 
 class FeedStands(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -24,9 +25,6 @@ class FeedStands(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     seq: int
     heard: float | None
-    ticks_on: bool
-    ticks_broken: bool
-    muted_prints: int
     received_ns: int
     book_ns: int
     before: tuple[float | None, float | None]
@@ -38,6 +36,7 @@ class FeedStands(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     quote: QuoteStands
     hours: HoursStand
     depth: DepthStands
+    ticks: TicksStand
     makers: MakersStand
     tape: TapeStands
     halts: HaltsStand

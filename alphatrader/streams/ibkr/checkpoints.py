@@ -20,7 +20,7 @@ from alphatrader.runtime.audit_file import CHECKPOINT, TORN, Kind, Record, Row, 
 from alphatrader.runtime.replay_tape import Begun, begun
 from alphatrader.runtime.runs import Log
 
-VERSION: Final = 2
+VERSION: Final = 3
 """Of what a checkpoint holds: another one is not read."""
 
 

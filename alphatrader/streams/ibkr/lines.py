@@ -255,7 +255,7 @@ class Lines:
             for kind, why in ((Kind.DEPTH, feed.depth_broken), (Kind.MAKERS, feed.makers.broken)):
                 if why:
                     self._mend_depth(subscriptions, kind, symbol, why, at)
-            if feed.ticks_broken:
+            if feed.ticks.broken:
                 self._health.count("ticks_dead")
                 subscriptions.close(Kind.TICKS, symbol)
                 feed.set_ticks(False)
