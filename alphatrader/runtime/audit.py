@@ -34,7 +34,6 @@ from alphatrader.runtime.audit_file import (
     packed,
     part_of,
     parts_of,
-    row,
 )
 from alphatrader.runtime.clock import SECOND, Clock, exchange_datetime
 
@@ -132,7 +131,7 @@ class AuditLog:
             self._refused += 1
             self._unsaid += 1
             return
-        missing = row(DROPPED, record.machine_ns, b"%d" % self._unsaid)
+        missing = Row(DROPPED, record.machine_ns, b"%d" % self._unsaid)
         self._unsaid = 0
         self._queue += missing, record
         self._put = put + RECORD_COST
@@ -142,16 +141,16 @@ class AuditLog:
         self.add(Alone(record.kind, record.machine_ns, record.content))
 
     def opened(self, peer: str) -> None:
-        self.add(row(OPENED, self._now(), peer.encode()))
+        self.add(Row(OPENED, self._now(), peer.encode()))
 
     def received(self, data: bytes) -> None:
-        self.add(row(RECEIVED, self._now(), data))
+        self.add(Row(RECEIVED, self._now(), data))
 
     def sent(self, data: bytes) -> None:
-        self.add(row(SENT, self._now(), data))
+        self.add(Row(SENT, self._now(), data))
 
     def closed(self, reason: str) -> None:
-        self.add(row(CLOSED, self._now(), reason.encode()))
+        self.add(Row(CLOSED, self._now(), reason.encode()))
 
     def start(self) -> None:
         """Begins writing, if it has not."""
@@ -219,7 +218,7 @@ class AuditLog:
 
     def _row(self, record: Record) -> Row | Step:
         if type(record) is Deferred:
-            return row(record.kind, record.machine_ns, self._pack(record.content))  # type: ignore[misc]
+            return Row(record.kind, record.machine_ns, self._pack(record.content))  # type: ignore[misc]
         return record  # type: ignore[return-value]
 
     def _write(self) -> None:
@@ -227,7 +226,7 @@ class AuditLog:
         rows, raw = self._rows, b"".join(self._packed)
         self._rows, self._packed, self._packed_bytes = [], [], 0
         if self._unsaid_failed:
-            missing = row(DROPPED, rows[0].machine_ns, b"%d" % self._unsaid_failed)
+            missing = Row(DROPPED, rows[0].machine_ns, b"%d" % self._unsaid_failed)
             rows, raw = [missing, *rows], packed([missing]) + raw
         first_ns, last_ns = self._clock.market_at(rows[0].machine_ns), self._clock.market_at(rows[-1].machine_ns)
         try:

@@ -153,10 +153,6 @@ class Step(msgspec.Struct, array_like=True, gc=False):
     wrote: tuple[Any, ...]
 
 
-def row(kind: int, machine_ns: int, data: bytes) -> Row:
-    return Row(kind, machine_ns, data)
-
-
 def packed(rows: Sequence[Row | Step]) -> bytes:
     """Rows as a block holds them, one behind the other. At most 65,535."""
     return _packed(rows)[1 if len(rows) < 16 else 3 :]  # without the head of the array that they are

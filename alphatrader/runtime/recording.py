@@ -30,7 +30,7 @@ from alphatrader.contract.key import Server
 from alphatrader.contract.modules import Module
 from alphatrader.contract.settings import Settings
 from alphatrader.runtime.audit import AuditLog, Deferred
-from alphatrader.runtime.audit_file import BEGUN, TURN, row
+from alphatrader.runtime.audit_file import BEGUN, TURN, Row
 from alphatrader.runtime.batch import Batch, Command
 from alphatrader.runtime.clock import Clock
 from alphatrader.runtime.store import AsyncStore
@@ -52,7 +52,7 @@ class Recorder:
         self.log = AuditLog(folder, instance, clock, most_bytes, queue_bytes=QUEUE_BYTES, pack=Packer())
         self._clock = clock
         self._weight = 0
-        self.log.add(row(BEGUN, clock.machine_ns(), begun_data(instance, settings, clock)))
+        self.log.add(Row(BEGUN, clock.machine_ns(), begun_data(instance, settings, clock)))
 
     def asked(self, command: Sequence[Any], reply: Any, weight: int) -> None:
         self.notes.append(["asked", command, reply])

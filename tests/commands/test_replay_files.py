@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from alphatrader.runtime.audit_file import BEGUN, MAGIC, SENT, TURN, block, row
+from alphatrader.runtime.audit_file import BEGUN, MAGIC, SENT, TURN, Row, block
 from tests.commands.conftest import Command
 
 NAME = "ibkr-2026-11-18-0001.audit"
@@ -15,7 +15,7 @@ AT = 1_795_014_000_000_000_000
 
 
 def log_of(*rows: tuple[int, bytes]) -> bytes:
-    return MAGIC + block(0, [row(kind, AT, data) for kind, data in rows], AT, 1.0)
+    return MAGIC + block(0, [Row(kind, AT, data) for kind, data in rows], AT, 1.0)
 
 
 @pytest.mark.parametrize(

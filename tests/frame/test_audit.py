@@ -15,15 +15,7 @@ from datetime import date
 from pathlib import Path
 
 from alphatrader.runtime.audit import BLOCK_BYTES, CLOSE_SECONDS, RECORD_COST, AuditLog, Deferred
-from alphatrader.runtime.audit_file import (
-    TURN,
-    BlockPlace,
-    Kind,
-    index,
-    parts_of,
-    read,
-    row,
-)
+from alphatrader.runtime.audit_file import TURN, BlockPlace, Kind, Row, index, parts_of, read
 from alphatrader.runtime.clock import Clock, exchange_instant
 from alphatrader.runtime.runs import logs
 from tests.support.audit import whole
@@ -158,7 +150,7 @@ def test_a_deferred_record_becomes_bytes_in_the_thread(tmp_path: Path) -> None:
     clock = StillClock()
     log = AuditLog(tmp_path, "signals", clock, ROOMY, pack=lambda content: f"packed {content}".encode())
     log.start()
-    log.add(row(TURN, clock.machine_ns(), b"bytes"))
+    log.add(Row(TURN, clock.machine_ns(), b"bytes"))
     log.add(Deferred(TURN, clock.machine_ns(), 1000, ["any", "thing"]))
     log.close()
     found, _ = whole(files(tmp_path)[0])

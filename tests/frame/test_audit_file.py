@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import msgpack
 
-from alphatrader.runtime.audit_file import MAGIC, SENT, STEP, Hole, Kind, Record, Step, block, index, read, row
+from alphatrader.runtime.audit_file import MAGIC, SENT, STEP, Hole, Kind, Record, Row, Step, block, index, read
 from tests.support.audit import whole
 
 PIECES = st.lists(
@@ -32,7 +32,7 @@ def written(folder: Path, pieces: list[list[tuple[Kind, bytes]]]) -> tuple[Path,
     path, blocks = folder / "sample.audit", []
     content = MAGIC
     for number, piece in enumerate(pieces):
-        raw = [row(list(Kind).index(kind), 10**18 + at, data) for at, (kind, data) in enumerate(piece)]
+        raw = [Row(list(Kind).index(kind), 10**18 + at, data) for at, (kind, data) in enumerate(piece)]
         content += block(number, raw, 9 * 10**17, 2.0)
         records = [Record(kind, 10**18 + at, 9 * 10**17 + 2 * at, data) for at, (kind, data) in enumerate(piece)]
         blocks.append((len(content), records))
@@ -125,7 +125,7 @@ def test_a_missing_block_is_noticed_and_the_next_one_read(tmp_path: Path) -> Non
 def test_a_step_is_given_out_as_the_three_records_that_it_is(
     tmp_path: Path, read_: bytes, seconds: tuple[float, float], later_ns: int, wrote: list[object]
 ) -> None:
-    rows = [Step(STEP, 10**18, seconds[0], read_, later_ns, seconds[1], tuple(wrote)), row(SENT, 10**18, b"after")]
+    rows = [Step(STEP, 10**18, seconds[0], read_, later_ns, seconds[1], tuple(wrote)), Row(SENT, 10**18, b"after")]
     path = tmp_path / "sample.audit"
     path.write_bytes(MAGIC + block(0, rows, 9 * 10**17, 2.0))
     assert list(read(path)) == [

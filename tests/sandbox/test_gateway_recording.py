@@ -14,8 +14,9 @@ from alphatrader.clients.ibkr.subscriptions import Kind, Subscriptions
 from alphatrader.clients.ibkr.wiretap import tap
 from alphatrader.contract.settings.system import Sandbox
 from alphatrader.runtime.audit import AuditLog
-from alphatrader.runtime.audit_file import MAGIC, block, row
+from alphatrader.runtime.audit_file import MAGIC, block
 from alphatrader.runtime.audit_file import Kind as RecordKind
+from alphatrader.runtime.audit_file import Row as RecordRow
 from alphatrader.runtime.audit_file import read as read_log
 from alphatrader.sandbox.gateway.replay.audit import BARS, DEPTH, LINE, TICKS, Recording, lines, log_files, read
 from alphatrader.sandbox.main import replay
@@ -126,7 +127,7 @@ def test_a_connection_goes_on_over_the_parts_of_its_log_and_not_over_one_that_is
         parts, cuts = [], [0, len(records) - 8, len(records) - 4, len(records)]
         for number in range(3):
             rows = records[cuts[number] : cuts[number + 1]]
-            kinds = [row(list(RecordKind).index(record.kind), record.machine_ns, record.data) for record in rows]
+            kinds = [RecordRow(list(RecordKind).index(record.kind), record.machine_ns, record.data) for record in rows]
             parts.append(tmp_path / f"ibkr-2026-11-18-{number + 1:04d}.audit")
             parts[-1].write_bytes(MAGIC + block(0, kinds, rows[0].market_ns, 1.0))
         assert list(read(parts)) == whole and len(whole) > 50

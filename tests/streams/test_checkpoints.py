@@ -20,7 +20,7 @@ import pytest
 
 from alphatrader.contract import keys as k
 from alphatrader.contract.messages.market import Missing, ResendRequest
-from alphatrader.runtime.audit_file import MAGIC, BlockPlace, Kind, Record, block, index, read, row
+from alphatrader.runtime.audit_file import MAGIC, BlockPlace, Kind, Record, Row, block, index, read
 from alphatrader.runtime.clock import Clock, exchange_datetime, exchange_instant
 from alphatrader.runtime.cursor import Cursor
 from alphatrader.runtime.runs import Log, logs
@@ -115,7 +115,7 @@ def request(told: list[Any], first: int, last: int) -> ResendRequest:
 def file_of(path: Path, records: Iterable[Record]) -> Path:
     """A part of a log with these records, each a block."""
     kinds = list(Kind)
-    rows = [(row(kinds.index(record.kind), record.machine_ns, record.data), record.market_ns) for record in records]
+    rows = [(Row(kinds.index(record.kind), record.machine_ns, record.data), record.market_ns) for record in records]
     path.write_bytes(MAGIC + b"".join(block(number, [one], at, 1.0) for number, (one, at) in enumerate(rows)))
     return path
 

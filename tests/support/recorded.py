@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from alphatrader.runtime.audit_file import MAGIC, Record, block, read, row
+from alphatrader.runtime.audit_file import MAGIC, Record, Row, block, read
 from alphatrader.runtime.settings import ROOT
 from tests.flow.system import System, system_in, wait_for
 
@@ -46,7 +46,7 @@ class Recorded:
         into.mkdir()
         for whole in sorted(self.folder.glob(f"{name}-*")):
             path, records = into / whole.name, list(change(list(read(whole))))
-            raw = [row(list(type(record.kind)).index(record.kind), record.machine_ns, record.data) for record in records]
+            raw = [Row(list(type(record.kind)).index(record.kind), record.machine_ns, record.data) for record in records]
             content = MAGIC
             for number, at in enumerate(range(0, len(raw), 20)):
                 piece = raw[at : at + 20]

@@ -16,7 +16,7 @@ import msgspec
 from alphatrader.clients.ibkr.subscriptions import Subscriptions
 from alphatrader.core.market.feed import SymbolFeed
 from alphatrader.core.market.standing import FeedStands
-from alphatrader.runtime.audit_file import CHECKPOINT, TORN, Kind, Record, Row, row
+from alphatrader.runtime.audit_file import CHECKPOINT, TORN, Kind, Record, Row
 from alphatrader.runtime.replay_tape import Begun, begun
 from alphatrader.runtime.runs import Log
 
@@ -66,7 +66,7 @@ def row_of(begun_: bytes, machine_ns: int, feeds: Mapping[str, SymbolFeed], subs
         lines=[(one.req_id, one.name, str(one.kind)) for one in subscriptions if one.name in told],
         feeds={symbol: feed.standing() for symbol, feed in told.items()},
     )
-    return row(CHECKPOINT, machine_ns, msgspec.msgpack.encode(kept))
+    return Row(CHECKPOINT, machine_ns, msgspec.msgpack.encode(kept))
 
 
 def opened(record: Record, after: Mapping[str, int]) -> Checkpoint:

@@ -33,7 +33,7 @@ from alphatrader.core.market.contracts import Instrument
 from alphatrader.core.market.feed import SymbolFeed
 from alphatrader.core.market.status import Hours, MarketWide
 from alphatrader.runtime.audit import AuditLog
-from alphatrader.runtime.audit_file import BEGUN, RECEIVED, STEP, TOLD, TURN, Step, row
+from alphatrader.runtime.audit_file import BEGUN, RECEIVED, STEP, TOLD, TURN, Row, Step
 from alphatrader.runtime.batch import Command
 from alphatrader.runtime.clock import Clock
 from alphatrader.runtime.recording import begun_data
@@ -143,7 +143,7 @@ class FeedRecorder:
         """What was read and waits for the end of its turn."""
         self._begun = begun_data(name, settings, clock)
         if log is not None:
-            log.add(row(BEGUN, clock.machine_ns(), self._begun))
+            log.add(Row(BEGUN, clock.machine_ns(), self._begun))
 
     def tick(self) -> tuple[int, float]:
         """The feeds' time is now."""
@@ -155,7 +155,7 @@ class FeedRecorder:
         machine_ns, monotonic = self.tick()
         if self._log is not None:
             self.settle()
-            self._log.add(row(TOLD, machine_ns, _packed([monotonic, self.handled(), to, what, *arguments])))
+            self._log.add(Row(TOLD, machine_ns, _packed([monotonic, self.handled(), to, what, *arguments])))
 
     def wrote(self, commands: list[Command], machine_ns: int, monotonic: float, *, after_read: bool) -> None:
         """A turn has ended."""
@@ -168,7 +168,7 @@ class FeedRecorder:
             self._log.add(Step(STEP, read_ns, read, data, machine_ns - read_ns, monotonic, written))
             return
         self.settle()
-        self._log.add(row(TURN, machine_ns, _packed([monotonic, after_read, written])))
+        self._log.add(Row(TURN, machine_ns, _packed([monotonic, after_read, written])))
 
     def keep(self, feeds: Mapping[str, SymbolFeed], subscriptions: Subscriptions) -> bool:
         """Writes down how the feeds stand; False amid a turn. No part of a frame may be waiting for its rest."""
@@ -185,8 +185,8 @@ class FeedRecorder:
         if self._read is not None and self._log is not None:
             read_ns, read, data = self._read
             self._read = None
-            self._log.add(row(TOLD, read_ns, _packed([read])))
-            self._log.add(row(RECEIVED, read_ns, data))
+            self._log.add(Row(TOLD, read_ns, _packed([read])))
+            self._log.add(Row(RECEIVED, read_ns, data))
 
     # -- wiretap.Recorder
 
