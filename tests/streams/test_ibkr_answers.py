@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from alphatrader.clients.ibkr import codes
 from alphatrader.clients.ibkr.subscriptions import Kind
 from alphatrader.contract import keys as k
 from tests.support.fixed_market import AAPL, SPY
-from tests.support.ingestion import all_live, asked, gone, ingestion, proven, small
+from tests.support.ingestion import Story, all_live, asked, gone, ingestion, proven, small
 from tests.support.servers import Servers
 from tests.support.waiting import until
 
@@ -130,6 +132,23 @@ def test_too_many_messages_slow_us_down(servers: Servers, tmp_path: Path) -> Non
     asyncio.run(story())
 
 
+@contextmanager
+def no_past_bars(s: Story, code: int, text: str) -> Iterator[list[str]]:
+    """Meanwhile every request for past bars is answered with this error; the symbols whose minutes were asked for."""
+    handlers, asked_for = s.running.gateway._handlers, list[str]()
+    serves = handlers["reqHistoricalData"]
+
+    def refuse(session: Any, values: dict[str, Any]) -> None:
+        if values["barSize"] == "1 min":
+            asked_for.append(values["symbol"])
+        session.error(values["reqId"], code, text)
+
+    handlers["reqHistoricalData"] = refuse
+    s.module._history.due = True
+    yield asked_for
+    handlers["reqHistoricalData"] = serves
+
+
 def test_a_pacing_violation_pauses_all_requests_for_past_bars(
     servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,23 +157,12 @@ def test_a_pacing_violation_pauses_all_requests_for_past_bars(
 
     async def story() -> None:
         async with ingestion(servers, tmp_path, market="ticking", data=small(servers)) as s:
-            # given a gateway that answers every request for past bars with a pacing violation
-            handlers = s.running.gateway._handlers
-            serves, asked_for = handlers["reqHistoricalData"], []
-
-            def too_fast(session: Any, values: dict[str, Any]) -> None:
-                if values["barSize"] == "1 min":
-                    asked_for.append(values["symbol"])
-                text = "Historical Market Data Service error message:API historical data query pacing violation"
-                session.error(values["reqId"], 162, text)
-
-            handlers["reqHistoricalData"] = too_fast
-            s.module._history.due = True
-            await until(lambda: s.module.health._counts["history_missing"] >= 1)
-            # then the others of the three are not even asked for, for a while
-            await asyncio.sleep(1.0)
-            assert len(asked_for) <= 1
-            handlers["reqHistoricalData"] = serves
+            text = "Historical Market Data Service error message:API historical data query pacing violation"
+            with no_past_bars(s, 162, text) as asked_for:
+                await until(lambda: s.module.health._counts["history_missing"] >= 1)
+                # then the others of the three are not even asked for, for a while
+                await asyncio.sleep(1.0)
+                assert len(asked_for) <= 1
             for symbol in ("SPY", "AAPL", "ES"):
                 await s.seen(lambda symbol=symbol: s.get(k.MARKET_HISTORY, symbol=symbol))  # type: ignore[misc]
             assert s.module._connection.connections == 1
@@ -170,18 +178,10 @@ def test_a_broker_that_knows_no_such_request_for_past_bars_is_asked_again(
 
     async def story() -> None:
         async with ingestion(servers, tmp_path, market="ticking", data=small(servers)) as s:
-            handlers = s.running.gateway._handlers
-            serves, asked_for = handlers["reqHistoricalData"], set()
-
-            def unknown(session: Any, values: dict[str, Any]) -> None:
-                asked_for.add(values["symbol"])
-                session.error(values["reqId"], 366, f"No historical data query found for ticker id:{values['reqId']}")
-
-            handlers["reqHistoricalData"] = unknown
-            s.module._history.due = True
-            # then each goes without, which is told; no other waits for it, as it would after a pacing violation
-            await until(lambda: asked_for == {"SPY", "AAPL", "ES"} and s.module.health._counts["history_missing"] >= 3)
-            handlers["reqHistoricalData"] = serves
+            with no_past_bars(s, 366, "No historical data query found for this ticker id") as asked_for:
+                # then each goes without, which is told; no other waits for it, as it would after a pacing violation
+                await until(lambda: set(asked_for) == {"SPY", "AAPL", "ES"})
+                await until(lambda: s.module.health._counts["history_missing"] >= 3)
             for symbol in ("SPY", "AAPL", "ES"):
                 await s.seen(lambda symbol=symbol: s.get(k.MARKET_HISTORY, symbol=symbol))  # type: ignore[misc]
             assert s.module._connection.connections == 1
