@@ -1,120 +1,21 @@
-"""Rules of the market against their known answers: NBBO, round lots, bands, breakers, halts, auctions, the day, bars, stages."""
+"""Rules of the market against their known answers: bands, breakers, halts, closing auctions."""
 
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from alphatrader.contract.messages.market import Bar, Imbalance
+from alphatrader.contract.messages.market import Imbalance
 from alphatrader.core.market.auctions import closing
-from alphatrader.core.market.bar_check import BarCheck
-from alphatrader.core.market.book import Row
 from alphatrader.core.market.breakers import MINUTE_NS, MarketBreaker
-from alphatrader.core.market.conditions import counts
-from alphatrader.core.market.day import DayFold
 from alphatrader.core.market.halts import Halts
 from alphatrader.core.market.luld import LuldEstimate, Security, bands, pause_ends_ns
-from alphatrader.core.market.nbbo import nbbo, round_lot, stale
-from alphatrader.core.market.quotes import BadTickError, QuoteFold
-from alphatrader.core.market.stages import Stages
+from alphatrader.core.market.quotes import QuoteFold
 from alphatrader.core.market.status import Hours, InstrumentStatus, MarketWide
-from alphatrader.core.market.tape import Raw, Tape
 
 SECOND = 1_000_000_000
 OPEN = 1_800_000_000 * SECOND
 CLOSE = OPEN + 390 * MINUTE_NS
 TIER_1, TIER_2 = Security(1), Security(2)
-
-
-@pytest.mark.parametrize(
-    ("price", "lot"), [(1, 100), (250, 100), (250.01, 40), (1000, 40), (1000.01, 10), (10_000, 10), (10_001, 1)]
-)
-def test_round_lots_by_price(price: float, lot: int) -> None:
-    assert round_lot(price) == lot
-
-
-def test_odd_lots_of_a_venue_count_at_the_worst_price_they_need() -> None:
-    bids = [Row(10.03, 40, "ARCA"), Row(10.02, 30, "ARCA"), Row(10.01, 50, "ARCA"), Row(10.00, 300, "NASDAQ")]
-    best = nbbo(bids, [Row(10.05, 250, "BATS")], lot=100)
-    assert (best.bid, best.bid_size, best.bid_venues) == (10.01, 100, ("ARCA",))
-    assert (best.ask, best.ask_size, best.ask_venues) == (10.05, 200, ("BATS",))
-
-
-def test_sizes_at_the_best_are_added_over_venues() -> None:
-    best = nbbo([Row(10, 100, "ARCA"), Row(10, 300, "IEX"), Row(9.99, 900, "NASDAQ")], [], lot=100)
-    assert (best.bid, best.bid_size, best.bid_venues, best.ask) == (10, 400, ("IEX", "ARCA"), None)
-
-
-ROWS = st.lists(
-    st.builds(
-        Row,
-        st.integers(min_value=9_990, max_value=10_010).map(lambda cents: cents / 100),
-        st.sampled_from((0.0, 1.0, 30.0, 40.0, 60.0, 100.0, 250.0, 700.0)),
-        st.sampled_from(("ARCA", "NASDAQ", "IEX", "FINRA")),
-    ),
-    max_size=14,
-)
-
-
-@given(ROWS, st.sampled_from((100, 40, 10, 1)), st.booleans())
-def test_the_best_bid_and_offer_by_trying_every_price(rows: list[Row], lot: int, bid: bool) -> None:
-    """A venue protects the best price at which, and better, it shows a round lot; the best of them is the nation's."""
-    per_venue = {}
-    for venue in ("ARCA", "NASDAQ", "IEX"):
-        for price in sorted({row.price for row in rows}, reverse=bid):
-            reach = [row.size for row in rows if row.venue == venue and (row.price >= price if bid else row.price <= price)]
-            if sum(reach) >= lot:
-                per_venue[venue] = (price, sum(reach) // lot * lot)
-                break
-    best = (max if bid else min)((price for price, _ in per_venue.values()), default=None)
-    size = sum(shares for price, shares in per_venue.values() if price == best)
-    told = nbbo(rows if bid else (), () if bid else rows, lot=lot)
-    assert ((told.bid, told.bid_size) if bid else (told.ask, told.ask_size)) == (best, size)
-    assert set(told.bid_venues if bid else told.ask_venues) == {venue for venue, (price, _) in per_venue.items() if price == best}
-
-
-def test_all_rows_of_a_venue_at_its_best_price_count() -> None:
-    rows = [Row(10, 100, "NASDAQ", "NITE"), Row(10, 260, "NASDAQ", "NSDQ"), Row(9.99, 900, "NASDAQ"), Row(10, 50, "ARCA")]
-    best = nbbo(rows, [], lot=100)
-    assert (best.bid, best.bid_size, best.bid_venues) == (10, 300, ("NASDAQ",))
-    odd = [Row(10.01, 60, "NASDAQ", "NITE"), Row(10, 70, "NASDAQ", "NITE"), Row(10, 80, "NASDAQ", "NSDQ")]
-    best = nbbo([], [Row(-row.price + 20, row.size, row.venue, row.market_maker) for row in odd], lot=100)
-    assert (best.ask, best.ask_size) == (10, 200)
-
-
-@pytest.mark.parametrize(
-    ("arca", "bats", "heard_ago", "left_out"),
-    [
-        ((99.99, 100.01), (99.99, 100.02), (600, 1), set()),  # stands still at the best: it is good
-        ((99.97, 100.05), (99.99, 100.02), (600, 1), set()),  # behind the best: it harms nobody
-        ((99.99, 100.01), (100.02, 100.03), (600, 1), {"ARCA"}),  # its ask would cross
-        ((99.99, 100.01), (100.01, 100.03), (600, 1), {"ARCA"}),  # its ask would lock
-        ((99.99, 100.01), (99.97, 99.98), (600, 1), {"ARCA"}),  # its bid would cross
-        ((99.99, 100.01), (99.97, 99.99), (600, 1), {"ARCA"}),  # its bid would lock
-        ((99.99, 100.01), (100.02, 100.03), (4, 1), set()),  # heard of late: a crossed market is told, not mended
-        ((99.99, 100.01), (99.99, 100.01), (600, 60), {"ARCA", "BATS"}),  # the whole line is silent
-        ((99.99, 100.01), (100.02, 100.03), (600, 60), {"ARCA", "BATS"}),
-    ],
-)
-def test_a_silent_venue_is_left_out_only_when_the_others_moved_through_its_quote(
-    arca: tuple[float, float], bats: tuple[float, float], heard_ago: tuple[float, float], left_out: set[str]
-) -> None:
-    bids, asks = ([Row(arca[side], 100, "ARCA"), Row(bats[side], 100, "BATS")] for side in (0, 1))
-    heard = {"ARCA": 1000.0 - heard_ago[0], "BATS": 1000.0 - heard_ago[1]}
-    assert stale(bids, asks, heard, 1000.0, lot=100) == left_out
-
-
-def test_venues_without_protected_quotes_are_left_out_and_named() -> None:
-    rows = [Row(10.05, 100, "FINRA"), Row(10.04, 100, "MEMX"), Row(10.0, 100, "ARCA")]
-    best = nbbo(rows, [], lot=100, excluded={"MEMX"})
-    assert (best.bid, best.excluded) == (10.0, ("FINRA", "MEMX"))
-
-
-@pytest.mark.parametrize(("ask", "locked", "crossed"), [(10.01, False, False), (10.0, True, False), (9.99, False, True)])
-def test_locked_and_crossed_are_told_not_mended(ask: float, locked: bool, crossed: bool) -> None:
-    best = nbbo([Row(10.0, 100, "ARCA")], [Row(ask, 100, "BATS")], lot=100)
-    assert (best.bid, best.ask, best.locked, best.crossed) == (10.0, ask, locked, crossed)
 
 
 @pytest.mark.parametrize(
@@ -348,78 +249,3 @@ def test_what_was_told_of_an_earlier_auction_is_no_closing_imbalance() -> None:
     told(35, 501.5, CLOSE - 5 * MINUTE_NS)
     at = said(CLOSE - 4 * MINUTE_NS)
     assert at and (at.shares, at.price) == (-2e5, 501.5)
-
-
-def test_the_day_by_update_flags() -> None:
-    day = DayFold()
-    day.of("today")
-    for price, size, codes in ((100, 200, "O"), (101, 100, ""), (150, 10, "I"), (90, 500, "W"), (99, 100, "Z"), (98.5, 0, "M")):
-        day.add(price, size, counts(codes, first_of_day=not day.eligible_seen))
-    said = day.message()
-    assert (said.prints, said.volume, said.high, said.low, said.last) == (6, 910, 101, 99, 101)
-    assert (said.odd_lots, said.late) == (1, 1)
-    assert said.vwap == pytest.approx((100 * 200 + 101 * 100 + 150 * 10 + 99 * 100) / 410)
-    day.of("tomorrow")
-    assert day.message().prints == 0 and day.message().high is None
-
-
-def raw(price: float, second: int = 0, size: float = 100, codes: str = "") -> Raw:
-    return Raw(OPEN + second * SECOND, price, size, "ISLAND", codes, past_limit=False, unreported=False)
-
-
-def test_a_tape_counts_what_is_wrong_with_its_prints() -> None:
-    tape, quote = Tape(), (99.99, 100.01)
-    first = tape.add(raw(100.01), 1, OPEN, "today", quote)
-    assert first and (first.side, first.rule, first.bid, first.ask, first.venue) == ("buy", "quote", 99.99, 100.01, "NASDAQ")
-    assert tape.add(raw(100.01), 2, OPEN, "today", quote)  # equal prints on a line that stands are two prints
-    tape.broken()
-    assert tape.add(raw(100.01), 3, OPEN, "today", quote) is None
-    for wrong in (raw(0.0), raw(130.0), raw(float("nan")), raw(100.0, size=-1)):
-        with pytest.raises(BadTickError):
-            tape.add(wrong, 4, OPEN, "today", quote)
-    assert tape.add(raw(130.0, codes="W"), 4, OPEN, "today", quote)  # an average price moves nothing and may be far
-    said = tape.day.message()
-    assert (said.prints, said.duplicates, said.impossible, said.last) == (3, 1, 2, 100.01)
-
-
-def test_which_rule_gave_the_side() -> None:
-    tape = Tape()
-    steps = [
-        ((99, 101), 100, "unknown", "none"),
-        ((99, 101), 100.5, "buy", "quote"),
-        ((99, 101), 100, "sell", "midpoint"),
-        ((101, 101), 100.2, "buy", "tick"),
-        ((102, 101), 100.1, "sell", "tick"),
-        ((None, None), 100.1, "sell", "tick"),
-    ]
-    for n, (quote, price, side, rule) in enumerate(steps):
-        trade = tape.add(raw(price, n), n, OPEN, "today", quote)
-        assert trade and (trade.side, trade.rule) == (side, rule)
-
-
-def test_bars_are_compared_only_where_ours_is_whole() -> None:
-    check = BarCheck()
-    for second in range(12):
-        check.add(OPEN + second * SECOND, 100 + second / 100, 100, volume=True, in_range=True)
-
-    def bar(second: int, volume: float, high: float) -> Bar:
-        return Bar(OPEN + second * SECOND, 100, high, 100.05, 100, volume, 100, 5)
-
-    assert check.compare(bar(0, 9999, 100.04)) is None and check.reconciled == 0  # heard only from within it
-    assert check.compare(bar(5, 500, 100.09)) is None and (check.reconciled, check.different) == (1, 0)
-    assert check.compare(bar(10, 2000, 101.0)) == "volume 2000, from prints 200; high 101, from prints 100.11"
-    assert check.different == 1
-    check.broken()
-    assert check.compare(bar(15, 500, 100)) is None and check.reconciled == 2
-
-
-def test_exchange_time_going_back_is_a_violation_and_the_offset_is_the_least_of_a_minute() -> None:
-    stages = Stages()
-    stages.see(100 * SECOND, 100 * SECOND + 700, late=False)
-    stages.see(101 * SECOND, 101 * SECOND + 300, late=False)
-    stages.see(99 * SECOND, 101 * SECOND + 400, late=True)
-    assert (stages.offset_ns, stages.violations, stages.exchange_ns) == (300, 0, 101 * SECOND)
-    stages.see(100 * SECOND, 101 * SECOND + 500, late=False)
-    assert stages.violations == 1
-    stages.see(170 * SECOND, 170 * SECOND + 900, late=False)
-    assert stages.offset_ns == 900

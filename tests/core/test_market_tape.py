@@ -1,0 +1,91 @@
+"""Prints of a day, judged and counted, their bars and the times of their stages, against known answers."""
+
+from __future__ import annotations
+
+import pytest
+
+from alphatrader.contract.messages.market import Bar
+from alphatrader.core.market.bar_check import BarCheck
+from alphatrader.core.market.conditions import counts
+from alphatrader.core.market.day import DayFold
+from alphatrader.core.market.quotes import BadTickError
+from alphatrader.core.market.stages import Stages
+from alphatrader.core.market.tape import Raw, Tape
+
+SECOND = 1_000_000_000
+OPEN = 1_800_000_000 * SECOND
+
+
+def test_the_day_by_update_flags() -> None:
+    day = DayFold()
+    day.of("today")
+    for price, size, codes in ((100, 200, "O"), (101, 100, ""), (150, 10, "I"), (90, 500, "W"), (99, 100, "Z"), (98.5, 0, "M")):
+        day.add(price, size, counts(codes, first_of_day=not day.eligible_seen))
+    said = day.message()
+    assert (said.prints, said.volume, said.high, said.low, said.last) == (6, 910, 101, 99, 101)
+    assert (said.odd_lots, said.late) == (1, 1)
+    assert said.vwap == pytest.approx((100 * 200 + 101 * 100 + 150 * 10 + 99 * 100) / 410)
+    day.of("tomorrow")
+    assert day.message().prints == 0 and day.message().high is None
+
+
+def raw(price: float, second: int = 0, size: float = 100, codes: str = "") -> Raw:
+    return Raw(OPEN + second * SECOND, price, size, "ISLAND", codes, past_limit=False, unreported=False)
+
+
+def test_a_tape_counts_what_is_wrong_with_its_prints() -> None:
+    tape, quote = Tape(), (99.99, 100.01)
+    first = tape.add(raw(100.01), 1, OPEN, "today", quote)
+    assert first and (first.side, first.rule, first.bid, first.ask, first.venue) == ("buy", "quote", 99.99, 100.01, "NASDAQ")
+    assert tape.add(raw(100.01), 2, OPEN, "today", quote)  # equal prints on a line that stands are two prints
+    tape.broken()
+    assert tape.add(raw(100.01), 3, OPEN, "today", quote) is None
+    for wrong in (raw(0.0), raw(130.0), raw(float("nan")), raw(100.0, size=-1)):
+        with pytest.raises(BadTickError):
+            tape.add(wrong, 4, OPEN, "today", quote)
+    assert tape.add(raw(130.0, codes="W"), 4, OPEN, "today", quote)  # an average price moves nothing and may be far
+    said = tape.day.message()
+    assert (said.prints, said.duplicates, said.impossible, said.last) == (3, 1, 2, 100.01)
+
+
+def test_which_rule_gave_the_side() -> None:
+    tape = Tape()
+    steps = [
+        ((99, 101), 100, "unknown", "none"),
+        ((99, 101), 100.5, "buy", "quote"),
+        ((99, 101), 100, "sell", "midpoint"),
+        ((101, 101), 100.2, "buy", "tick"),
+        ((102, 101), 100.1, "sell", "tick"),
+        ((None, None), 100.1, "sell", "tick"),
+    ]
+    for n, (quote, price, side, rule) in enumerate(steps):
+        trade = tape.add(raw(price, n), n, OPEN, "today", quote)
+        assert trade and (trade.side, trade.rule) == (side, rule)
+
+
+def test_bars_are_compared_only_where_ours_is_whole() -> None:
+    check = BarCheck()
+    for second in range(12):
+        check.add(OPEN + second * SECOND, 100 + second / 100, 100, volume=True, in_range=True)
+
+    def bar(second: int, volume: float, high: float) -> Bar:
+        return Bar(OPEN + second * SECOND, 100, high, 100.05, 100, volume, 100, 5)
+
+    assert check.compare(bar(0, 9999, 100.04)) is None and check.reconciled == 0  # heard only from within it
+    assert check.compare(bar(5, 500, 100.09)) is None and (check.reconciled, check.different) == (1, 0)
+    assert check.compare(bar(10, 2000, 101.0)) == "volume 2000, from prints 200; high 101, from prints 100.11"
+    assert check.different == 1
+    check.broken()
+    assert check.compare(bar(15, 500, 100)) is None and check.reconciled == 2
+
+
+def test_exchange_time_going_back_is_a_violation_and_the_offset_is_the_least_of_a_minute() -> None:
+    stages = Stages()
+    stages.see(100 * SECOND, 100 * SECOND + 700, late=False)
+    stages.see(101 * SECOND, 101 * SECOND + 300, late=False)
+    stages.see(99 * SECOND, 101 * SECOND + 400, late=True)
+    assert (stages.offset_ns, stages.violations, stages.exchange_ns) == (300, 0, 101 * SECOND)
+    stages.see(100 * SECOND, 101 * SECOND + 500, late=False)
+    assert stages.violations == 1
+    stages.see(170 * SECOND, 170 * SECOND + 900, late=False)
+    assert stages.offset_ns == 900
