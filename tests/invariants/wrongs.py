@@ -118,7 +118,8 @@ def limbo(e: Evidence) -> None:
 
 def told_of_limbo(e: Evidence) -> None:
     limbo(e)
-    e.vendors.append(post(70, "operator", f"ALARM not confirmed by the broker: {TARGET}"))
+    alarm = f"AlphaTrader sandbox, 10:18:12 ET\nALARM ibkr: waiting\nALARM not confirmed by the broker: {TARGET}"
+    e.vendors += [post(70, "operator", alarm), post(70, "900001", alarm, vendor="telegram")]
 
 
 def slow_exit(e: Evidence) -> None:
