@@ -2,7 +2,7 @@
 
 A message's way is the module's own but for reading the gateway's socket: our framing and handlers, the feed's fold, each turn in
 one write to a server of its own. Of ten messages seven are depth, three are prints. One message a socket read is a quiet line,
-sixteen a busy one. `bytes`: every raw message, as design.md has it; `replayable`: the module's own recorder, which also notes the
+sixteen a busy one. `bytes`: every raw message and no more; `replayable`: the module's own recorder, which also notes the
 instant of each read and digests what each turn wrote, so that `alphatrader replay` can compare.
 """
 

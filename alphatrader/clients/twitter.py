@@ -1,7 +1,7 @@
 """X through tweepy: one post, and what became of it.
 
 tweepy's host is fixed and it sets no time-out: the adapter on its session gives the time-out, and sends the signed request to the
-configured address where that is another (vendors.md §1). Used by tasks/twitter.py.
+configured address where that is another. Used by tasks/twitter.py.
 """
 
 from __future__ import annotations

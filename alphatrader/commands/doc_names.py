@@ -1,6 +1,7 @@
-"""Names in the docs that lead nowhere: links, files, decisions, settings, commands with their options, and names of the code.
+"""Names that lead nowhere: in the docs links, files, decisions, settings, commands with their options and names of the code; in
+the code the pages it cites.
 
-For `alphatrader docs --check`. A name is a link's target, what stands between backticks, or a line of a block of code.
+For `alphatrader docs --check`. A name of a page is a link's target, what stands between backticks, or a line of a block of code.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ _TARGET: Final = re.compile(r"(?:.*\s)?make ([a-z]+)\b")
 _MODULE: Final = re.compile(r".*python -m ((?:alphatrader|tests|bench)[\w.]*)")
 _WORD: Final = re.compile(r"(?:[a-z][a-z0-9]*(?:_[a-z0-9]+)+|(?:[A-Z][a-z0-9]+){2,})(?:\(\))?\Z")
 """A name of the code: words joined by underscores, or capitals within."""
+_CITED: Final = re.compile(r"(?<![\w/.-])(?:docs/)?((?:[a-z0-9-]+/)*[a-z0-9-]+\.md)\b")
 
 
 def pages() -> list[Path]:
@@ -52,8 +54,16 @@ def pages() -> list[Path]:
 
 
 def leading_nowhere() -> list[str]:
-    """`page: name` of each, in reading order."""
-    return [f"{page.relative_to(ROOT)}: {name}" for page in pages() for name in lost(page)]
+    """`file: name` of each, in reading order."""
+    code = [path for folder in ("alphatrader", "bench") for path in sorted((ROOT / folder).rglob("*.py"))]
+    found = [(page, name) for page in pages() for name in lost(page)]
+    found += [(path, name) for path in code for name in cited_nowhere(path)]
+    return [f"{path.relative_to(ROOT)}: {name}" for path, name in found]
+
+
+def cited_nowhere(path: Path) -> list[str]:
+    """The pages that a file of the code cites and `docs/` does not hold, in reading order."""
+    return [name for name in _CITED.findall(path.read_text()) if not (ROOT / "docs" / name).exists()]
 
 
 def lost(page: Path) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""News sentiment of one symbol: the mean of its stories' scores, weighted by relevance and age (domain.md section 4)."""
+"""News sentiment of one symbol: the mean of its stories' scores, weighted by relevance and age (sources.md §4)."""
 
 from __future__ import annotations
 

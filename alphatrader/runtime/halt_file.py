@@ -1,4 +1,4 @@
-"""The halt on local disk: `data/<mode>/halt.json`, written and synced before `global:halt` is (design §4 rule 2).
+"""The halt on local disk: `data/<mode>/halt.json`, written and synced before `global:halt` is (invariants.md I16).
 
 It tells a first start from a lost Redis, and lets emergency halt and flatten while Redis is down. `emergency` is its only writer.
 """

@@ -31,7 +31,7 @@ FILES: Final = {
 """Writer -> its file."""
 TAIL_BYTES: Final = 4_000_000
 ANSWER_SECONDS: Final = 1.0
-"""A disk that has not taken a line after this counts as one that refuses it: protection is due within two (faults.md I13)."""
+"""A disk that has not taken a line after this counts as one that refuses it: protection is due within two (invariants.md I13)."""
 
 Kind = Literal["order", "fill", "approval", "trade", "adjustment", "risk"]
 

@@ -1,6 +1,6 @@
 """`quotes:{conId}` for modules that close and guard positions: what the data server cannot say in time is not there.
 
-A data server that is away, or stalled with its connections up, must hold up no exit and no booking (faults.md I8). Used by
+A data server that is away, or stalled with its connections up, must hold up no exit and no booking (invariants.md I8). Used by
 `execution` and `positions`.
 """
 

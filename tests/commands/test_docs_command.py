@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from alphatrader.commands.doc_names import leading_nowhere, lost
+from alphatrader.commands.doc_names import cited_nowhere, leading_nowhere, lost
 
 CLASS = "Signal" + "Forecaster"
 FUNCTION = "forecast" + "_signals"
@@ -46,6 +46,12 @@ def test_names_that_are_there_are_left_alone(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(THERE)
     assert list(lost(page)) == []
+
+
+def test_a_page_that_the_code_cites_must_be_there(tmp_path: Path) -> None:
+    module = tmp_path / "module.py"
+    module.write_text('"""Gamma of a chain: sources.md §4, docs/decisions/none.md, elsewhere.md; writes report-DATE.md."""')
+    assert cited_nowhere(module) == ["decisions/none.md", "elsewhere.md"]
 
 
 def test_every_name_in_the_docs_leads_somewhere() -> None:

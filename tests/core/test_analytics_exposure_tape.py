@@ -1,6 +1,6 @@
 """GEX and DEX along whole tapes: at every spot of LOBSTER's and of generated ones, against each contract's greeks summed alone.
 
-The reference prices every contract anew at each spot with `math.erf` (domain.md §4), and seeks the flip where its own sum of
+The reference prices every contract anew at each spot with `math.erf` (sources.md §4), and seeks the flip where its own sum of
 gammas changes its sign; it knows no columns, no series and no search.
 """
 

@@ -1,7 +1,7 @@
 """The regime over whole tapes, against its definition recounted from all prints since the start: fractions, and 40 decimals.
 
 The tapes: LOBSTER's prints and quotes with their clock slowed 400 times, so that its 49 seconds are five hours of minutes, and
-generated ones with minutes without a print, two sessions, an early close and prices that stand still. The reference (domain.md
+generated ones with minutes without a print, two sessions, an early close and prices that stand still. The reference (sources.md
 §5, docs/metrics.md) keeps each price; it knows no folded minute and no running mean. The regime is read at each new minute.
 """
 

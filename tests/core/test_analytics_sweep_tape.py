@@ -2,7 +2,7 @@
 
 The tapes: LOBSTER's real one as it is, which is one venue's; the same dealt over venues and marked with condition F by its order
 ids, so that orders keep together; and generated ones with bursts, gaps in the feed, prints off exchange and of unknown side. The
-reference (docs/metrics.md, domain.md §3) keeps every print and knows no window, count or ranked list that goes along.
+reference (docs/metrics.md, sources.md §3) keeps every print and knows no window, count or ranked list that goes along.
 """
 
 from __future__ import annotations

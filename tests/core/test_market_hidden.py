@@ -1,4 +1,4 @@
-"""Icebergs and hidden executions, from their definitions: domain.md §3."""
+"""Icebergs and hidden executions, from their definitions: sources.md §3."""
 
 from __future__ import annotations
 

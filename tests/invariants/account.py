@@ -1,4 +1,4 @@
-"""What the account may hold and how each order ends, at every instant (faults.md I2, I4, I5, I8)."""
+"""What the account may hold and how each order ends, at every instant (invariants.md I2, I4, I5, I8)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is booked against what the broker did (faults.md I9, I10, I11)."""
+"""What is booked against what the broker did (invariants.md I9, I10, I11)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The halt, the lease and the limits that latch it (faults.md I16, I17)."""
+"""The halt, the lease and the limits that latch it (invariants.md I16, I17)."""
 
 from __future__ import annotations
 

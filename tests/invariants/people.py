@@ -1,4 +1,4 @@
-"""Invariants of what subscribers were told, judged on the vendors' own stamps (faults.md I18, I19)."""
+"""Invariants of what subscribers were told, judged on the vendors' own stamps (invariants.md I18, I19)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Protection at the broker, at every instant (faults.md I13, I14, I15)."""
+"""Protection at the broker, at every instant (invariants.md I13, I14, I15)."""
 
 from __future__ import annotations
 

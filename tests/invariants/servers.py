@@ -1,4 +1,4 @@
-"""The two servers and the secrets (faults.md I12, I23, I25)."""
+"""The two servers and the secrets (invariants.md I12, I23, I25)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Redis stalled for 20 s (faults.md §3, row 10): the state server stops answering, its connections up, in a running system that
+"""Redis stalled for 20 s: the state server stops answering, its connections up, in a running system that
 holds a position. Opening ends with the lease, closing does not, the operator hears of it, and all is whole again after it."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A process of another build than the system's does not trade beside it (faults.md §3, row 4: Knight)."""
+"""A process of another build than the system's does not trade beside it (what ruined Knight Capital in 2012)."""
 
 from __future__ import annotations
 

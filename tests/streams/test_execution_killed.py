@@ -1,4 +1,4 @@
-"""Execution as its own process, killed with SIGKILL at the worst instants: nothing naked, twice or late (faults.md §3)."""
+"""Execution as its own process, killed with SIGKILL at the worst instants: nothing naked, twice or late."""
 
 from __future__ import annotations
 

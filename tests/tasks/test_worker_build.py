@@ -1,4 +1,4 @@
-"""Beside a system of another build no worker takes a task and no page is served (faults.md §3, row 4: Knight)."""
+"""Beside a system of another build no worker takes a task and no page is served (what ruined Knight Capital in 2012)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Alpha Vantage's answers, checked and typed. A vendor's text in a 200 response is not data (domain.md section 4).
+"""Alpha Vantage's answers, checked and typed. A vendor's text in a 200 response is not data (sources.md §4).
 
 The vendor writes every field of an option row as a string and a missing price as "0.00". A bad row is dropped and counted under
 the field that was wrong; an answer that is not what was asked for is refused whole.

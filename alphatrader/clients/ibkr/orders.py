@@ -151,7 +151,7 @@ def broker_contract(ref: OptionRef) -> Contract:
 
 
 def broker_order(record: OrderRecord, account: str) -> Order:
-    """The library's order of a record: every field that decides is explicit, tif above all (tws.md §5, trap 11)."""
+    """The library's order of a record: every field that decides is explicit, tif above all (TWS's presets fill in others)."""
     order = Order(
         orderId=record.order_id or 0,
         action=record.side,

@@ -1,4 +1,4 @@
-"""What speaks of toxic flow beside VPIN, and VPIN adjusted by it. domain.md §1: no paper defines this; the form is the project's.
+"""What speaks of toxic flow beside VPIN, and VPIN adjusted by it: no paper defines that (sources.md §1).
 
 Two inputs over the last five minutes of prints: the mean quoted spread they met, relative to the mid, and the realised markout
 against passive quotes: side x (mid 30 s later - price) over that mid, in basis points, + where the resting side lost. Prints are

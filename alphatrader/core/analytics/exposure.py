@@ -1,4 +1,4 @@
-"""Gamma and delta exposure of a chain: its columns and what they give. domain.md §4. The sums: pricing.py; the flip: flip.py.
+"""Gamma and delta exposure of a chain: its columns and what they give. sources.md §4. The sums: pricing.py; the flip: flip.py.
 
 Convention: dealers are long the calls and short the puts that customers hold: an assumption, so it is published with the number.
 Greeks are recomputed here with the real time to expiry (floor one minute), each contract's implied volatility held fixed. Open

@@ -1,4 +1,4 @@
-"""The zero-gamma flip: the spot at which a chain's gamma exposure, computed anew there, changes its sign. domain.md §4.
+"""The zero-gamma flip: the spot at which a chain's gamma exposure, computed anew there, changes its sign. sources.md §4.
 
 It is not the strike where the running sum over strikes crosses zero. Gamma is recomputed at every trial spot with each contract's
 volatility fixed. The scan steps evenly, and where a contract's gamma is a hump narrower than such steps can see, as on an expiry

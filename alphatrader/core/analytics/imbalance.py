@@ -1,4 +1,4 @@
-"""Book imbalance: volume, pressure, slope, order-flow imbalance, microprice, and their configured blend. domain.md §2.
+"""Book imbalance: volume, pressure, slope, order-flow imbalance, microprice, and their configured blend. sources.md §2.
 
 All in [-1, 1], + is bid heavy. What a book cannot tell (a slope from one level) is None, and the blend renormalises over what is
 there. Levels are (price, size), best first.
@@ -17,7 +17,7 @@ MIN_SLOPE_LEVELS: Final = 3
 UNITS_A_SHARE: Final = 10_000
 
 TICKS: Final = {"ES": 0.25, "NQ": 0.25, "RTY": 0.10, "VX": 0.05, "DX": 0.005, "GC": 0.10, "CL": 0.01, "ZB": 1 / 32}
-"""Minimum price steps of the futures (domain.md §10)."""
+"""Minimum price steps of the futures (sources.md §10)."""
 EQUITY_TICK: Final = 0.01
 
 

@@ -1,4 +1,4 @@
-"""Over how many one-minute bars the regime looks back: as many as discovery found to tell of the next ones. domain.md §5.
+"""Over how many one-minute bars the regime looks back: as many as discovery found to tell of the next ones. sources.md §5.
 
 Taken where it was measured and the two halves of its data agree well enough; else the default, and the metric says why.
 """

@@ -1,4 +1,4 @@
-"""What a chain's exposure is at a spot: priced exactly once a second and far from there, by series close to it. domain.md §4.
+"""What a chain's exposure is at a spot: priced exactly once a second and far from there, by series close to it. sources.md §4.
 
 d1 of a contract is linear in the logarithm of the spot, so its gamma x spot and its delta have power series in it, and so have
 their sums over strikes and expiries: a tick of the underlying costs a product of the few powers with the sums' coefficients, not

@@ -1,4 +1,4 @@
-"""Trend and volatility regime from one-minute bars, VPIN and gamma, with hysteresis. domain.md §5.
+"""Trend and volatility regime from one-minute bars, VPIN and gamma, with hysteresis. sources.md §5.
 
 How many bars it looks back over is the symbol's own (lookback.py). Each feature is evidence between 0 and 1 for the classes
 it speaks of (`WEIGHTS`), and a class's strength is the weighted mean over the features that are there. What is missing is not

@@ -1,4 +1,4 @@
-"""Sweeps: one order that takes liquidity on several venues at once. domain.md §3.
+"""Sweeps: one order that takes liquidity on several venues at once. sources.md §3.
 
 Prints of one side within the window (reception time: IB stamps whole seconds): two or more of condition F (intermarket sweep;
 tick-by-tick only) on two or more venues; or three or more lit venues, or three or more prices of one venue, where the window's

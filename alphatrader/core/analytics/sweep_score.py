@@ -1,4 +1,4 @@
-"""What a minute's sweeps weigh, and to which side: a score of notional, venues, levels and share of condition F. domain.md §3.
+"""What a minute's sweeps weigh, and to which side: a score of notional, venues, levels and share of condition F. sources.md §3.
 
 Each part is 0 to 1; a sweep's strength is their sum by `analytics.sweep_weights`. A part that cannot be told yet (the notional's
 percentile) adds nothing: it lowers the strength. A sweep fades linearly over the minute it is remembered, so that none leaves

@@ -163,7 +163,7 @@ class SymbolState(msgspec.Struct):
 
     def _status(self, halted: bool | None) -> None:
         """What stood before a halt is not compared with what stands in it, nor that with what opens: skipped, as a book's reset
-        is (domain.md §2). Windows of prints and VPIN's buckets hold what traded, and stand."""
+        is (sources.md §2). Windows of prints and VPIN's buckets hold what traded, and stand."""
         if halted is not self.halted and (halted or self.halted):
             self.note("halts" if halted else "ends of halts")
             self.ofi.previous = None

@@ -1,4 +1,4 @@
-"""Which of the volatility states discovery found holds now: its forward filter, one window of minutes at a time. domain.md §5.
+"""Which of the volatility states discovery found holds now: its forward filter, one window of minutes at a time. sources.md §5.
 
 A window is the five one-minute changes discovery measured by, counted from the first finished minute of the session (a change
 over minutes without a print is not one minute's, and none); its point

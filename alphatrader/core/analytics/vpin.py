@@ -1,4 +1,4 @@
-"""VPIN: volume-synchronised probability of informed trading (Easley, Lopez de Prado, O'Hara 2012). domain.md §1.
+"""VPIN: volume-synchronised probability of informed trading (Easley, Lopez de Prado, O'Hara 2012). sources.md §1.
 
 Buckets of equal volume; a print that overfills one is split over as many as it fills. VPIN = sum |Vb - Vs| / (n V) over the last
 n full buckets; the open one is excluded. All counting is in integer half-shares, so that a print of unknown side splits 50/50

@@ -1,4 +1,4 @@
-"""How often each VPIN was seen, session by session: what a value is ranked in (domain.md §1: alarms use the percentile).
+"""How often each VPIN was seen, session by session: what a value is ranked in (sources.md §1: alarms use the percentile).
 
 One value for each print that fills a bucket or several (the paper has one a bucket), and only while no bucket of the ring comes
 from classified bars. The

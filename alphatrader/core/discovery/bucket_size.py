@@ -1,4 +1,4 @@
-"""The size of a VPIN bucket, from clusters of trade sizes (domain.md section 1).
+"""The size of a VPIN bucket, from clusters of trade sizes (sources.md §1).
 
 K-means on log(size) of all trades (size_clusters.py), k chosen by silhouette on a sample; the bucket holds fifty trades of the
 cluster that carries most volume, held between a 200th and a 20th of the average day. Clusters describe sizes, they do not prove a

@@ -1,4 +1,4 @@
-"""Correlation of five-minute returns over the symbols, shrunk by Ledoit and Wolf, never indefinite (domain.md section 5)."""
+"""Correlation of five-minute returns over the symbols, shrunk by Ledoit and Wolf, never indefinite (sources.md §5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many bars still carry information: the autocorrelation of returns and of their size (domain.md section 5).
+"""How many bars still carry information: the autocorrelation of returns and of their size (sources.md §5).
 
 A lag counts while |acf| stands over Bartlett's bound for white noise, 1.96/sqrt(N); the lookback is the largest lag before three
 that do not, in a row.

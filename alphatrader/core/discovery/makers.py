@@ -1,4 +1,4 @@
-"""Attributed displayed interest by market maker or venue, from recorded level-2 books (domain.md section 3).
+"""Attributed displayed interest by market maker or venue, from recorded level-2 books (sources.md §3).
 
 A displayed quote with a name on it is that firm's displayed interest, not proof of who traded. Under thirty minutes of depth
 there is no profile: null, with the reason. Books are taken one by one as they are read: a day of them need not fit in memory.

@@ -1,4 +1,4 @@
-"""Volatility states of a symbol: a Gaussian mixture on realised volatility, its size by BIC (domain.md section 5).
+"""Volatility states of a symbol: a Gaussian mixture on realised volatility, its size by BIC (sources.md §5).
 
 Each point is the cube root of a window's realised variance and not its log: of five returns the log is so skewed that BIC sees
 two states where there is one, while the cube root is all but normal (Wilson and Hilferty 1931) and its bias is known. The usual

@@ -6,7 +6,7 @@ A line is `sending` before the first byte leaves. Then:
     failed            it surely was not sent; tried again from `retry_machine_ns`, or given up where that is None
     unknown           nobody can tell whether it was sent (the answer was lost, the worker died): never sent again, shown
 
-Design §4 rule 7; faults.md I18, I19.
+invariants.md I18, I19.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Market-wide circuit breakers as domain.md gives them (MWCB): the S&P 500 against its previous close, in regular hours.
+"""Market-wide circuit breakers (MWCB, sources.md §7): the S&P 500 against its previous close, in regular hours.
 
 Level 1 at -7 % and level 2 at -13 % halt all stocks for 15 minutes, each once a day, and not from 35 minutes before the close on
 (15:25; 12:25 on a day that closes at 13:00). Level 3 at -20 % ends the day at any time. The index needs an entitlement:

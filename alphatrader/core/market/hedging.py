@@ -6,7 +6,7 @@ follows, over the last `WINDOW_SECONDS`, is taken at each lag of `LAGS`; the str
 search over all of them.
 
 A chain tells no prints: what traded since the one before is signed by the side of its last trade at its quotes, so the sizes
-are of the volume and the signs are approximate. Method: domain.md §3. Effective sample: Bartlett 1935, Journal of the Royal
+are of the volume and the signs are approximate. Method: sources.md §3. Effective sample: Bartlett 1935, Journal of the Royal
 Statistical Society 98 (two series that each remember their last value say less than their length). Held
 by `core/analytics/symbol.py`, given each chain by `meter.py`.
 """

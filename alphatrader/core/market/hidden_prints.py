@@ -1,4 +1,4 @@
-"""Hidden executions: lit prints strictly inside the quote that stood before them. domain.md §3.
+"""Hidden executions: lit prints strictly inside the quote that stood before them. sources.md §3.
 
 Off-exchange reports are dark, not hidden, and left out; prints at mid are counted apart (pegs). Prints of one instant, venue,
 price and side are one order's and make one execution. Prints and quotes come on separate streams: an execution's confidence is

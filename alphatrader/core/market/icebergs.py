@@ -1,4 +1,4 @@
-"""Icebergs: resting orders that show a part and show it again after each fill. domain.md §3.
+"""Icebergs: resting orders that show a part and show it again after each fill. sources.md §3.
 
 A reserve order lives at one price, side and venue, and an exchange shows its next part there when fills have ended the last.
 So a print counts against what its own venue displays at its price, and against nothing else. A refill is a fill larger than

@@ -1,6 +1,6 @@
 """Limit up, limit down: price bands of a stock, ESTIMATED. The broker does not publish the processors' bands.
 
-The rules as domain.md gives them (LULD plan, Amendment 18: no doubling at the open):
+The rules of the LULD plan, Amendment 18 (no doubling at the open; sources.md §7):
 percentages by the previous close on the primary exchange, reference price = mean of the eligible prints of the last five minutes,
 replaced only by one at least 1 % away and after the old has stood 30 seconds. Bands double in the last 25 minutes of the session
 for Tier 1, and for Tier 2 at or under $3.00. A limit state that lasts 15 seconds becomes a pause.

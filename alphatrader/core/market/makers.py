@@ -1,6 +1,6 @@
 """Attributed market-maker interest: what named makers display near the best, who leans to one side, who stays away.
 
-domain.md section 3. Made of one exchange's own book, whose rows carry names (`maker_book.py`). A name is that firm's displayed
+sources.md §3. Made of one exchange's own book, whose rows carry names (`maker_book.py`). A name is that firm's displayed
 interest, never proof of who traded, and most orders carry none. Near is within three ticks of the book's best. A maker leans
 while it shows, averaged over ten seconds, nine times as much on one side as on the other, though it usually stands on both; it is
 away while it shows nothing near, though it usually does. Usual is the discovered profile, else what was seen over the last ten

@@ -1,7 +1,7 @@
 """The national best bid and offer, computed from the rows of a consolidated depth line.
 
 Regulation NMS protects round lots on automated exchanges. A venue's orders smaller than a round lot are added up, best first, and
-count at the worst price that was needed to make one. Round lots by price since November 2025 (domain.md; SEC release
+count at the worst price that was needed to make one. Round lots by price since November 2025 (sources.md §9; SEC release
 34-101070). Locked and crossed markets are told, not mended. Used by `SymbolFeed` once a turn, never per message.
 """
 

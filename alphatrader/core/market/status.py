@@ -20,7 +20,7 @@ from alphatrader.core.market.quotes import QuoteFold
 EVEN: Final = Security(tier=1)
 SECURITIES: Final = {"VXX": Security(tier=1)}
 """Who is no stock of the S&P 500 or the Russell 1000. VXX is a listed exchange-traded product, liquid and without leverage: such
-are Tier 1, too (domain.md, "listed ETPs"). A leveraged one, or a stock of neither index, needs a line here."""
+are Tier 1, too (sources.md §7). A leveraged one, or a stock of neither index, needs a line here."""
 SECOND_NS: Final = 1_000_000_000
 _AUCTION: Final = {
     "auction_imbalance": "shares",

@@ -1,7 +1,7 @@
 """The 24 venues of US equities: the letter of the consolidated tapes (CTA and UTP participant tables), MIC and IB's name.
 
 19 exchanges that quote or are to (18 with a letter, MX2 without one yet), the four facilities of FINRA under D (three trade
-reporting facilities and the display facility), and OTC: 24. Only exchanges have protected quotes (domain.md, Regulation
+reporting facilities and the display facility), and OTC: 24. Only exchanges have protected quotes (sources.md §9, Regulation
 NMS): what trades at FINRA or over the counter protects nobody.
 """
 

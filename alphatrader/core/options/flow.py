@@ -1,4 +1,4 @@
-"""What trades in a chain: call and put volume and premium, and contracts whose trading is unusual (domain.md section 5)."""
+"""What trades in a chain: call and put volume and premium, and contracts whose trading is unusual (sources.md §5)."""
 
 from __future__ import annotations
 

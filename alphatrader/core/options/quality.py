@@ -1,4 +1,4 @@
-"""Whether a chain may be believed: each row is held to the bounds that no arbitrage leaves it (domain.md section 4).
+"""Whether a chain may be believed: each row is held to the bounds that no arbitrage leaves it (sources.md §4).
 
 A check that lacks an input passes the row: it says nothing. The share of rows that pass all of them is the chain's quality;
 under `options.min_quality` no signal may use it. Source: Hull, ch. 11 (bounds, put-call parity of American options).

@@ -1,4 +1,4 @@
-"""A contract's volume against its own days (domain.md section 5): what is kept of a day, and an unusual contract's z-score."""
+"""A contract's volume against its own days (sources.md §5): what is kept of a day, and an unusual contract's z-score."""
 
 from __future__ import annotations
 

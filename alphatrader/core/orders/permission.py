@@ -1,8 +1,8 @@
-"""Permission to open: the lease, the halt and the approval, judged together at the moment the bytes leave (design §4 rule 2).
+"""Permission to open: the lease, the halt and the approval, judged together as the bytes leave (invariants.md I1, I16).
 
 Anything missing, old, of another epoch or of an older fence refuses, and so does market time: an opening order is sent, and
-works, only inside its strategy's window, not in the session's last moments and not around the gateway's own restart (faults.md
-I7). Exits, cancels and flattening ask nothing of this.
+works, only inside its strategy's window, not in the session's last moments and not around the gateway's own restart
+(invariants.md I7). Exits, cancels and flattening ask nothing of this.
 """
 
 from __future__ import annotations

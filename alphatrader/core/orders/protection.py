@@ -1,4 +1,4 @@
-"""What must be done so that a position is protected and held as wanted: never naked, never sold twice (faults.md I13 to I15).
+"""What must be done so that a position is protected and held as wanted: never naked, never sold twice (invariants.md I13 to I15).
 
 `decide` looks at one intent and says the next step; it is asked again after every change. Orders of one OCA group reduce each
 other at the broker, so the live protective quantity of an intent is the largest in its group plus what stands outside it.

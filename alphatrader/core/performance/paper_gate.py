@@ -1,4 +1,4 @@
-"""The paper gate: what closed paper trades must show before real money is traded (design §4 rule 11, the plan's numbers)."""
+"""The paper gate: what closed paper trades must show before real money is traded."""
 
 from __future__ import annotations
 

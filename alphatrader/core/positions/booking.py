@@ -1,4 +1,4 @@
-"""Positions out of executions: a fold of all fills, the same for any order and any repetition of them (faults.md I10).
+"""Positions out of executions: a fold of all fills, the same for any order and any repetition of them (invariants.md I10).
 
 A fill of ours belongs to the intent its orderRef names. A fill of nobody's (a trade by hand, emergency's closing, what the
 account taught us) closes the oldest position of its contract; what is left over is the position `ext-{conId}`. Cost is the

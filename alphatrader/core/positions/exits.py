@@ -14,7 +14,7 @@ from typing import Final, Literal
 from alphatrader.contract.messages.positions import Position, WantedExit
 
 TRAIL_STEP_R: Final = Decimal("0.1")
-"""The stop is moved in steps of this much of the first risk: each change at the broker may fail (faults.md F6)."""
+"""The stop is moved in steps of this much of the first risk: each change at the broker may fail."""
 
 
 @dataclass(frozen=True, slots=True)

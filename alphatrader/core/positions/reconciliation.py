@@ -1,7 +1,7 @@
 """Our positions against the broker's account: what agrees, what differs, and what the account teaches when it stays different.
 
 A difference younger than the patience is a fill in flight. An older one names itself, blocks opening, and is settled at the
-broker's word: what we never saw is adopted, what the broker does not hold is closed (faults.md I9).
+broker's word: what we never saw is adopted, what the broker does not hold is closed (invariants.md I9).
 """
 
 from __future__ import annotations

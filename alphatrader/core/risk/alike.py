@@ -1,4 +1,4 @@
-"""Premium that rides on one bet: options that win and lose together, as the correlation of their underlyings says. domain.md §7.
+"""Premium that rides on one bet: options that win and lose together, by the correlation of their underlyings. sources.md §7.
 
 Counted in premium, the most that a bought option can lose: it is known of every place from the state server alone, where
 delta-dollars would make each verdict wait for a quote. Two calls, or two puts, are one bet where their underlyings move together

@@ -1,4 +1,4 @@
-"""The places under the position limits: who holds one, and when it is free again (faults.md I2, I4).
+"""The places under the position limits: who holds one, and when it is free again (invariants.md I2, I4).
 
 A place is held by a reservation, by an entry order that may still fill, or by an open position; one intent holds one place. It is
 free only when the broker has confirmed the end of the order and no position came of it, or that position is closed.

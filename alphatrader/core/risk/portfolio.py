@@ -1,4 +1,4 @@
-"""What is held, taken together: value at risk and correlation of the book. domain.md §7.
+"""What is held, taken together: value at risk and correlation of the book. sources.md §7.
 
 Value at risk is the loss of one day that is exceeded on five days in a hundred, by full revaluation: the underlyings move
 together (normal log returns, each symbol's own daily volatility, the discovered correlation), and every option is priced anew one

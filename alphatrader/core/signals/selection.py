@@ -1,4 +1,4 @@
-"""Which contract: |delta| near the target, a narrow spread, open interest or volume. domain.md §6.
+"""Which contract: |delta| near the target, a narrow spread, open interest or volume. sources.md §6.
 
 The chain only chooses; it never prices. Delta is recomputed from the chain's own mid with the real time to expiry, because the
 vendor's is of whole days. Prepared once a chain, asked as spot moves.

@@ -1,4 +1,4 @@
-"""How many contracts: a share of Kelly on a cautious win rate, under the cap on premium. domain.md §6.
+"""How many contracts: a share of Kelly on a cautious win rate, under the cap on premium. sources.md §6.
 
 f = p / a - q / b, a the fraction of the stake lost at the stop, b the fraction won at the targets; p is a low quantile of the
 posterior Beta(1 + wins, 1 + losses), the settings' prior counted in. No f above zero, no trade.

@@ -1,4 +1,4 @@
-"""Closing imbalances of the listed equities: Arca from an hour before the close, Nasdaq from ten minutes before (domain.md §7).
+"""Closing imbalances of the listed equities: Arca from an hour before the close, Nasdaq from ten minutes before (sources.md §7).
 
 Cboe-listed names (VXX) have none here. Sizes shrink and may change sign as the close nears. Used by `simulation.py`.
 """

@@ -1,4 +1,4 @@
-"""Last trading days of futures and option expiries, by the rules of domain.md §10 and §6.
+"""Last trading days of futures and option expiries, by the rules of sources.md §10 and §6.
 
 Pure functions of a contract month and the business days; used by `listings.py` only.
 """

@@ -1,4 +1,4 @@
-"""Venues, attributed market makers and sale conditions, as data (domain.md §3 and §8), and how a venue is drawn by weight.
+"""Venues, attributed market makers and sale conditions, as data (sources.md §3 and §8), and how a venue is drawn by weight.
 
 Letters are the SIP's, names are the broker's. Weights are rough shares of displayed size and of lit volume.
 """
@@ -44,7 +44,7 @@ BY_WEIGHT = Weighted({name: weight for name, (_, weight) in LIT.items()})
 LETTERS = {name: letter for name, (letter, _) in LIT.items()} | {OFF_EXCHANGE: "D"}
 PRIMARY_VENUE = {"NASDAQ": "ISLAND", "ARCA": "ARCA", "BATS": "BATS"}  # where the crosses of a listing are printed
 
-# The ten MPIDs of domain.md §3; displayed on NASDAQ rows only. NSDQ is the anonymous rest.
+# The ten MPIDs of sources.md §3; displayed on NASDAQ rows only. NSDQ is the anonymous rest.
 MARKET_MAKERS = ("CDRG", "NITE", "VIRT", "ETMM", "SOHO", "JNST", "HRTF", "UBSS", "GSCO", "MSCO")
 ANONYMOUS = "NSDQ"
 

@@ -1,6 +1,6 @@
 """The Alpha Vantage stand-in: REALTIME_OPTIONS and NEWS_SENTIMENT at /alphavantage/query.
 
-Answers are what the vendor really sends (domain.md section 4): every field of an option row a string, HTTP 200 for every
+Answers are what the vendor really sends (sources.md §4): every field of an option row a string, HTTP 200 for every
 refusal, greeks only with require_greeks=true and by the vendor's own convention (European, no dividends, whole calendar
 days over 365 floored at one day, volatility on the vendor's coarse grid). Prices, volatility, volume and open interest
 are the simulated market's. A key may make 600 calls in any 60 seconds of machine time.

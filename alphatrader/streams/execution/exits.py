@@ -37,7 +37,7 @@ from alphatrader.runtime.calendar import Calendar
 from alphatrader.streams.execution.desk import Desk
 
 REPRICE_SECONDS: Final = 1.5
-"""A patient exit asks for the mid no longer than that: a part of a position that is for sale has no stop (faults.md I13: 2 s)."""
+"""A patient exit asks for the mid no longer than that: a part that is for sale has no stop (invariants.md I13: 2 s)."""
 PENNY: Final = Decimal("0.01")
 
 

@@ -29,7 +29,7 @@ from alphatrader.streams.execution.exits import Exits
 
 MINUTE_NS: Final = 60 * SECOND
 RESTART_NS: Final = 60 * SECOND
-"""Nothing opens so long before and after the gateway's own restart (faults.md I7)."""
+"""Nothing opens so long before and after the gateway's own restart (invariants.md I7)."""
 LEGS: Final = 3
 """Messages of one bracket."""
 

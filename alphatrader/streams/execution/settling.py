@@ -173,7 +173,7 @@ class Settlement:
                 desk.cancel(record, f"Inactive at the broker for over {self._inactive_seconds:g} s")
 
     def unconfirmed(self, seconds: float) -> list[str]:
-        """Open orders that the broker has not confirmed for so long, a cancel without its end among them (faults.md I5)."""
+        """Open orders that the broker has not confirmed for so long, a cancel without its end among them (invariants.md I5)."""
         desk, now, machine_ns = self._desk, self._desk.clock.monotonic(), self._desk.clock.machine_ns()
         waiting = [record for record in desk.book.open() if record.state in ("INTENT", "SENT", "UNKNOWN")]
         ages = {record.id: max(0.0, (machine_ns - record.machine_ns) / SECOND) for record in waiting}
