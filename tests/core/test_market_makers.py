@@ -56,7 +56,7 @@ def test_rows_of_one_price_keep_their_makers_and_the_book_its_checksum() -> None
     assert book.bids == (MakerRow(99.99, 250, "CDRG"), MakerRow(99.98, 100, "JNST"))
     assert book.asks == (MakerRow(100.01, 400, "CDRG"),)
     # the consolidated book and the numbering of events are another matter
-    assert not made.depth_on and made.book(clock.seconds).source == "quote" and book.seq == made.seq
+    assert made.status().depth == "none" and made.book(clock.seconds).source == "quote" and book.seq == made.seq
     assert books(made, clock) == []
 
 

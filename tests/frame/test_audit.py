@@ -102,10 +102,6 @@ def test_a_block_is_on_disk_after_about_a_second_and_at_64_kb_at_once(tmp_path: 
         assert not torn and [record.data[:5] for record in found] == [b"quiet", b"xxxxx", b"later"]
 
 
-APART = (Kind.CHECKPOINT, Kind.STEP, Kind.HOLE)
-"""Each has tests of its own."""
-
-
 WRITER = """
 import sys
 import time

@@ -23,11 +23,6 @@ def sold(on: Stage, con_id: int | None) -> int:
     return sum(fill["shares"] for fill in fills if fill["side"] == "SLD")
 
 
-def reason_of(on: Stage) -> str:
-    now = health(on, Module.EMERGENCY)
-    return (now.reason if now else None) or ""
-
-
 def test_a_contract_the_broker_does_not_list_holds_up_nobody_and_nothing_is_sold_twice(servers: Servers, tmp_path: Path) -> None:
     async def story(on: Stage) -> None:
         async with emergency(on) as module:

@@ -13,7 +13,7 @@ import msgspec
 from alphatrader.contract.messages.market import Level, Nbbo
 from alphatrader.core.market import nbbo as national
 from alphatrader.core.market.book import BookError, BookStands, DepthBook
-from alphatrader.core.market.venues import OTHER_NAMES
+from alphatrader.core.market.venues import venue_name
 
 CROSSED_SECONDS: Final = 1.0
 """In regular hours a book crossed, or out of the order of its prices, this long has lost rows."""
@@ -54,7 +54,7 @@ class DepthLine:
     ) -> None:
         """Raises BookError and is broken from then on."""
         self.heard = now
-        name = OTHER_NAMES.get(venue, venue)
+        name = venue_name(venue)
         self._venues_heard[name] = now
         try:
             self._book.apply(operation, position, side, price, size, name, market_maker)

@@ -80,10 +80,6 @@ class SymbolFeed:
         self._quote_dirty = 0
 
     @property
-    def depth_on(self) -> bool:
-        return self._depth.on
-
-    @property
     def depth_broken(self) -> str | None:
         """Why depth must be subscribed anew."""
         return self._depth.broken

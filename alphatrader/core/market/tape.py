@@ -14,7 +14,7 @@ from alphatrader.core.market.day import DayFold, DayStands, Repeats, RepeatsStan
 from alphatrader.core.market.prints import RuleStands, TickRule
 from alphatrader.core.market.quotes import MOST_PRICE, MOST_SIZE, BadTickError, checked
 from alphatrader.core.market.stages import Stages
-from alphatrader.core.market.venues import OTHER_NAMES
+from alphatrader.core.market.venues import venue_name
 
 RECENT_TRADES: Final = 50
 
@@ -105,7 +105,7 @@ class Tape:
             received_ns,
             price,
             size,
-            OTHER_NAMES.get(raw.venue, raw.venue),
+            venue_name(raw.venue),
             raw.conditions,
             side,
             volume,

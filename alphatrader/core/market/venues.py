@@ -45,7 +45,7 @@ VENUES: Final = (
     Venue("", "OOTC", "OTC", protected=False),
 )
 _BY_MIC: Final = {venue.mic: venue.name or venue.mic for venue in VENUES} | dict.fromkeys(("FINC", "FINY", "XADF"), "FINRA")
-OTHER_NAMES: Final = {"ISLAND": "NASDAQ", "NSDQ": "NASDAQ", "EDGX": "DRCTEDGE", "EDGA": "EDGEA"} | _BY_MIC
+_OTHER_NAMES: Final = {"ISLAND": "NASDAQ", "NSDQ": "NASDAQ", "EDGX": "DRCTEDGE", "EDGA": "EDGEA"} | _BY_MIC
 """What the broker also calls a venue -> its one name."""
 OFF_EXCHANGE: Final = frozenset({"FINRA", "OTC"})
 """Trade reporting facilities: dark pools and internalizers report there."""
@@ -55,4 +55,4 @@ PROTECTED: Final = frozenset(venue.name or venue.mic for venue in VENUES if venu
 
 def venue_name(name: str) -> str:
     """One name for each venue, whatever the broker calls it in this message."""
-    return OTHER_NAMES.get(name, name)
+    return _OTHER_NAMES.get(name, name)
