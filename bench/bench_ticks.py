@@ -6,7 +6,8 @@ Both take turns under the same rates, beside the same background: the whole Proc
 instruments, on servers of its own. `--background none` measures them alone. "Visible": the observer has read a
 `metrics:{symbol}:vpin` whose source sequence is at or past the tick's; it is woken by the server's invalidation push, the
 same way for both. Likewise of `market:{symbol}:trades`, which either writes every 50 ms at most. The reference reaches Redis over
-TCP, as the floor was measured; the product takes the server's Unix socket.
+TCP, as the floor was measured; the product takes the server's Unix socket. Both wait for the streams of every instrument, though
+three speak: a blocking read costs the server by the stream. `--streams fed` lets the reference wait for those three alone.
 
 It ends within `--budget` seconds: the background gets a share of them to come up, and is measured beside as it then stands; each
 rate is measured once, and again while time is left.
@@ -36,6 +37,7 @@ from typing import Any
 import hiredis
 from interleaved import title, verdict
 from tick_feeder import LINES_SECONDS, MOST_TIMES, STUCK_SECONDS
+from tick_reference import READ_BYTES
 
 from alphatrader.contract import keys as k
 from alphatrader.contract.key import Key, Server
@@ -86,7 +88,7 @@ class Observer(threading.Thread):
     def run(self) -> None:
         waiting: deque[tuple[str, str]] = deque()
         while not self.stopping:
-            self._reader.feed(self._socket.recv(1 << 20))
+            self._reader.feed(self._socket.recv(READ_BYTES))
             now = time.monotonic_ns()
             ask = b""
             while (reply := self._reader.gets()) is not False:
@@ -215,7 +217,12 @@ class Side:
             time.sleep(0.05)
 
 
-def children(stack: ExitStack, servers: Servers, feeder: Feeder, log: Path, which: str, reference: str) -> dict[str, Any]:
+def every_symbol(servers: Servers) -> list[str]:
+    market = servers.settings.market
+    return [*market.equities, *(future.root for future in market.futures)]
+
+
+def children(stack: ExitStack, servers: Servers, feeder: Feeder, log: Path, which: str, options: argparse.Namespace) -> dict[str, Any]:
     market_start, machine_start = exchange_instant(DAY, "10:00"), time.time_ns()
     if which == "product":
         gateways = json.dumps([{"host": "127.0.0.1", "port": feeder.ports["gateway"]}])
@@ -242,9 +249,10 @@ def children(stack: ExitStack, servers: Servers, feeder: Feeder, log: Path, whic
         }
     told_raw = {
         "symbols": SYMBOLS,
+        "streams": every_symbol(servers) if options.streams == "all" else SYMBOLS,
         "raw": feeder.ports["raw"],
         "redis": servers.settings.servers.data.port,
-        "redis_socket": str(server_socket(servers.settings, Server.DATA)) if reference == "unix" else None,
+        "redis_socket": str(server_socket(servers.settings, Server.DATA)) if options.reference == "unix" else None,
         "market_start_ns": market_start,
         "machine_start_ns": machine_start,
         "session": [exchange_instant(DAY, at) for at in ("09:30", "16:00")],
@@ -297,6 +305,7 @@ def main() -> None:
     arguments.add_argument("--rounds", type=int, default=ROUNDS)
     arguments.add_argument("--background", choices=("all", "none"), default="all")
     arguments.add_argument("--reference", choices=("tcp", "unix"), default="tcp", help="how the raw reference reaches Redis")
+    arguments.add_argument("--streams", choices=("all", "fed"), default="all", help="what the raw reference waits for")
     arguments.add_argument("--budget", type=float, default=BUDGET_SECONDS)
     options = arguments.parse_args()
     ends = time.monotonic() + options.budget
@@ -317,7 +326,7 @@ def main() -> None:
             servers = stack.enter_context(running_servers(base))
             prepared(servers)
             feeder = Feeder(stack, log)
-            sides.append(Side(name, servers, feeder, children(stack, servers, feeder, log, name, options.reference)))
+            sides.append(Side(name, servers, feeder, children(stack, servers, feeder, log, name, options)))
         try:
             for side in sides:
                 side._feeder.send("raw" if side.name == "raw" else "product", 200, 0.5)

@@ -25,6 +25,8 @@ from alphatrader.runtime.clock import Clock
 from alphatrader.runtime.settings import load
 from alphatrader.runtime.store import decode
 
+READ_BYTES = 64 * 1024
+"""A larger buffer is memory asked of the system at each read, and given back."""
 KEYS_SECONDS = 0.05
 """State keys of a symbol are written this often, as the product's."""
 
@@ -47,7 +49,7 @@ class RawRedis:
         """Sends; takes what replies are there without waiting for the rest."""
         self._socket.sendall(b"".join(map(hiredis.pack_command, commands)))
         while select.select([self._socket], [], [], 0)[0]:
-            self._reader.feed(self._socket.recv(1 << 20))
+            self._reader.feed(self._socket.recv(READ_BYTES))
             while (reply := self._reader.gets()) is not False:
                 if isinstance(reply, Exception):
                     raise reply
@@ -58,7 +60,7 @@ class RawRedis:
 
     def next(self) -> Any:
         while (reply := self._reader.gets()) is False:
-            self._reader.feed(self._socket.recv(1 << 20))
+            self._reader.feed(self._socket.recv(READ_BYTES))
         if isinstance(reply, Exception):
             raise reply
         return reply
@@ -83,7 +85,7 @@ def feed(told: dict[str, Any], redis: RawRedis, clock: Clock) -> None:
     shown = dict.fromkeys(told["symbols"], 0.0)
     gateway = socket.create_connection(("127.0.0.1", told["raw"]))
     buffer = b""
-    while data := gateway.recv(1 << 18):
+    while data := gateway.recv(READ_BYTES):
         buffer += data
         at = 0
         while len(buffer) - at >= 4:
@@ -109,7 +111,7 @@ def feed(told: dict[str, Any], redis: RawRedis, clock: Clock) -> None:
 def metrics(told: dict[str, Any], redis: RawRedis, writer: RawRedis, clock: Clock) -> None:
     """Events in; the fast metrics of every symbol that changed, once a turn."""
     settings = load(told["environment"])
-    meters = {k.EVENTS_MARKET.at(symbol=s).name: Meter(s, settings.analytics, None, 5.0, 14) for s in told["symbols"]}
+    meters = {k.EVENTS_MARKET.at(symbol=s).name: Meter(s, settings.analytics, None, 5.0, 14) for s in told["streams"]}
     for meter in meters.values():
         meter.take_bucket_size(told["bucket"], "discovered", (), clock.market_ns())
     session = tuple(told["session"])
