@@ -106,7 +106,7 @@ async def run(reads: list[bytes], kind: str, log: AuditLog, servers: Servers) ->
     feed.set_ticks(True)
     line = Line(feed)
     Handlers(dict.fromkeys((1, 2), line), print).install(client.decoder.handlers)
-    publisher = Publisher(settings.market, {"SPY": feed}, {}, spoken)
+    publisher = Publisher(settings.market, {"SPY": feed}, spoken, {}, [])
     ttls = {"market.ttl_seconds": 1.0}
     frame(ib)
     tap(ib, recorder)

@@ -222,7 +222,9 @@ def every_symbol(servers: Servers) -> list[str]:
     return [*market.equities, *(future.root for future in market.futures)]
 
 
-def children(stack: ExitStack, servers: Servers, feeder: Feeder, log: Path, which: str, options: argparse.Namespace) -> dict[str, Any]:
+def children(
+    stack: ExitStack, servers: Servers, feeder: Feeder, log: Path, which: str, options: argparse.Namespace
+) -> dict[str, Any]:
     market_start, machine_start = exchange_instant(DAY, "10:00"), time.time_ns()
     if which == "product":
         gateways = json.dumps([{"host": "127.0.0.1", "port": feeder.ports["gateway"]}])

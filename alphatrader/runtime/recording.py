@@ -230,12 +230,13 @@ class RecordedStore(AsyncStore):
             raise
 
     async def post(self, batch: Batch) -> None:
-        self._recorder.gave(batch.commands)
         try:
             await super().post(batch)
         except BaseException as error:
+            self._recorder.gave(batch.commands)
             self._recorder.lost(error)
             raise
+        self._recorder.gave(batch.commands)  # after it left: readers wait for it
 
     def post_now(self, batch: Batch) -> bool:
         raise TypeError("whether a write can go at once is no decider's business: it cannot be run again")

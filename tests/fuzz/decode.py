@@ -89,7 +89,7 @@ class DecodePath:
         self.feed.set_depth(True)
         self.feed.set_ticks(True)
         self.option = OptionFeed(
-            OptionRef("SPY", "20261218", 600.0, "C"), 1, self._market_ns, self._market_ns, self._monotonic
+            OptionRef("SPY", "20261218", 600.0, "C"), 1, self._market_ns, self._market_ns, self._monotonic, []
         )  # fmt: skip
         ib = IB()
         client: Any = ib.client

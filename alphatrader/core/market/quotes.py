@@ -171,12 +171,16 @@ class OptionFeed:
         market_ns: Callable[[], int],
         machine_ns: Callable[[], int],
         monotonic: Callable[[], float],
+        stirred: list[OptionFeed],
     ) -> None:
+        """`stirred`: where it puts itself when its quote changes; whoever takes it out says `dirty = False`."""
         self.ref = ref
         self.con_id = con_id
         self.heard: float | None = None
         """Monotonic seconds of the newest message; None before the first and after the link was lost."""
         self.dirty = False
+        """Whether it stands in `stirred`."""
+        self._stirred = stirred
         self.refused = 0
         self._quote = QuoteFold()
         self._greeks: dict[str, float | None] = {}
@@ -187,7 +191,12 @@ class OptionFeed:
     def _hear(self) -> None:
         self.heard = self._monotonic()
         self._ts_ns, self._heard_machine_ns = self._market_ns(), self._machine_ns()
-        self.dirty = True
+        self._stir()
+
+    def _stir(self) -> None:
+        if not self.dirty:
+            self.dirty = True
+            self._stirred.append(self)
 
     def tick_price(self, tick: int, price: float, size: float | None) -> None:
         self._fold(self._quote.price, tick, price, size)
@@ -229,7 +238,7 @@ class OptionFeed:
     def min_tick(self, tick: float) -> None:
         if math.isfinite(tick) and tick > 0:
             self._min_tick = tick
-            self.dirty = True
+            self._stir()
 
     def silenced(self) -> None:
         """The link is down, nothing is lost yet: nothing of this is to be renewed until ticks come again."""

@@ -68,7 +68,7 @@ class IBKRIngestion(StreamModule):
         self._contracts = Contracts(self, self._instruments, self._broker, self._on_rolled)
         self._names = OptionNames(option_spec, self._publish_name, self._tell_unlisted, self.clock.monotonic)
         self._lines = Lines(self, self._instruments, self._feeds, self._contracts, self._names)
-        self._publisher = Publisher(market, self._feeds, self._lines.options, self._spoken)
+        self._publisher = Publisher(market, self._feeds, self._spoken, self._lines.options, self._lines.stirred)
         self._history = History(self, self._feeds, self._contracts.listed, self._broker)
         self._link = Link(wire.link_lost_seconds)
         self._answers = Answers(self, self._link, self._lines)

@@ -53,6 +53,8 @@ class Lines:
         """How near each underlying is to a signal, 0 to 1, as `wanted:{module}` says."""
         self.options: dict[str, OptionFeed] = {}
         """Wanted options that have a line, by conId."""
+        self.stirred: list[OptionFeed] = []
+        """Those whose quote differs from what was last written; for the publisher, who empties it."""
         self._subscriptions: Subscriptions | None = None
         self._health, self._log = module.health, module.log
         self._clock, self._calendar, self._market = module.clock, module.calendar, market
@@ -174,7 +176,8 @@ class Lines:
                 contract, generic = self._contracts.listed[name].contract, self._generic_ticks(name)
                 subscriptions.open(Kind.QUOTE, name, contract, self._feeds[name], generic, at=at)
             else:
-                feed = OptionFeed(refs[name], int(name), self._clock.market_ns, self._clock.machine_ns, self._clock.monotonic)
+                clock = self._clock
+                feed = OptionFeed(refs[name], int(name), clock.market_ns, clock.machine_ns, clock.monotonic, self.stirred)
                 self.options[name] = feed
                 subscriptions.open(Kind.QUOTE, name, lookup.by_con_id(int(name)), feed, at=at)
 

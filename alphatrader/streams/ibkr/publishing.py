@@ -5,6 +5,7 @@ Used by `IBKRIngestion`, which owns the feeds. Writes `market:{symbol}:*`, `even
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Final
 
@@ -25,19 +26,24 @@ class Publisher:
         self,
         market: Market,
         feeds: Mapping[str, SymbolFeed],
-        options: Mapping[str, OptionFeed],
         spoken: list[SymbolFeed],
+        options: Mapping[str, OptionFeed],
+        stirred: list[OptionFeed],
     ) -> None:
-        """`spoken`: where the feeds put themselves with their first message of a read."""
+        """`spoken`: where the feeds put themselves with their first message of a read; `stirred`: where options do whose quote
+        changed."""
         self._market = market
-        self._feeds, self._options, self._spoken = feeds, options, spoken
-        self._renewed_at = float("-inf")
+        self._feeds, self._spoken = feeds, spoken
+        self._options, self._stirred = options, stirred
+        self._renewed_at = -math.inf
         self._shown_at: dict[str, float] = {}
         self._streams = {symbol: k.EVENTS_MARKET.at(symbol=symbol) for symbol in feeds}
         self._awaited: dict[str, SymbolFeed] = {}
         """Who may have an event at the next end of a read."""
         self._unshown: dict[str, SymbolFeed] = {}
         """Whose state keys differ from what was last written."""
+        self._show_at = math.inf
+        """When the first of them may be written: no turn before that asks any of them."""
 
     def go_on(self) -> None:
         """The feeds stand as they did somewhere else."""
@@ -67,22 +73,34 @@ class Publisher:
             stream = self._streams[feed.symbol]
             for event in events:
                 batch.append(stream, event)
-            if feed.changed:
+            if feed.changed and feed.symbol not in unshown:
                 unshown[feed.symbol] = feed
+                self._show_at = min(self._show_at, self._due(feed))
         if now - self._renewed_at >= self._market.renew_seconds:
             self._renewed_at = now
             for feed in self._feeds.values():
                 self._show(batch, feed, now, renew=True)
             unshown.clear()
-        elif unshown:
+            self._show_at = math.inf
+        elif now >= self._show_at:
             for feed in tuple(unshown.values()):
                 self._show(batch, feed, now, renew=False)
-                if not feed.changed:
-                    del unshown[feed.symbol]
-        for option in self._options.values():
-            if (option.dirty or self._renewed_at == now) and option.alive(now, self._market.quiet_seconds):
-                option.dirty = False
+                if not feed.changed or feed.symbol not in self._shown_at:
+                    del unshown[feed.symbol]  # one that is silent comes back with its next message
+            self._show_at = min(map(self._due, unshown.values()), default=math.inf)
+        self._quote(batch, now)
+
+    def _quote(self, batch: Batch, now: float) -> None:
+        """Quotes of options that changed, or of all where all keys were renewed in this turn."""
+        for option in self._options.values() if self._renewed_at == now else self._stirred:
+            option.dirty = False
+            if option.alive(now, self._market.quiet_seconds):
                 batch.put(k.QUOTES.at(con_id=option.con_id), option.message())
+        self._stirred.clear()
+
+    def _due(self, feed: SymbolFeed) -> float:
+        """When its state keys may be written again."""
+        return self._shown_at.get(feed.symbol, -math.inf) + TURN_SECONDS
 
     def _show(self, batch: Batch, feed: SymbolFeed, now: float, *, renew: bool) -> None:
         if not feed.alive(now):

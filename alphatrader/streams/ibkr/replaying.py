@@ -55,7 +55,7 @@ class Ingestion:
             for instrument in instruments(market)
             if symbols is None or instrument.symbol in symbols
         }
-        self._publisher = Publisher(market, self._feeds, {}, spoken)
+        self._publisher = Publisher(market, self._feeds, spoken, {}, [])
         self._lines: dict[int, _Line] = {}
         self._table: dict[int, Callable[[list[str]], None]] = {}
         self._handlers: Handlers | None = None
