@@ -13,7 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
 
-from flask import Blueprint, Flask, jsonify, request
+from flask import Blueprint, jsonify, request
 
 from alphatrader.contract.modules import Module
 from alphatrader.contract.settings.system import Sandbox
@@ -21,6 +21,7 @@ from alphatrader.runtime.audit_file import SUFFIX
 from alphatrader.runtime.context import Context, process_context
 from alphatrader.runtime.secrets import Secrets
 from alphatrader.runtime.settings import ROOT
+from alphatrader.sandbox.gateway.config import GatewayConfig
 from alphatrader.sandbox.gateway.gateway import Gateway
 from alphatrader.sandbox.gateway.limits import Limits
 from alphatrader.sandbox.gateway.replay import lobster
@@ -103,9 +104,36 @@ def replay(sandbox: Sandbox, market: Market, start_ns: int) -> tuple[Recording |
     return None, replayed, replayed.pace
 
 
+def _config(sandbox: Sandbox) -> GatewayConfig:
+    return GatewayConfig(
+        ports=sandbox.gateway_ports,
+        account=sandbox.account,
+        equity=Decimal(str(sandbox.equity_usd)),
+        limits=Limits(
+            market_data_lines=sandbox.market_data_lines,
+            depth=sandbox.depth_subscriptions,
+            tick_by_tick=sandbox.tick_subscriptions,
+        ),
+        depth_mode=sandbox.depth_style,
+        depth_modes=sandbox.depth_style_by_symbol,
+        log_all_frames=sandbox.wire_log == "all",
+        scenario=ROOT / sandbox.scenario if sandbox.scenario else None,
+    )
+
+
+def _world(context: Context, shared: SharedMarket) -> VendorWorld:
+    return VendorWorld(
+        market=cast(Market, shared),
+        now_ns=context.clock.market_ns,
+        machine_s=lambda: context.clock.machine_ns() / 1e9,
+        data_dir=_folder(context.data_dir, "vendors"),
+        credentials=credentials(context.secrets, context.settings.web.pages_url),
+        market_lock=shared.lock,
+    )
+
+
 async def _live(context: Context) -> None:
-    sandbox = context.settings.sandbox
-    clock = context.clock
+    sandbox, clock = context.settings.sandbox, context.clock
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -120,34 +148,14 @@ async def _live(context: Context) -> None:
     shared = SharedMarket(shown)
     gateway = Gateway(
         cast(Market, shared),
-        host="127.0.0.1",
-        ports=sandbox.gateway_ports,
+        _config(sandbox),
         now_ns=clock.market_ns,
         machine_ns=clock.machine_ns,
         data_dir=_folder(context.data_dir, "broker"),
-        account=sandbox.account,
-        equity=Decimal(str(sandbox.equity_usd)),
-        limits=Limits(
-            market_data_lines=sandbox.market_data_lines,
-            depth=sandbox.depth_subscriptions,
-            tick_by_tick=sandbox.tick_subscriptions,
-        ),
-        depth_mode=sandbox.depth_style,
-        depth_modes=sandbox.depth_style_by_symbol,
-        log_all_frames=sandbox.wire_log == "all",
-        scenario=ROOT / sandbox.scenario if sandbox.scenario else None,
         recording=recording,
         pace=pace,
     )
-    world = VendorWorld(
-        market=cast(Market, shared),
-        now_ns=clock.market_ns,
-        machine_s=lambda: clock.machine_ns() / 1e9,
-        data_dir=_folder(context.data_dir, "vendors"),
-        credentials=credentials(context.secrets, context.settings.web.pages_url),
-        market_lock=shared.lock,
-    )
-    app: Flask = create_app(world)
+    app = create_app(_world(context, shared))
     app.register_blueprint(_fault_door(gateway, loop))
     vendors = VendorServer(app, "127.0.0.1", sandbox.http_port)
     await gateway.start()

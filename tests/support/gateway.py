@@ -11,7 +11,7 @@
             running.gateway.inject("drop")                        # kinds: alphatrader/sandbox/gateway/faults.py
 
 With `market="simulated"` the seeded `SimulatedMarket` runs instead, and with `clock=Clock(start_ns, running=True)`
-market time flows with the machine's. Options of `Gateway` pass through as keywords. `running.port` and
+market time flows with the machine's. What is left of the keywords goes to `GatewayConfig`. `running.port` and
 `running.second_port` are the two gateways of one account; `running.data_dir` holds `ledger.jsonl` and `wire.jsonl`.
 `running.wire()` reads the wire log as a list of dicts.
 
@@ -33,8 +33,10 @@ from typing import Any
 import msgspec
 from ib_insync import IB
 
-from alphatrader.sandbox.gateway import Gateway, hours
+from alphatrader.sandbox.gateway import Gateway, GatewayConfig, hours
 from alphatrader.sandbox.gateway.hours import NEW_YORK
+from alphatrader.sandbox.gateway.replay.audit import Recording
+from alphatrader.sandbox.gateway.replay.pace import Pace
 from tests.support.fixed_market import FixedMarket
 from tests.support.waiting import until
 
@@ -101,7 +103,9 @@ async def running_gateway(
     *,
     market: Any = "fixed",
     clock: Clock | None = None,
-    **options: Any,
+    recording: Recording | None = None,
+    pace: Pace | None = None,
+    **config: Any,
 ) -> AsyncIterator[Running]:
     """`market` is "fixed", "simulated", or any object with the Market protocol. A second call with the same `data_dir`
     restarts the same account."""
@@ -114,12 +118,12 @@ async def running_gateway(
         market = SimulatedMarket(seed=7, start_ns=clock(), sessions=sessions_around(clock()))
     gateway = Gateway(
         market,
-        host="127.0.0.1",
-        ports=(0, 0),
+        GatewayConfig(**config),
         now_ns=clock,
         machine_ns=time.monotonic_ns,
         data_dir=data_dir,
-        **options,
+        recording=recording,
+        pace=pace,
     )
     await gateway.start()
     try:

@@ -6,14 +6,14 @@ prints, depth and bars are sent as they happen. Each turn reads one Step of the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
 from alphatrader.sandbox.gateway import layouts
+from alphatrader.sandbox.gateway.config import GatewayConfig
 from alphatrader.sandbox.gateway.contracts import BBO_EXCHANGE, Contracts, Refusal
-from alphatrader.sandbox.gateway.depth import DepthLine, Mode
-from alphatrader.sandbox.gateway.limits import Limits
+from alphatrader.sandbox.gateway.depth import DepthLine
 from alphatrader.sandbox.gateway.lines import Line
 from alphatrader.sandbox.gateway.quotes import Quotes
 from alphatrader.sandbox.gateway.replay.audit import BARS, DEPTH, LINE, OWN_DEPTH, TICKS, Recording
@@ -47,17 +47,15 @@ class MarketData:
         market: Market,
         quotes: Quotes,
         contracts: Contracts,
-        limits: Limits,
+        config: GatewayConfig,
         machine_ns: Callable[[], int],
-        depth_mode: Mode,
-        depth_modes: Mapping[str, Mode],
     ) -> None:
         self._market = market
         self._quotes = quotes
         self._contracts = contracts
-        self._limits = limits
+        self._limits = config.limits
         self._machine_ns = machine_ns
-        self._depth_mode, self._depth_modes = depth_mode, depth_modes
+        self._depth_mode, self._depth_modes = config.depth_mode, config.depth_modes
         self._lines: dict[tuple[int, int], Line] = {}
         self._depth: dict[tuple[int, int], DepthLine] = {}
         self._ticks: dict[tuple[int, int], TickLine] = {}

@@ -1,6 +1,6 @@
 """The stand-in for IB Gateway: a TWS API server in front of a simulated market, with a durable account.
 
-`Gateway(market, ...)` is made by the sandbox process (and by tests); `start()` listens on its ports (the second one
+`Gateway(market, config, ...)` is made by the sandbox process (and by tests); `start()` listens on its ports (the second one
 is the failover gateway: same account) and runs a turn every 50 ms: step the market, match orders, push what changed,
 make the ledger durable, write each client's frames at once. It reads no clock: `now_ns` is market time, `machine_ns`
 machine time. Writes `ledger.jsonl` and `wire.jsonl` in `data_dir`. `inject(kind, ...)` makes faults (`faults.py`).
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,14 @@ from typing import Any
 from alphatrader.sandbox.gateway import hours, layouts
 from alphatrader.sandbox.gateway.account import Account
 from alphatrader.sandbox.gateway.account_feed import AccountFeed
+from alphatrader.sandbox.gateway.config import GatewayConfig
 from alphatrader.sandbox.gateway.contracts import Contracts, Refusal
 from alphatrader.sandbox.gateway.data import MarketData
-from alphatrader.sandbox.gateway.depth import Mode
 from alphatrader.sandbox.gateway.faults import Faults
 from alphatrader.sandbox.gateway.history import FARM_NOTICES, History
 from alphatrader.sandbox.gateway.lateness import Lateness
 from alphatrader.sandbox.gateway.ledger import Execution, Ledger, Order
-from alphatrader.sandbox.gateway.limits import HistoryMeter, Limits
+from alphatrader.sandbox.gateway.limits import HistoryMeter
 from alphatrader.sandbox.gateway.matching import Engine, commission
 from alphatrader.sandbox.gateway.orders import Orders
 from alphatrader.sandbox.gateway.quotes import Quotes
@@ -33,7 +33,7 @@ from alphatrader.sandbox.gateway.replay.audit import Recording
 from alphatrader.sandbox.gateway.replay.pace import Pace
 from alphatrader.sandbox.gateway.reports import Reporter
 from alphatrader.sandbox.gateway.requests import Request
-from alphatrader.sandbox.gateway.session import MIN_VERSION, Session
+from alphatrader.sandbox.gateway.session import Session
 from alphatrader.sandbox.gateway.wirelog import WireLog
 from alphatrader.sandbox.market.types import Contract, Market, Step
 
@@ -41,7 +41,6 @@ log = logging.getLogger(__name__)
 
 TURN_SECONDS = 0.05
 LATE_SECONDS = 0.5  # a turn that comes this much late is told
-MAX_SERVER_VERSION = 176  # what a real gateway negotiates with ib_insync; from 201 on the protocol is another
 ORDER_REQUESTS = frozenset({"placeOrder", "cancelOrder", "reqGlobalCancel"})
 FARMS = (
     (2104, "Market data farm connection is OK:usfarm"),
@@ -55,56 +54,44 @@ class Gateway:
     def __init__(
         self,
         market: Market,
+        config: GatewayConfig,
         *,
-        host: str,
-        ports: Sequence[int],
         now_ns: Callable[[], int],
         machine_ns: Callable[[], int],
         data_dir: Path,
-        account: str = "DUSIM0001",
-        equity: Decimal = Decimal(100_000),
-        limits: Limits | None = None,
-        max_server_version: int = MAX_SERVER_VERSION,
-        depth_mode: Mode = "shift",
-        depth_modes: Mapping[str, Mode] | None = None,
-        master_client_id: int | None = None,
-        log_all_frames: bool = False,
-        scenario: Path | None = None,
         recording: Recording | None = None,
         pace: Pace | None = None,
     ) -> None:
         """`recording` is an audit log to play again; `pace` that of a market which is itself a recording."""
-        if not MIN_VERSION <= max_server_version <= MAX_SERVER_VERSION:
-            raise ValueError(f"max_server_version {max_server_version} is outside {MIN_VERSION}..{MAX_SERVER_VERSION}")
         self.market = market
         self.now_ns = now_ns
         self.machine_ns = machine_ns
-        self.limits = limits or Limits()
-        self.max_server_version = max_server_version
-        self.host = host
-        self.ports = list(ports)  # a 0 becomes the port the system gave, in start()
+        self.limits = config.limits
+        self.max_server_version = config.max_server_version
+        self.host = config.host
+        self.ports = list(config.ports)  # a 0 becomes the port the system gave, in start()
         self.sessions: list[Session] = []
         self.taken_client_ids: set[int] = set()  # injected: someone else is said to hold them
         self.refused_frames = 0
         self.failed_turns = 0
         self._lateness = Lateness()
-        self.wire_log = WireLog(data_dir / "wire.jsonl", now_ns, machine_ns, log_all=log_all_frames)
-        self.ledger = Ledger(data_dir / "ledger.jsonl", account, equity)
+        self.wire_log = WireLog(data_dir / "wire.jsonl", now_ns, machine_ns, log_all=config.log_all_frames)
+        self.ledger = Ledger(data_dir / "ledger.jsonl", config.account, config.equity)
         self.quotes = Quotes(market)
         self.account = Account(self.ledger, self.quotes)
-        self.reporter = Reporter(self.ledger, self.sessions, self.wire_log, master_client_id)
+        self.reporter = Reporter(self.ledger, self.sessions, self.wire_log)
         self.engine = Engine(self.ledger, self.quotes, self.reporter)
         self.contracts = Contracts(market, self.ledger.contracts, now_ns, self.limits, machine_ns)
         self.orders = Orders(self.ledger, self.contracts, self.account, self.engine, self.reporter, now_ns)
-        self.data = MarketData(market, self.quotes, self.contracts, self.limits, machine_ns, depth_mode, depth_modes or {})
+        self.data = MarketData(market, self.quotes, self.contracts, config, machine_ns)
         if recording is not None:
             self.data.play(recording)
         self.pace = pace if recording is None else recording.pace
         self.history = History(market, self.contracts, HistoryMeter(self.limits, machine_ns), now_ns)
         self.account_feed = AccountFeed(self.ledger, self.account, now_ns, machine_ns)
         self.faults = Faults(self)
-        if scenario is not None:
-            self.faults.load(scenario, now_ns())
+        if config.scenario is not None:
+            self.faults.load(config.scenario, now_ns())
         self._handlers = {
             **self.contracts.handlers(),
             **self.orders.handlers(),

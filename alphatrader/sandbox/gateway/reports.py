@@ -1,7 +1,7 @@
 """Tells clients what happened to orders, and writes the truth of it into the wire log.
 
-Called by the engine and by order intake. News of an order goes to the client that placed it, to client 0 and to the
-master client. Everything is buffered: the gateway makes the ledger durable before the sockets are flushed.
+Called by the engine and by order intake. News of an order goes to the client that placed it and to client 0.
+Everything is buffered: the gateway makes the ledger durable before the sockets are flushed.
 """
 
 from __future__ import annotations
@@ -16,11 +16,10 @@ from alphatrader.sandbox.gateway.wirelog import WireLog
 
 
 class Reporter:
-    def __init__(self, ledger: Ledger, sessions: list[Session], wire_log: WireLog, master_client_id: int | None) -> None:
+    def __init__(self, ledger: Ledger, sessions: list[Session], wire_log: WireLog) -> None:
         self._ledger = ledger
         self._sessions = sessions
         self._log = wire_log
-        self._master = master_client_id
         self.changed: set[int] = set()  # con_ids whose position changed since the account service last told of it
         self.muted = False  # injected: connectivity lost, nothing about orders reaches a client
         self.withheld_statuses = 0  # injected: this many orderStatus messages are swallowed
@@ -92,8 +91,7 @@ class Reporter:
     def _audience(self, order: Order) -> list[Session]:
         if self.muted:
             return []
-        wanted = (order.client_id, 0) if self._master is None else (order.client_id, 0, self._master)
-        return [session for session in self._sessions if session.client_id is not None and session.client_id in wanted]
+        return [session for session in self._sessions if session.client_id in (order.client_id, 0)]
 
     # --- single messages
 
