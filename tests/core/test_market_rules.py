@@ -101,6 +101,8 @@ def test_a_limit_state_says_since_when_and_when_it_becomes_a_pause() -> None:
 def test_market_wide_breakers(early: int) -> None:
     close = CLOSE - early * MINUTE_NS
     market = MarketBreaker("SPY", 600.0, (OPEN, close))
+    for outside in (OPEN - 1, close):  # thin trade before and after the session halts nothing
+        market.see(outside, 600 * 0.79)
     market.see(OPEN + SECOND, 600 * 0.9301)
     assert market.state(OPEN + SECOND).level == 0
     market.see(OPEN + 2 * SECOND, 600 * 0.93)
@@ -115,18 +117,50 @@ def test_market_wide_breakers(early: int) -> None:
     assert state.level == 2 and state.halted_until_ns is None  # from 15:25 on no more
     market.see(late + SECOND, 600 * 0.80)
     state = market.state(late + SECOND)
-    assert state.day_over and state.halted_until_ns == close
+    assert state.level == 3 and state.day_over and state.halted_until_ns == close
+    market.see(late + 2 * SECOND, 600 * 0.99)
+    assert market.state(late + 2 * SECOND) == state  # nothing trades any more
+
+
+@pytest.mark.parametrize(("before_close", "halted"), [(35 * MINUTE_NS + 1, True), (35 * MINUTE_NS, False)])
+@pytest.mark.parametrize(("share", "level"), [(0.93, 1), (0.87, 2)])
+def test_a_breaker_halts_until_15_25_and_not_from_then_on(before_close: int, halted: bool, share: float, level: int) -> None:
+    market, at = MarketBreaker("SPY", 600.0, (OPEN, CLOSE)), CLOSE - before_close
+    market.see(at, 600 * share)
+    state = market.state(at)
+    assert (state.level, state.halted_until_ns) == (level, at + 15 * MINUTE_NS if halted else None)
+    assert market.state(at + 15 * MINUTE_NS).halted_until_ns is None
+
+
+def test_a_day_that_a_breaker_ended_says_nothing_of_the_next() -> None:
+    day = 24 * 60 * MINUTE_NS
+    friday, monday = Hours("2027-01-15", OPEN, CLOSE), Hours("2027-01-18", OPEN + 3 * day, CLOSE + 3 * day)
+    wide, quote = MarketWide(), QuoteFold()
+    stock = InstrumentStatus("AAPL", wide, equity=True)
+    stock.tell_halt(0, OPEN, friday)
+
+    def said(at_ns: int, hours: Hours) -> tuple[bool | None, int | None]:
+        told = stock.message(at_ns, at_ns, hours, quote, depth="none", depth_reason=None, prints="none")
+        return told.halted, told.breaker and told.breaker.level
+
+    wide.see("SPY", OPEN, 480.0, 600.0, friday)
+    assert said(OPEN + SECOND, friday) == said(CLOSE + SECOND, friday) == (True, 3)
+    assert said(monday.open_ns - 60 * MINUTE_NS, monday) == (False, None)
+    # before the open the broker may still tell Friday's previous close: by it the market would be down 20 % again
+    wide.see("SPY", monday.open_ns - 60 * MINUTE_NS, 480.0, 600.0, monday)
+    wide.see("SPY", monday.open_ns, 480.0, 480.0, monday)
+    assert said(monday.open_ns, monday) == (False, 0)
 
 
 def test_the_index_itself_stands_before_its_proxy() -> None:
     wide, hours = MarketWide(), Hours("2026-11-18", OPEN, CLOSE)
     wide.see("SPY", OPEN, 500.0, 600.0, hours)
-    state = wide.state(OPEN)
+    state = wide.state(OPEN, hours)
     assert state and (state.proxy, state.level) == ("SPY", 2)
     wide.see("SPX", OPEN + 1, 6000.0, 6000.0, hours)
     wide.see("SPY", OPEN + 2, 400.0, 600.0, hours)
     wide.see("AAPL", OPEN + 3, 1.0, 600.0, hours)
-    state = wide.state(OPEN + 3)
+    state = wide.state(OPEN + 3, hours)
     assert state and (state.proxy, state.level) == ("SPX", 0)
 
 

@@ -78,8 +78,9 @@ class MarketWide:
         """The proxy and the session of the breaker."""
 
     def see(self, symbol: str, ts_ns: int, price: float, previous_close: float | None, hours: Hours | None) -> None:
-        """The first of PROXIES that is quoted today stands for the index; what another reached does not count."""
-        if symbol not in PROXIES or hours is None:
+        """The first of PROXIES that is quoted today stands for the index; what another reached does not count. Nothing begins before
+        the open: until then the broker's previous close may be that of the day before."""
+        if symbol not in PROXIES or hours is None or ts_ns < hours.open_ns:
             return
         if self._breaker is None or self._of != (symbol, hours.name):
             proxy, session = self._of
@@ -90,8 +91,10 @@ class MarketWide:
             self._breaker = MarketBreaker(symbol, previous_close, (hours.open_ns, hours.close_ns))
         self._breaker.see(ts_ns, price)
 
-    def state(self, now_ns: int) -> Breaker | None:
-        return None if self._breaker is None else self._breaker.state(now_ns)
+    def state(self, now_ns: int, hours: Hours | None) -> Breaker | None:
+        """None where the proxy has not printed in that session: a day that a breaker ended says nothing of the next."""
+        known = self._breaker is not None and (hours is None or hours.name == self._of[1])
+        return self._breaker.state(now_ns) if known and self._breaker is not None else None
 
 
 class InstrumentStatus:
@@ -138,7 +141,7 @@ class InstrumentStatus:
     ) -> Status:
         """All of it at `now_ns`. A breaker we estimate stops stocks like a halt, and says that it is our estimate; futures have
         their exchange's own limits and are not stopped by it."""
-        halts, breaker, luld = self.halts, self._market_wide.state(now_ns), self._bands(now_ns, quote)
+        halts, breaker, luld = self.halts, self._market_wide.state(now_ns, hours), self._bands(now_ns, quote)
         stopped = self._equity and breaker is not None and (breaker.day_over or breaker.halted_until_ns is not None)
         reason: str | None = None
         if halts.halted:
