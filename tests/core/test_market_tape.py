@@ -48,6 +48,27 @@ def test_a_tape_counts_what_is_wrong_with_its_prints() -> None:
     assert (said.prints, said.duplicates, said.impossible, said.last) == (3, 1, 2, 100.01)
 
 
+@pytest.mark.parametrize("codes", ["5", "O", "X", "6", "@ 5", "L"])
+def test_a_reopening_far_from_the_quote_of_before_the_halt_is_a_print(codes: str) -> None:
+    tape, quote = Tape(), (99.99, 100.01)
+    assert tape.add(raw(100.0), 1, OPEN, "today", quote)
+    reopened = tape.add(raw(140.0, size=500_000, codes=codes), 2, OPEN, "today", quote)
+    assert reopened and reopened.counts_for_last and not reopened.counts_for_vpin
+    said = tape.day.message()
+    assert (said.last, said.high, said.volume, said.impossible) == (140.0, 140.0, 500_100, 0)
+    with pytest.raises(BadTickError, match="print at 140"):  # a regular print is made at a quote
+        tape.add(raw(140.0, codes="F"), 3, OPEN, "today", quote)
+
+
+def test_the_tick_rule_begins_anew_with_each_session() -> None:
+    tape, none = Tape(), (None, None)
+    sides = []
+    for session, price in (("today", 100), ("today", 101), ("tomorrow", 104), ("tomorrow", 104), ("tomorrow", 103.9)):
+        trade = tape.add(raw(price), 1, OPEN, session, none)
+        sides.append(trade and trade.side)
+    assert sides == ["unknown", "buy", "unknown", "unknown", "sell"]  # what the night did is nobody's initiative
+
+
 def test_which_rule_gave_the_side() -> None:
     tape = Tape()
     steps = [

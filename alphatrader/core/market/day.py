@@ -34,10 +34,11 @@ class RepeatsStand(msgspec.Struct, Generic[Told], frozen=True, forbid_unknown_fi
 
 
 def impossible(price: float, bid: float | None, ask: float | None, count: Counts) -> str | None:
-    """Why a print cannot be, None when it can. Judged only where it would move prices, against a sound quote."""
+    """Why a print cannot be, None when it can. Judged by a sound quote only where it was made at one: an auction's price (the
+    reopening after a halt, the day's first) and a late report are of no quote that stands."""
     if price <= 0:
         return f"print at {price}"
-    if not count.last or bid is None or ask is None or not 0 < bid < ask:
+    if not (count.last and count.vpin) or bid is None or ask is None or not 0 < bid < ask:
         return None
     middle = (bid + ask) / 2
     if abs(price - middle) > FAR_SHARE * middle:
@@ -93,10 +94,12 @@ class DayFold:
         self._begin(was.session)
         self.last = was.last
 
-    def of(self, session: str) -> None:
-        """Values belong to a session and begin anew with the next."""
-        if session != self.session:
+    def of(self, session: str) -> bool:
+        """Values belong to a session and begin anew with the next: whether this is another than before."""
+        begins = session != self.session
+        if begins:
             self._begin(session)
+        return begins
 
     @property
     def eligible_seen(self) -> bool:

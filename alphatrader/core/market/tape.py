@@ -82,7 +82,8 @@ class Tape:
         if not 0 <= size < MOST_SIZE:
             checked("print size", size, MOST_SIZE)
             raise BadTickError(f"print size {size} is negative")
-        day.of(session)
+        if day.of(session):
+            self._rule = TickRule()  # a gap over night is nobody's initiative: the day's first change of price is the first
         if self._repeats.is_repeat(raw):
             day.duplicates += 1
             return None
