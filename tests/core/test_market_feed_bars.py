@@ -42,3 +42,20 @@ def test_bars_are_told_once() -> None:
     for _ in range(2):
         story.feed.bar(1_800_000_000, 1.0, 2.0, 0.5, 1.5, 100, 1.2, 3)
     assert len([event for event in story.events() if isinstance(event, BarEvent)]) == 1
+
+
+def test_a_bar_of_no_clock_is_refused_and_does_not_make_all_later_ones_old() -> None:
+    story = Story()
+    begins = START // NS
+    for seconds in (10**14, begins + 2 * 3600, -1):  # the first is past what an event can hold
+        story.feed.bar(seconds, 1.0, 2.0, 0.5, 1.5, 100, 1.2, 3)
+    assert story.feed.refused["bar"] == 3 and "bar stamped" in str(story.feed.last_refusal)
+    story.feed.bar(begins, 1.0, 2.0, 0.5, 1.5, 100, 1.2, 3)
+    assert [event.bar.ts_ns for event in story.events() if isinstance(event, BarEvent)] == [START]
+
+
+def test_a_print_of_the_quote_line_of_no_clock_is_refused() -> None:
+    story = Story()
+    for ms in (10**20, -1):
+        story.feed.tick_text(48, f"100.01;100;{ms};100;100.01;true")
+    assert story.feed.refused["RTVolume"] == 2 and story.events() == []

@@ -69,6 +69,16 @@ def test_the_tick_rule_begins_anew_with_each_session() -> None:
     assert sides == ["unknown", "buy", "unknown", "unknown", "sell"]  # what the night did is nobody's initiative
 
 
+def test_a_print_of_no_clock_is_refused_and_leaves_no_trace() -> None:
+    tape, quote, hour = Tape(), (99.99, 100.01), 3600
+    for second in (-OPEN // SECOND - 1, hour + 1, 10**10, 10**14):  # before 1970, and ahead of us
+        with pytest.raises(BadTickError, match="print stamped"):
+            tape.add(raw(100.01, second), 1, OPEN, "today", quote)
+    assert tape.day.message().prints == 0 and tape.stages.exchange_ns is None and not tape.recent
+    assert tape.add(raw(100.01, hour), 1, OPEN, "today", quote)
+    assert tape.add(raw(100.01, -10 * 365 * 24 * hour), 2, OPEN, "today", quote)  # a recorded tape
+
+
 def test_which_rule_gave_the_side() -> None:
     tape = Tape()
     steps = [

@@ -17,7 +17,7 @@ from alphatrader.core.market.book import BookError
 from alphatrader.core.market.depth_line import DepthLine
 from alphatrader.core.market.feed_book import FeedBook
 from alphatrader.core.market.maker_book import MakerBook
-from alphatrader.core.market.quotes import HALTED_TICK, RT_VOLUME_TICK, BadTickError, QuoteFold
+from alphatrader.core.market.quotes import HALTED_TICK, RT_VOLUME_TICK, BadTickError, QuoteFold, checked_time
 from alphatrader.core.market.standing import FeedStands
 from alphatrader.core.market.status import Hours, HoursNow, InstrumentStatus, MarketWide
 from alphatrader.core.market.tape import Raw, Tape
@@ -174,6 +174,7 @@ class SymbolFeed:
     ) -> None:
         self._hear()
         try:
+            checked_time("bar", seconds * SECOND_NS, self._received_ns)
             bar = told(seconds * SECOND_NS, open_, high, low, close, volume, wap, count)
         except BadTickError as error:
             self._refuse("bar", error)

@@ -17,6 +17,8 @@ from alphatrader.contract.messages.market import Day, Last, Level
 
 MOST_PRICE: Final = 1e7
 MOST_SIZE: Final = 1e12
+AHEAD_NS: Final = 3_600_000_000_000
+"""A print or a bar stamped farther ahead of its reception is of no clock. One far behind may be a recorded tape."""
 
 _PRICES: Final = {1: "bid", 2: "ask", 4: "last", 6: "high", 7: "low", 9: "prev_close", 14: "open", 35: "auction_price"}
 _SIZES: Final = {
@@ -42,6 +44,11 @@ def checked(name: str, value: float, most: float) -> float:
     if not math.isfinite(value) or abs(value) >= most:
         raise BadTickError(f"{name} {value} is outside ±{most:g}")
     return value
+
+
+def checked_time(name: str, ts_ns: int, received_ns: int) -> None:
+    if not 0 <= ts_ns <= received_ns + AHEAD_NS:
+        raise BadTickError(f"{name} stamped {ts_ns / 1e9:.16g} s, received at {received_ns / 1e9:.16g} s")
 
 
 class QuoteStands(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -78,8 +78,8 @@ class MarketWide:
         """The proxy and the session of the breaker."""
 
     def see(self, symbol: str, ts_ns: int, price: float, previous_close: float | None, hours: Hours | None) -> None:
-        """The first of PROXIES that is quoted today stands for the index; what another reached does not count. Nothing begins before
-        the open: until then the broker's previous close may be that of the day before."""
+        """The first of PROXIES that is quoted today stands for the index; what another reached does not count. Nothing begins
+        before the open: until then the broker's previous close may be that of the day before."""
         if symbol not in PROXIES or hours is None or ts_ns < hours.open_ns:
             return
         if self._breaker is None or self._of != (symbol, hours.name):

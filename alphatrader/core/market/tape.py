@@ -12,7 +12,7 @@ from alphatrader.core.market.bar_check import BarCheck
 from alphatrader.core.market.conditions import counts
 from alphatrader.core.market.day import DayFold, DayStands, Repeats, RepeatsStand, impossible
 from alphatrader.core.market.prints import RuleStands, TickRule
-from alphatrader.core.market.quotes import MOST_PRICE, MOST_SIZE, BadTickError, checked
+from alphatrader.core.market.quotes import MOST_PRICE, MOST_SIZE, BadTickError, checked, checked_time
 from alphatrader.core.market.stages import Stages
 from alphatrader.core.market.venues import venue_name
 
@@ -82,6 +82,7 @@ class Tape:
         if not 0 <= size < MOST_SIZE:
             checked("print size", size, MOST_SIZE)
             raise BadTickError(f"print size {size} is negative")
+        checked_time("print", raw.ts_ns, received_ns)
         if day.of(session):
             self._rule = TickRule()  # a gap over night is nobody's initiative: the day's first change of price is the first
         if self._repeats.is_repeat(raw):
