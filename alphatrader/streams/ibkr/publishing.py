@@ -88,7 +88,8 @@ class Publisher:
                 if not feed.changed or feed.symbol not in self._shown_at:
                     del unshown[feed.symbol]  # one that is silent comes back with its next message
             self._show_at = min(map(self._due, unshown.values()), default=math.inf)
-        self._quote(batch, now)
+        if self._stirred or self._renewed_at == now:
+            self._quote(batch, now)
 
     def _quote(self, batch: Batch, now: float) -> None:
         """Quotes of options that changed, or of all where all keys were renewed in this turn."""
