@@ -11,7 +11,8 @@ from math import inf
 from .depth import ladder
 from .paths import SLOT_NS
 from .queue import Parts
-from .slots import INDEX, PRINT, QUOTE, Event, IndexEvent, PrintEvent, Tape, fill_slot
+from .slot_plan import Tape
+from .slots import INDEX, PRINT, QUOTE, Event, IndexEvent, PrintEvent, fill_slot
 from .tables import RunningTotals, SlotTable
 from .types import Bar, Book, Contract, Quote
 from .venues import LETTERS

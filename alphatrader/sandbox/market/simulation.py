@@ -23,7 +23,7 @@ from .option_desk import OptionDesk
 from .paths import SLOT_NS, SLOT_SECONDS, Paths
 from .pauses import Halt, natural
 from .session_truth import session_truth
-from .slots import Tape
+from .slot_plan import Tape
 from .tables import Activity, SlotTable, build_table
 from .truth import TruthLog
 from .turn import Turn
