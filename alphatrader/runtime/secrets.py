@@ -5,6 +5,7 @@ Who calls it: the parent, which hands each module only what it declares; and the
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -12,10 +13,11 @@ import os
 import secrets as random_secrets
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from alphatrader.contract.modules import Module
 from alphatrader.contract.settings.secrets import SECRETS, declared
+from alphatrader.runtime.settings import SettingsError
 
 PASSWORD_VARIABLE: Final = "ALPHATRADER_REDIS_PASSWORD"  # noqa: S105 the variable's name
 _FILE: Final = "secrets.json"
@@ -34,11 +36,22 @@ class Vault:
         self._made = self._read_or_make(folder / _FILE)
 
     def _read_or_make(self, path: Path) -> dict[str, str]:
+        """Raises SettingsError. On a disk that takes nothing any more it is read: who halts or flattens needs a password."""
+        try:
+            return self._completed(path)
+        except OSError as error:
+            refused = error.strerror
+        with contextlib.suppress(OSError):
+            values = _values(path, path.read_text())
+            if all(f"redis.{module}" in values for module in Module):
+                return values
+        raise SettingsError(f"{path}: secrets cannot be kept there: {refused}")
+
+    def _completed(self, path: Path) -> dict[str, str]:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         with os.fdopen(descriptor, "r+") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            text = file.read()
-            values: dict[str, str] = json.loads(text) if text else {}
+            values = _values(path, file.read())
             wanted = {f"redis.{module}": "{hex}" for module in Module}
             wanted |= {s.name: s.sandbox_form for s in SECRETS if s.made or self._mode == "sandbox"}
             missing = {name: form for name, form in wanted.items() if name not in values}
@@ -70,6 +83,18 @@ class Vault:
             if value:
                 given[secret.variable] = value
         return given
+
+
+def _values(path: Path, text: str) -> dict[str, str]:
+    """What the file holds. A broken one is not made anew: the servers and every login know the old secrets."""
+    values: Any = None
+    with contextlib.suppress(ValueError):
+        values = json.loads(text) if text else {}
+    if isinstance(values, dict) and all(isinstance(value, str) for value in values.values()):
+        return values
+    raise SettingsError(
+        f"{path}: is damaged: put back a copy of it, or remove it with the system stopped: a start makes new secrets"
+    )
 
 
 class Secrets:

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import msgspec
 import yaml
 
 from alphatrader.contract.key import Server
-from alphatrader.contract.settings import Settings
+from alphatrader.contract.settings import Mode, Settings
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 PREFIX: Final = "ALPHATRADER_"
@@ -31,25 +32,52 @@ class SettingsError(ValueError):
     """A setting is missing, unknown or out of its bounds."""
 
 
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Refuses a name that stands twice in one map: YAML takes the last, and the limits of the first would be gone unseen."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = Counter(name.value for name, _ in node.value if isinstance(name, yaml.ScalarNode) and name.value != "<<")
+        for name, times in names.items():
+            if times > 1:
+                raise yaml.constructor.ConstructorError("in a map", node.start_mark, f"{name!r} stands {times} times")
+        made: dict[Any, Any] = super().construct_mapping(node, deep=deep)
+        return made
+
+
 def load(environment: Mapping[str, str] | None = None, path: Path | None = None) -> Settings:
     """All settings. Raises SettingsError."""
     environment = os.environ if environment is None else environment
     path = path or Path(environment.get("ALPHATRADER_CONFIG") or ROOT / "config" / "config.yaml")
     try:
-        tree = yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 a safe loader
+        tree = yaml.load(path.read_text("utf-8"), Loader=_Loader)  # noqa: S506 a safe loader
     except OSError as error:
         raise SettingsError(f"{path.name}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path.name}: is not UTF-8 text: {error.reason} at byte {error.start}") from error
     except yaml.YAMLError as error:
         raise SettingsError(f"{path.name}: is not YAML: {error}") from error
     if not isinstance(tree, dict):
         raise SettingsError(f"{path.name}: must be a map of sections")
     overrides = _from_environment(environment)
-    profiles = tree.pop("profiles", None) or {}
+    profiles = _profiles(tree.pop("profiles", None) or {}, path.name)
     mode = str(overrides.get("mode", tree.get("mode")))
     _merge(tree, profiles.get(mode) or {})
     _merge(tree, overrides)
     tree = _resolve(tree, tree)
     return _checked(tree, environment, path.name)
+
+
+def _profiles(profiles: Any, file: str) -> dict[str, dict[str, Any] | None]:
+    """Mode -> its settings. A misspelt mode would leave its own without them, unseen."""
+    if not isinstance(profiles, dict):
+        raise SettingsError(f"{file}: profiles: must be a map of modes")
+    modes = get_args(Mode)
+    for mode, profile in profiles.items():
+        if mode not in modes:
+            raise SettingsError(f"{file}: profiles.{mode}: there is no such mode, allowed are {', '.join(modes)}")
+        if not isinstance(profile, dict | None):
+            raise SettingsError(f"{file}: profiles.{mode}: must be a map of sections")
+    return profiles
 
 
 def _checked(tree: dict[str, Any], environment: Mapping[str, str], file: str) -> Settings:
@@ -102,11 +130,9 @@ def _put(tree: dict[str, Any], place: str, text: str) -> bool:
 
 
 def data_path(settings: Settings) -> Path:
-    """The mode's own folder, made if need be, closed to others."""
+    """The mode's own folder, made if need be, closed to others. Raises SettingsError."""
     base = Path(settings.data_dir)
-    folder = (base if base.is_absolute() else ROOT / base) / settings.mode
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return folder
+    return _made("data_dir", (base if base.is_absolute() else ROOT / base) / settings.mode, 0o700)
 
 
 def server_socket(settings: Settings, server: Server) -> Path | None:
@@ -121,8 +147,14 @@ def server_socket(settings: Settings, server: Server) -> Path | None:
 
 def log_path(settings: Settings) -> Path:
     base = Path(settings.log_dir)
-    folder = (base if base.is_absolute() else ROOT / base) / settings.mode
-    folder.mkdir(parents=True, exist_ok=True)
+    return _made("log_dir", (base if base.is_absolute() else ROOT / base) / settings.mode, 0o777)
+
+
+def _made(setting: str, folder: Path, mode: int) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=mode)
+    except OSError as error:
+        raise SettingsError(f"{setting}: {folder} cannot be made: {error.strerror}") from error
     return folder
 
 
@@ -131,13 +163,15 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
 
     known = {secret.variable for secret in SECRETS}.union(_NOT_SETTINGS)
     tree: dict[str, Any] = {}
-    for variable, text in environment.items():
+    for variable, text in sorted(environment.items()):  # a section before its fields
         if not variable.startswith(PREFIX) or variable in known:
             continue
         *sections, leaf = variable[len(PREFIX) :].lower().split("__")
         branch = tree
         for section in sections:
             branch = branch.setdefault(section, {})
+            if not isinstance(branch, dict):
+                raise SettingsError(f"environment {variable}: {section} is given as a whole too, and is no map")
         try:
             branch[leaf] = yaml.safe_load(text) if text else ""
         except yaml.YAMLError:
@@ -162,10 +196,13 @@ def _default(path: str) -> Any:
             if step not in fields:
                 raise SettingsError(f"${{{path}}}: there is no such setting")
             field = fields[step]
-            has_default = field.default is not msgspec.NODEFAULT
-            node = field.default if has_default else msgspec.inspect.type_info(field.type).cls  # type: ignore[attr-defined]
-        else:
+            node = field.default
+            if node is msgspec.NODEFAULT:
+                node = getattr(msgspec.inspect.type_info(field.type), "cls", None)
+        elif isinstance(node, list | tuple) and step.isdecimal() and int(step) < len(node):
             node = node[int(step)]
+        else:
+            raise SettingsError(f"${{{path}}}: there is no such setting")
     return node
 
 

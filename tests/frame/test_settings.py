@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,7 +16,7 @@ from alphatrader.contract.modules import Module
 from alphatrader.contract.settings.secrets import SECRETS
 from alphatrader.runtime.parent import child_environment
 from alphatrader.runtime.secrets import SecretMissingError, Secrets, Vault
-from alphatrader.runtime.settings import ROOT, SettingsError, load
+from alphatrader.runtime.settings import ROOT, SettingsError, data_path, load, log_path
 
 
 def test_the_delivered_file_is_whole_in_every_mode() -> None:
@@ -112,11 +116,90 @@ def test_a_missing_section_and_a_broken_file_are_named(tmp_path: Path) -> None:
         load({}, tmp_path / "absent.yaml")
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\xff\xfem\x00", r"config\.yaml: is not UTF-8 text: .* at byte 0"),
+        (b"risk:\n  max_positions: 1\nmode: paper\nrisk: {}\n", r"config\.yaml: .*'risk' stands 2 times"),
+        (b"risk: {max_positions: 1, max_positions: 9}\n", r"'max_positions' stands 2 times"),
+        (b"profiles: 3\n", r"config\.yaml: profiles: must be a map of modes"),
+        (b"profiles: {papre: {}}\n", r"profiles\.papre: there is no such mode, allowed are sandbox, paper, live"),
+        (b"profiles: {paper: 3}\n", r"profiles\.paper: must be a map of sections"),
+        (b"1: 2\n", r"config\.yaml: the file: "),
+        (b"data_dir: ${mode.x}\n", r"\$\{mode\.x\}: there is no such setting"),
+        (b"data_dir: ${market.equities.first}\n", r"\$\{market\.equities\.first\}: there is no such setting"),
+    ],
+)
+def test_a_file_that_would_be_half_read_is_refused(tmp_path: Path, content: bytes, said: str) -> None:
+    """Given a name that stands twice or a profile of no mode, then nothing starts with limits that nobody sees are gone."""
+    file = tmp_path / "config.yaml"
+    file.write_bytes(content)
+    with pytest.raises(SettingsError, match=re.compile(said, re.DOTALL)):
+        load({}, file)
+
+
+def test_a_section_and_a_field_of_it_may_both_stand_in_the_environment_where_they_agree() -> None:
+    whole = {"ALPHATRADER_RISK__MAX_POSITIONS": "3", "ALPHATRADER_RISK": "{max_positions_per_symbol: 1}"}
+    risk = load(whole).risk
+    assert (risk.max_positions, risk.max_positions_per_symbol) == (3, 1)
+    with pytest.raises(SettingsError, match="environment ALPHATRADER_RISK__MAX_POSITIONS: risk is given as a whole too"):
+        load(whole | {"ALPHATRADER_RISK": "3"})
+
+
+def test_a_folder_that_cannot_be_made_is_named_with_its_setting(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    settings = load({"ALPHATRADER_DATA_DIR": str(tmp_path / "file"), "ALPHATRADER_LOG_DIR": str(tmp_path / "file")})
+    for setting, make in (("data_dir", data_path), ("log_dir", log_path)):
+        with pytest.raises(SettingsError, match=f"{setting}: .*file/sandbox cannot be made: Not a directory"):
+            make(settings)
+
+
 def test_made_secrets_stand_in_a_closed_file_and_stay_the_same(tmp_path: Path) -> None:
     first, second = Vault(tmp_path, "sandbox", {}), Vault(tmp_path, "sandbox", {})
     assert stat.S_IMODE((tmp_path / "secrets.json").stat().st_mode) == 0o600
     assert first.redis_password(Module.RISK) == second.redis_password(Module.RISK)
     assert first.redis_password(Module.RISK) != first.redis_password(Module.IBKR)
+
+
+def test_a_damaged_file_of_secrets_is_named_and_left_as_it_is(tmp_path: Path) -> None:
+    """Given a file that a crash left half-written, then no new passwords are made that the servers do not know."""
+    Vault(tmp_path, "sandbox", {})
+    file = tmp_path / "secrets.json"
+    for damaged in (file.read_text()[:100], "[]", '{"redis.risk": 3}'):
+        file.write_text(damaged)
+        with pytest.raises(SettingsError, match=r"secrets\.json: is damaged: put back a copy"):
+            Vault(tmp_path, "sandbox", {})
+        assert file.read_text() == damaged
+
+
+def test_secrets_that_cannot_be_written_are_read_and_asked_for_where_there_are_none() -> None:
+    """Given a file of another owner, or a disk that takes nothing any more, then a halt still has its password."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        kept = Vault(folder, "sandbox", {}).redis_password(Module.CLI)
+        (folder / "secrets.json").chmod(0o444)
+        (folder / "empty").mkdir()
+        for closed in (folder, folder / "empty"):
+            closed.chmod(0o555)
+        with as_nobody():
+            assert Vault(folder, "sandbox", {}).redis_password(Module.CLI) == kept
+            with pytest.raises(SettingsError, match=r"empty/secrets\.json: secrets cannot be kept there: Permission denied"):
+                Vault(folder / "empty", "sandbox", {})
+        for closed in (folder, folder / "empty"):
+            closed.chmod(0o755)
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Without root's right to write everywhere, where the tests have it."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
 
 
 def test_outside_the_sandbox_vendors_secrets_come_only_from_the_environment(tmp_path: Path) -> None:
