@@ -7,7 +7,7 @@ import pytest
 from alphatrader.contract.messages.market import Bar
 from alphatrader.core.market.bar_check import BarCheck
 from alphatrader.core.market.conditions import counts
-from alphatrader.core.market.day import DayFold
+from alphatrader.core.market.day import REMEMBERED, DayFold, Repeats
 from alphatrader.core.market.quotes import BadTickError
 from alphatrader.core.market.stages import Stages
 from alphatrader.core.market.tape import Raw, Tape
@@ -46,6 +46,43 @@ def test_a_tape_counts_what_is_wrong_with_its_prints() -> None:
     assert tape.add(raw(130.0, codes="W"), 4, OPEN, "today", quote)  # an average price moves nothing and may be far
     said = tape.day.message()
     assert (said.prints, said.duplicates, said.impossible, said.last) == (3, 1, 2, 100.01)
+
+
+def test_prints_told_again_are_left_out_as_often_as_the_old_line_told_them() -> None:
+    tape, quote = Tape(), (99.99, 100.01)
+    for n, price in enumerate((100.01, 100.0, 100.01)):
+        assert tape.add(raw(price), n, OPEN, "today", quote)
+    tape.broken()
+    was = tape.standing()
+    told = [tape.add(raw(price), n, OPEN, "today", quote) is not None for n, price in enumerate((100.01, 100.01, 100.01, 99.99))]
+    assert told == [False, False, True, True] and tape.day.duplicates == 2
+    # and so it is where another stands in its place, and after a second break: of each line, what it told itself
+    other = Tape()
+    other.stand_as(was)
+    assert other.standing() == was
+    assert [other.add(raw(100.0), n, OPEN, "today", quote) is not None for n in range(2)] == [False, True]
+    other.broken()
+    assert [other.add(raw(100.0), n, OPEN, "today", quote) is not None for n in range(3)] == [False, False, True]
+
+
+def test_a_print_after_a_reconnect_is_not_compared_with_all_that_the_old_line_told() -> None:
+    compared = 0
+
+    class Told(int):
+        __hash__ = int.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            nonlocal compared
+            compared += 1
+            return int(self) == other
+
+    repeats = Repeats[Told]()
+    for n in range(REMEMBERED):
+        assert not repeats.is_repeat(Told(n))
+    repeats.line_begins()
+    compared = 0
+    assert not any(repeats.is_repeat(Told(n)) for n in range(REMEMBERED, 2 * REMEMBERED))
+    assert compared < REMEMBERED
 
 
 @pytest.mark.parametrize("codes", ["5", "O", "X", "6", "@ 5", "L"])

@@ -6,7 +6,8 @@ Late prints (sold, out of sequence) count for volume and never move the last pri
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Hashable
 from typing import Final, Generic, TypeVar
 
 import msgspec
@@ -17,7 +18,7 @@ from alphatrader.core.market.conditions import Counts
 FAR_SHARE: Final = 0.20
 """A regular print further from the middle of a firm quote than this is an error (our choice, no exchange's rule)."""
 REMEMBERED: Final = 512
-Told = TypeVar("Told")
+Told = TypeVar("Told", bound=Hashable)
 """A print as the wire has it."""
 
 
@@ -52,21 +53,24 @@ class Repeats(Generic[Told]):
 
     def __init__(self) -> None:
         self._seen: deque[Told] = deque(maxlen=REMEMBERED)
-        self._before: list[Told] = []
+        self._before: Counter[Told] = Counter()
+        """How often the old line told each: asked at every print from a reconnect on, so looked up and not searched."""
 
     def line_begins(self) -> None:
-        self._before = list(self._seen)
+        self._before = Counter(self._seen)
 
     def standing(self) -> RepeatsStand[Told]:
-        return RepeatsStand(list(self._seen), self._before)
+        return RepeatsStand(list(self._seen), list(self._before.elements()))
 
     def stand_as(self, was: RepeatsStand[Told]) -> None:
-        self._seen, self._before = deque(was.seen, maxlen=REMEMBERED), list(was.before)
+        self._seen, self._before = deque(was.seen, maxlen=REMEMBERED), Counter(was.before)
 
     def is_repeat(self, told: Told) -> bool:
         """`told`: the print as the wire has it, equal to another of equal content."""
         if self._before and told in self._before:
-            self._before.remove(told)
+            self._before[told] -= 1
+            if not self._before[told]:
+                del self._before[told]
             return True
         self._seen.append(told)
         return False
