@@ -83,3 +83,23 @@ def test_a_pause_and_a_limit_state_say_when_the_pause_should_end() -> None:
     said = feed.status()
     assert said.halted_by == "broker" and said.halt_reason == "the broker says: volatility pause"
     assert said.halted_since_ns and said.pause_ends_ns == said.halted_since_ns + 5 * MINUTE
+
+
+def test_the_index_has_no_prints_and_its_quote_line_feeds_the_breaker() -> None:
+    wide, time = MarketWide(), Time()
+    hours = Hours("today", START - MINUTE, START + 390 * MINUTE)
+    index, stock = (
+        SymbolFeed(
+            symbol, full=full, depth_rows=10, quiet_seconds=5.0, market_ns=time.market_ns, monotonic=time.monotonic,
+            session=lambda _: hours, market_wide=wide, equity=full,
+        )
+        for symbol, full in (("SPX", False), ("AAPL", True))
+    )  # fmt: skip
+    stock.tick_generic(49, 0)
+    index.tick_price(9, 6000.0, None)
+    index.tick_price(4, 5700.0, 0)
+    said = stock.status()
+    assert said.halted is False and said.breaker and (said.breaker.proxy, said.breaker.decline) == ("SPX", 0.05)
+    index.tick_price(4, 5580.0, 0)
+    said = stock.status()
+    assert said.halted and said.breaker and (said.breaker.proxy, said.breaker.level) == ("SPX", 1)

@@ -164,6 +164,24 @@ def test_the_index_itself_stands_before_its_proxy() -> None:
     assert state and (state.proxy, state.level) == ("SPX", 0)
 
 
+def test_while_the_index_is_silent_its_proxy_stands_but_not_for_the_halt_that_the_index_began() -> None:
+    wide, hours = MarketWide(), Hours("2026-11-18", OPEN, CLOSE)
+
+    def said(at_ns: int) -> tuple[str, int, bool] | None:
+        state = wide.state(at_ns, hours)
+        return state and (state.proxy, state.level, state.halted_until_ns is not None)
+
+    wide.see("SPX", OPEN, 5999.0, 6000.0, hours)
+    silent = OPEN + 61 * SECOND
+    assert said(silent) == ("SPX", 0, False)  # nobody else speaks
+    wide.see("SPY", silent, 555.0, 600.0, hours)
+    assert [said(OPEN + 60 * SECOND), said(silent)] == [("SPX", 0, False), ("SPY", 1, True)]
+    later = silent + 20 * MINUTE_NS
+    wide.see("SPX", later, 5570.0, 6000.0, hours)
+    wide.see("SPY", later + 70 * SECOND, 559.0, 600.0, hours)
+    assert said(later + 70 * SECOND) == ("SPX", 1, True)  # no index is told while all is halted
+
+
 def test_halts_begin_unknown_and_reopen_for_a_minute() -> None:
     halts, told = Halts(), []
     for second, value in enumerate((0, 2, 2, 0, 0, 1, -1, 7, 0)):

@@ -115,6 +115,8 @@ class SymbolFeed:
             self.changed.add("status")
             return
         self.changed.add("last")
+        if name == "last" and not self.full and self._quote.last is not None:  # an index has no prints
+            self._priced(self._quote.last)
         if name in ("bid", "ask", "bid_size", "ask_size"):
             self._quote_dirty += 1
             if not self._depth.on:
@@ -412,6 +414,10 @@ class SymbolFeed:
         self.refused[what] += 1
         self.last_refusal = f"{self.symbol} {what}: {error}"
 
+    def _priced(self, price: float) -> None:
+        now = self._received_ns
+        self._status.printed(now, price, self._quote.prev_close, self._hours.at(now))
+
     def _print(self, raw: Raw) -> None:
         tape, received_ns = self._tape, self._received_ns
         hours = self._hours.at(received_ns)
@@ -425,7 +431,7 @@ class SymbolFeed:
             self.refused["unknown sale condition"] += 1
             self.last_refusal = f"{self.symbol}: sale condition {' '.join(unknown)[:40]} is in no table; counted as volume only"
         if trade.counts_for_last:
-            self._status.printed(received_ns, raw.price, self._quote.prev_close, hours)
+            self._priced(raw.price)
         self.changed.add("trades")
         if self.full:
             self._events.append(trade)

@@ -22,6 +22,8 @@ SECURITIES: Final = {"VXX": Security(tier=1)}
 """Who is no stock of the S&P 500 or the Russell 1000. VXX is a listed exchange-traded product, liquid and without leverage: such
 are Tier 1, too (sources.md §7). A leveraged one, or a stock of neither index, needs a line here."""
 SECOND_NS: Final = 1_000_000_000
+SILENT_NS: Final = 60 * SECOND_NS
+"""A proxy that says nothing for so long is not looked to while the next one speaks: the index is told every second."""
 _AUCTION: Final = {
     "auction_imbalance": "shares",
     "regulatory_imbalance": "regulatory_shares",
@@ -70,31 +72,39 @@ class HoursNow:
 
 
 class MarketWide:
-    """The breakers of all instruments of one process: fed by the proxy, read by every feed."""
+    """The breakers of all instruments of one process: fed by the proxies, read by every feed."""
 
     def __init__(self) -> None:
-        self._breaker: MarketBreaker | None = None
-        self._of = ("", "")
-        """The proxy and the session of the breaker."""
+        self._session = ""
+        self._breakers: dict[str, MarketBreaker] = {}
+        """By proxy, of that session."""
+        self._seen_ns: dict[str, int] = {}
 
     def see(self, symbol: str, ts_ns: int, price: float, previous_close: float | None, hours: Hours | None) -> None:
-        """The first of PROXIES that is quoted today stands for the index; what another reached does not count. Nothing begins
-        before the open: until then the broker's previous close may be that of the day before."""
+        """A price of a proxy. Nothing begins before the open: until then the broker's previous close may be that of the day
+        before."""
         if symbol not in PROXIES or hours is None or ts_ns < hours.open_ns:
             return
-        if self._breaker is None or self._of != (symbol, hours.name):
-            proxy, session = self._of
-            stands = session == hours.name and PROXIES.index(proxy) < PROXIES.index(symbol)
-            if stands or not previous_close or previous_close <= 0:
+        if hours.name != self._session:
+            self._session, self._breakers, self._seen_ns = hours.name, {}, {}
+        breaker = self._breakers.get(symbol)
+        if breaker is None:
+            if not previous_close or previous_close <= 0:
                 return
-            self._of = (symbol, hours.name)
-            self._breaker = MarketBreaker(symbol, previous_close, (hours.open_ns, hours.close_ns))
-        self._breaker.see(ts_ns, price)
+            breaker = self._breakers[symbol] = MarketBreaker(symbol, previous_close, (hours.open_ns, hours.close_ns))
+        self._seen_ns[symbol] = ts_ns
+        breaker.see(ts_ns, price)
 
     def state(self, now_ns: int, hours: Hours | None) -> Breaker | None:
-        """None where the proxy has not printed in that session: a day that a breaker ended says nothing of the next."""
-        known = self._breaker is not None and (hours is None or hours.name == self._of[1])
-        return self._breaker.state(now_ns) if known and self._breaker is not None else None
+        """The first of PROXIES that speaks stands for the index, and goes on to while it halts, when none speaks; what another
+        reached does not count. None where none has spoken in that session: a day that ended says nothing of the next."""
+        if hours is not None and hours.name != self._session:
+            return None
+        states = [self._breakers[proxy].state(now_ns) for proxy in PROXIES if proxy in self._breakers]
+        for state in states:
+            if state.day_over or state.halted_until_ns is not None or now_ns - self._seen_ns[state.proxy] <= SILENT_NS:
+                return state
+        return states[0] if states else None
 
 
 class InstrumentStatus:
@@ -118,7 +128,7 @@ class InstrumentStatus:
         return changed
 
     def printed(self, ts_ns: int, price: float, previous_close: float | None, hours: Hours | None) -> None:
-        """A print that sets the last price."""
+        """A print that sets the last price, or an index's value."""
         self._market_wide.see(self._symbol, ts_ns, price, previous_close, hours)
         if not self._equity or hours is None or not previous_close or previous_close <= 0:
             return
