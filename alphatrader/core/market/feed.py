@@ -14,6 +14,7 @@ from alphatrader.contract.messages import market as m
 from alphatrader.core.market.auctions import LISTED_ON, UTP_LISTS
 from alphatrader.core.market.bars import BarFold, told
 from alphatrader.core.market.book import BookError
+from alphatrader.core.market.conflation import Conflation
 from alphatrader.core.market.depth_line import DepthLine
 from alphatrader.core.market.feed_book import FeedBook
 from alphatrader.core.market.maker_book import MakerBook
@@ -69,15 +70,12 @@ class SymbolFeed:
         self._status = InstrumentStatus(symbol, market_wide or MarketWide(), equity=equity)
         self._before: tuple[float | None, float | None] = (None, None)
         self._received_ns = self._folded_ns = 0
-        self.conflated_books = self.conflated_quotes = 0
         self._published = (0, 0)
         """(reception, when it was first published)."""
         self._events: list[m.MarketEvent] = []
         self._spoken_to, self._spoken = False, spoken
         """Whether a message came since the last end of a read."""
-        self._book_event_at = self._quote_event_at = float("-inf")
-        self._book_dirty = 0
-        self._quote_dirty = 0
+        self.books, self.quotes = Conflation(CONFLATE_SECONDS), Conflation(CONFLATE_SECONDS)
 
     @property
     def depth_broken(self) -> str | None:
@@ -118,9 +116,9 @@ class SymbolFeed:
         if name == "last" and not self.full and self._quote.last is not None:  # an index has no prints
             self._priced(self._quote.last)
         if name in ("bid", "ask", "bid_size", "ask_size"):
-            self._quote_dirty += 1
+            self.quotes.changes += 1
             if not self._depth.on:
-                self._book_dirty += 1
+                self.books.changes += 1
 
     def tick_generic(self, tick: int, value: float) -> None:
         self._hear()
@@ -156,7 +154,7 @@ class SymbolFeed:
         except BookError as error:
             self._refuse("depth", error)
         self._book.depth_ns = self._received_ns
-        self._book_dirty += 1
+        self.books.changes += 1
 
     def trade(
         self, seconds: int, price: float, size: float, past_limit: bool, unreported: bool, venue: str, conditions: str
@@ -210,7 +208,7 @@ class SymbolFeed:
         """Data were lost: what is folded from them starts anew."""
         self.gaps += 1
         self._depth.clear()
-        self._book_dirty += 1
+        self.books.changes += 1
         if not depth_only:
             self.heard = None
             if self.makers.on:
@@ -276,10 +274,10 @@ class SymbolFeed:
             received_ns=self._received_ns,
             book_ns=self._book.depth_ns,
             before=self._before,
-            book_event_at=self._book_event_at,
-            quote_event_at=self._quote_event_at,
-            book_dirty=self._book_dirty,
-            quote_dirty=self._quote_dirty,
+            book_event_at=self.books.told_at,
+            quote_event_at=self.quotes.told_at,
+            book_dirty=self.books.changes,
+            quote_dirty=self.quotes.changes,
             quote=self._quote.standing(),
             hours=self._hours.standing(),
             depth=self._depth.standing(),
@@ -294,8 +292,8 @@ class SymbolFeed:
         """Makes a new feed of the same instrument and settings go on from where that one stood."""
         self.seq, self.heard = was.seq, was.heard
         self._received_ns, self._book.depth_ns, self._before = was.received_ns, was.book_ns, was.before
-        self._book_event_at, self._quote_event_at = was.book_event_at, was.quote_event_at
-        self._book_dirty, self._quote_dirty = was.book_dirty, was.quote_dirty
+        self.books.told_at, self.quotes.told_at = was.book_event_at, was.quote_event_at
+        self.books.changes, self.quotes.changes = was.book_dirty, was.quote_dirty
         self._quote.stand_as(was.quote)
         self._hours.stand_as(was.hours)
         self._depth.stand_as(was.depth)
@@ -310,37 +308,33 @@ class SymbolFeed:
     @property
     def stirs(self) -> bool:
         """Whether there is anything to take, now or when its turn has come."""
-        return bool(self._events or self.changed or self._book_dirty or self._quote_dirty or self.makers.changes)
+        return bool(self._events or self.changed or self.books.changes or self.quotes.changes or self.makers.conflation.changes)
 
     @property
     def holds_back(self) -> bool:
         """Whether an event waits until its turn has come."""
-        return self.full and bool(self._book_dirty or self._quote_dirty or self.makers.changes)
+        return self.full and bool(self.books.changes or self.quotes.changes or self.makers.conflation.changes)
 
     def take_events(self, now: float) -> list[m.MarketEvent]:
         """Events since the last call, in order; the newest book and quote among them when their turn has come."""
-        if self._quote_dirty and now - self._quote_event_at >= CONFLATE_SECONDS and self.full:
-            self._quote_event_at = now
-            self.conflated_quotes += self._quote_dirty - 1
-            self._quote_dirty = 0
+        if self.full and self.quotes.due(now):
+            self.quotes.take(now)
             q = self._quote
             self._emit(m.QuoteEvent(self._next(), self._market_ns(), self._received_ns, q.bid, q.bid_size, q.ask, q.ask_size))
-        if self._book_dirty and now - self._book_event_at >= CONFLATE_SECONDS and self.full:
-            self._book_event_at = now
+        if self.full and self.books.due(now):
             self.changed.add("book")
-            unseen, self._book_dirty = self._book_dirty - 1, 0
-            self.conflated_books += unseen
+            unseen = self.books.take(now)
             seq, received = self._next(), self._received_ns or self._market_ns()
             b = self.book(now)
             self._emit(m.BookEvent(seq, b.ts_ns, received, b.ready, b.bids, b.asks, b.crc32, unseen, b.source, b.nbbo, b.reason))
-        if self.makers.changes and self.makers.due(now) and self.full:
+        if self.full and self.makers.conflation.due(now):
             self._emit(self.makers.event(self._next(), now))
         events, self._events = self._events, []
         return events
 
     def book(self, now: float) -> m.Book:
         """The book as it stands; not ready, with the reason, where it cannot be relied on."""
-        return self._book.at(now, self.seq, self._book_dirty, self.heard, self._received_ns)
+        return self._book.at(now, self.seq, self.books.changes, self.heard, self._received_ns)
 
     def last(self) -> m.Last:
         return self._quote.message(self.symbol, self._received_ns, self.seq, self._tape.day.message() if self.full else None)
@@ -373,8 +367,8 @@ class SymbolFeed:
             folded_ns=self._folded_ns or None,
             offset_ns=stages.offset_ns,
             violations=stages.violations,
-            conflated_books=self.conflated_books,
-            conflated_quotes=self.conflated_quotes,
+            conflated_books=self.books.unseen,
+            conflated_quotes=self.quotes.unseen,
         )
 
     def status(self) -> m.Status:

@@ -15,6 +15,7 @@ import msgspec
 from alphatrader.contract.messages.market import MakerRow, MakersEvent
 from alphatrader.core.market.book import BookError, BookStands, DepthBook, Row
 from alphatrader.core.market.checksum import checksum
+from alphatrader.core.market.conflation import Conflation
 
 CONFLATE_SECONDS: Final = 0.25
 SHOWN_ROWS: Final = 20
@@ -45,9 +46,7 @@ class MakerBook:
         self.refused = 0
         self._book = DepthBook(rows)
         self._market_ns, self._monotonic = market_ns, monotonic
-        self.changes = 0
-        """Since the last event."""
-        self._told_at = float("-inf")
+        self.conflation = Conflation(CONFLATE_SECONDS)
         self._heard: float | None = None
         self._received_ns = 0
         self._lost: str | None = None
@@ -61,8 +60,8 @@ class MakerBook:
         """What was known is not true any more."""
         self._book.clear()
         self.broken, self._heard, self._lost = None, None, why
-        self.changes += 1
-        self._told_at = float("-inf")
+        self.conflation.changes += 1
+        self.conflation.told_at = float("-inf")  # at once, however lately it was told
 
     def depth(self, operation: int, position: int, side: int, price: float, size: float, _venue: str, market_maker: str) -> None:
         if not self.on or self.broken:
@@ -74,25 +73,21 @@ class MakerBook:
             self.refused += 1
             self._book.clear()
             self.broken = str(error)
-        self.changes += 1
+        self.conflation.changes += 1
 
     def standing(self) -> MakersStand:
-        book = self._book.standing()
-        return MakersStand(self.on, self.broken, self._heard, book, self.changes, self._told_at, self._received_ns, self._lost)
+        book, waits = self._book.standing(), self.conflation
+        return MakersStand(self.on, self.broken, self._heard, book, waits.changes, waits.told_at, self._received_ns, self._lost)
 
     def stand_as(self, was: MakersStand) -> None:
         self.on, self.broken, self._heard = was.on, was.broken, was.heard
         self._book.stand_as(was.book)
-        self.changes, self._told_at = was.changes, was.told_at
+        self.conflation.changes, self.conflation.told_at = was.changes, was.told_at
         self._received_ns, self._lost = was.received_ns, was.lost
-
-    def due(self, now: float) -> bool:
-        return now - self._told_at >= CONFLATE_SECONDS
 
     def event(self, seq: int, now: float) -> MakersEvent:
         """The book as it stands."""
-        self._told_at = now
-        unseen, self.changes = max(0, self.changes - 1), 0
+        unseen = self.conflation.take(now)
         bids, asks = _shown(self._book.bids), _shown(self._book.asks)
         reason = self._why_not_ready(now)
         received = self._received_ns or self._market_ns()
