@@ -25,6 +25,7 @@ from alphatrader.core.market.venues import LETTERS, PROTECTED, VENUES, venue_nam
         (100.5, 100.0, 100.0, [101.0], "sell"),  # locked: the tick rule alone
         (100.5, 100.1, 100.0, [100.0], "buy"),  # crossed: the tick rule alone
         (100.5, None, 100.6, [100.0], "buy"),  # no bid: the tick rule alone
+        (100.5, 100.4, None, [101.0], "sell"),  # no ask, likewise
         (100.5, None, None, [], "unknown"),
     ],
 )

@@ -70,6 +70,16 @@ def test_a_print_is_of_the_mean_for_five_minutes_and_one_percent_is_enough(after
     assert at and at.reference == reference
 
 
+def test_bands_are_of_the_regular_session_and_its_prints_alone() -> None:
+    luld = LuldEstimate(TIER_1, 100.0, (OPEN, CLOSE))
+    luld.add(OPEN - 1, 80.0)
+    assert luld.estimate(OPEN, 99, 101) is None
+    luld.add(OPEN, 100.0)
+    luld.add(CLOSE, 80.0)
+    told = [luld.estimate(ns, 99, 101) for ns in (OPEN - 1, CLOSE - 1, CLOSE)]
+    assert [at and at.reference for at in told] == [None, 100.0, None]
+
+
 def test_bands_double_in_the_last_25_minutes_and_not_at_the_open() -> None:
     luld = LuldEstimate(TIER_1, 100.0, (OPEN, CLOSE))
     luld.add(OPEN, 100.0)
@@ -253,6 +263,17 @@ def test_an_imbalance_is_data_only_from_its_exchanges_time_on(symbol: str, minut
         assert silent and silent.basis == "proxies"
         assert closing(symbol, close, close, **known) is None
     assert closing("ES", OPEN, CLOSE, **known) is None
+
+
+@pytest.mark.parametrize(
+    ("exchange", "publishes", "orders_end"), [("NASDAQ", 10, 5), ("NYSE", 10, 10), ("ARCA", 60, 1), ("BATS", 5, 5)]
+)
+@pytest.mark.parametrize("close", [CLOSE, CLOSE - 180 * MINUTE_NS])
+def test_each_exchanges_own_minutes_before_the_close(exchange: str, publishes: int, orders_end: int, close: int) -> None:
+    nothing = dict.fromkeys(("shares", "regulatory_shares", "price", "paired"))
+    at = closing("ANY", OPEN, close, listed_on=exchange, **nothing)
+    assert at == Imbalance(exchange, "proxies", close - publishes * MINUTE_NS, close - orders_end * MINUTE_NS)
+    assert closing("ANY", OPEN, close, listed_on="NOWHERE", **nothing) is None
 
 
 def test_an_imbalance_counts_from_the_instant_its_exchange_begins_and_arcas_orders_end_a_minute_before_the_close() -> None:
