@@ -1,9 +1,9 @@
 """What the detectors find of what there was: precision and recall against the sandbox's truth log, and on LOBSTER's tape.
 
 The simulated market runs in this process from a seed. What a wire would show of it (prints, and books and quotes conflated to
-100 ms, received in turns of 50 ms) is folded by analytics' own state, once with each turn's prints before its quotes and books
-and once after them; the truth log is only read to grade. Run:
-`python -m bench.bench_detectors [--minutes 10] [--seed 7] [--symbols SPY,QQQ,IWM]`.
+100 ms, received in turns of 50 ms or of what is asked for) is folded by analytics' own state, once with each turn's prints before
+its quotes and books and once after them; the truth log is only read to grade. Run:
+`python -m bench.bench_detectors [--minutes 10] [--seed 7] [--symbols SPY,QQQ,IWM] [--turn-ms 50]`.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ from alphatrader.sandbox.market import SimulatedMarket, TruthLog
 from alphatrader.sandbox.market.types import Print
 from tests.support.market_world import chain_of
 
-TURN_NS = 50_000_000
-CONFLATE_TURNS = 2
-MAKER_TURNS = 5
-CHAIN_TURNS = 100
+TURN_MS = 50
+CONFLATE_MS = 100
+MAKER_MS = 250
+CHAIN_MS = 5000
 SLACK_NS = 250_000_000
 LOBSTER = Path(__file__).parents[2] / "shared" / "data" / "lobster"
 HOURS = (0, 2**62)
@@ -94,7 +94,9 @@ class Folded:
             self.strengths[s.side, s.first_ns] = sweep_score.strength(parts, WEIGHTS)
 
 
-def simulate(minutes: float, seed: int, symbols: Iterable[str], *, depth_first: bool = False) -> tuple[dict[int, Folded], Truth]:
+def simulate(
+    minutes: float, seed: int, symbols: Iterable[str], *, depth_first: bool = False, turn_ms: int = TURN_MS
+) -> tuple[dict[int, Folded], Truth]:
     """What was folded, by con_id, and the truth of the same symbols, by kind. `depth_first`: each turn's quotes and books come
     before its prints, as where depth runs ahead; otherwise after them."""
     start = START_NS
@@ -105,8 +107,8 @@ def simulate(minutes: float, seed: int, symbols: Iterable[str], *, depth_first: 
         con_ids = {c.symbol: c.con_id for c in market.contracts(sec_type="STK")}
         folded = {con_ids[symbol]: Folded(fresh(symbol, Analytics())) for symbol in symbols}
         stirred: set[int] = set()
-        for turn in range(1, int(minutes * 60e9 / TURN_NS) + 1):
-            now = start + turn * TURN_NS
+        for at_ms in range(turn_ms, int(minutes * 60_000) + 1, turn_ms):
+            now = start + at_ms * 1_000_000
             step = market.step(now)
             if not depth_first:
                 take(step.prints, folded, now)
@@ -114,16 +116,16 @@ def simulate(minutes: float, seed: int, symbols: Iterable[str], *, depth_first: 
             for con_id in stirred:
                 if quote := market.quote(con_id):
                     folded[con_id].best = (quote.bid, quote.ask)
-            if turn % MAKER_TURNS == 0:
+            if at_ms % MAKER_MS == 0:
                 for con_id, one in folded.items():
                     show_makers(market, con_id, one, now + 1)
-            if turn % CONFLATE_TURNS == 0:
+            if at_ms % CONFLATE_MS == 0:
                 for con_id in stirred:
                     show(market, con_id, folded[con_id], now + 1)
                 stirred = set()
             if depth_first:
                 take(step.prints, folded, now + 2)
-            if turn % CHAIN_TURNS == 0:
+            if at_ms % CHAIN_MS == 0:
                 for one in folded.values():
                     refresh(market, one, now)
             for one in folded.values():
@@ -319,11 +321,14 @@ def main() -> None:
     arguments.add_argument("--minutes", type=float, default=10.0)
     arguments.add_argument("--seed", type=int, default=7)
     arguments.add_argument("--symbols", default="SPY,QQQ,IWM")
+    arguments.add_argument("--turn-ms", type=int, default=TURN_MS, choices=(5, 10, 25, 50, 100), help="how often it is received")
     asked = arguments.parse_args()
     for depth_first in (False, True):
         order = "quotes and books before their prints" if depth_first else "prints before the book moves"
-        print(f"{asked.minutes:g} min of {asked.symbols}, seed {asked.seed}, {order}")
-        folded, truth = simulate(asked.minutes, asked.seed, asked.symbols.split(","), depth_first=depth_first)
+        print(f"{asked.minutes:g} min of {asked.symbols}, seed {asked.seed}, turns of {asked.turn_ms} ms, {order}")
+        folded, truth = simulate(
+            asked.minutes, asked.seed, asked.symbols.split(","), depth_first=depth_first, turn_ms=asked.turn_ms
+        )
         detectors(folded, truth)
         if not depth_first:  # which of them comes first is nothing to these
             makers(folded, truth, START_NS)
