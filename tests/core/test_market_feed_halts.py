@@ -103,3 +103,37 @@ def test_the_index_has_no_prints_and_its_quote_line_feeds_the_breaker() -> None:
     index.tick_price(4, 5580.0, 0)
     said = stock.status()
     assert said.halted and said.breaker and (said.breaker.proxy, said.breaker.level) == ("SPX", 1)
+
+
+def test_a_crossed_quote_is_a_book_before_the_open_and_after_the_close_and_none_between() -> None:
+    time = Time()
+    hours = Hours("today", START + MINUTE, START + 391 * MINUTE)
+    feed = SymbolFeed(
+        "AAPL", full=True, depth_rows=10, quiet_seconds=5.0, market_ns=time.market_ns, monotonic=time.monotonic,
+        session=lambda _: hours,
+    )  # fmt: skip
+    ready = {}
+    for seconds in (59.0, 60.0, 391 * 60 - 1.0, 391 * 60.0):
+        time.seconds = seconds
+        feed.tick_price(1, 100.02, 100)
+        feed.tick_price(2, 100.00, 100)
+        book = feed.book(time.monotonic())
+        ready[seconds] = book.ready
+    assert list(ready.values()) == [True, False, False, True]
+
+
+def test_there_are_no_bands_without_a_previous_close_and_none_of_a_future() -> None:
+    time = Time()
+    hours = Hours("today", START - MINUTE, START + 390 * MINUTE)
+    for symbol, equity, close in (("AAPL", True, None), ("AAPL", True, 0.0), ("ES", False, 100.0), ("AAPL", True, 100.0)):
+        feed = SymbolFeed(
+            symbol, full=True, depth_rows=10, quiet_seconds=5.0, market_ns=time.market_ns, monotonic=time.monotonic,
+            session=lambda _: hours, equity=equity,
+        )  # fmt: skip
+        if close is not None:
+            feed.tick_price(9, close, None)
+        feed.set_ticks(True)
+        feed.trade(START // NS, 100.0, 100, False, False, "ARCA", "")
+        feed.tick_generic(49, 2)
+        said = feed.status()
+        assert (said.luld is not None, said.pause_ends_ns is not None) == (equity and bool(close), equity)
