@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from alphatrader.contract.messages.contracts import OptionRef
@@ -35,14 +36,14 @@ class Desk:
     def __init__(self) -> None:
         self.now = 100.0
         spoken: list[SymbolFeed] = []
-        self.feeds = {name: self._feed(name, spoken) for name in ("SPY", *SILENT)}
+        self.feeds = {name: self._feed(name, spoken) for name in (*SILENT, "SPY")}
         stirred: list[OptionFeed] = []
         self.options = {
             str(con_id): OptionFeed(ref, con_id, self._ns, self._ns, self._monotonic, stirred)
             for con_id, ref in ((1, CALL), (2, PUT))
         }
         self.publisher = Publisher(MARKET, self.feeds, spoken, self.options, stirred)
-        self.turn()
+        self.turn(after_read=False)
 
     def _feed(self, name: str, spoken: list[SymbolFeed]) -> SymbolFeed:
         return Feed(
@@ -77,8 +78,8 @@ class Desk:
 
 
 def renewed(desk: Desk) -> None:
-    """Time goes on to just after a renewal of all keys."""
-    desk.turn(RENEW_SECONDS)
+    """Time goes on to just after a renewal of all keys, and before the next."""
+    desk.turn(RENEW_SECONDS, after_read=False)
 
 
 def test_a_change_goes_out_at_once_and_the_next_ones_together_when_their_turn_has_come() -> None:
@@ -140,6 +141,24 @@ def test_one_that_was_silent_shows_everything_with_its_first_message() -> None:
     assert {f"market:S3:{what}" for what in ("last", "book", "trades", "bars", "status", "timestamp")} <= written
 
 
+def test_living_feeds_are_renewed_one_after_the_other_and_never_while_a_print_waits() -> None:
+    desk = Desk()
+    for name in desk.feeds:
+        desk.quote(50.0, name)
+    desk.turn(0.001)
+    written: dict[str, list[float]] = {f"market:{name}:last": [desk.now] for name in desk.feeds}
+    for _ in range(40):  # two seconds
+        most = desk.turn(TURN_SECONDS, after_read=False)
+        assert desk.turn() == []
+        assert sum(name.endswith(":last") for name in most) <= len(desk.feeds) / 3
+        for name in most:
+            if name in written:
+                written[name].append(desk.now)
+    longest = {name: max(b - a for a, b in pairwise(times)) for name, times in written.items()}
+    assert max(longest.values()) <= MARKET.renew_seconds + TURN_SECONDS * 1.01
+    assert MARKET.renew_seconds + 2 * TURN_SECONDS < MARKET.ttl_seconds / 2
+
+
 def test_quotes_of_options_go_out_when_they_change_and_when_all_is_renewed() -> None:
     desk = Desk()
     for option in desk.options.values():
@@ -152,7 +171,9 @@ def test_quotes_of_options_go_out_when_they_change_and_when_all_is_renewed() -> 
     desk.options["2"].tick_size(0, 11)
     assert desk.turn(0.001) == ["quotes:2"]
     assert desk.turn(0.001) == []
-    assert [name for name in desk.turn(RENEW_SECONDS) if name.startswith("quotes:")] == ["quotes:1", "quotes:2"]
+    desk.options["1"].tick_size(0, 12)
+    written = desk.turn(RENEW_SECONDS, after_read=False)
+    assert [name for name in written if name.startswith("quotes:")] == ["quotes:1", "quotes:2"], "each once"
     desk.options["1"].lost()
     desk.options["1"].min_tick(0.05)
     assert desk.turn(0.001) == [], "a line that is down has no quote"

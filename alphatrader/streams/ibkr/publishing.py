@@ -35,7 +35,8 @@ class Publisher:
         self._market = market
         self._feeds, self._spoken = feeds, spoken
         self._options, self._stirred = options, stirred
-        self._renewed_at = -math.inf
+        self._renew_at: dict[str, float] = {}
+        self._renew_quotes_at = -math.inf
         self._shown_at: dict[str, float] = {}
         self._streams = {symbol: k.EVENTS_MARKET.at(symbol=symbol) for symbol in feeds}
         self._awaited: dict[str, SymbolFeed] = {}
@@ -76,28 +77,38 @@ class Publisher:
             if feed.changed and feed.symbol not in unshown:
                 unshown[feed.symbol] = feed
                 self._show_at = min(self._show_at, self._due(feed))
-        if now - self._renewed_at >= self._market.renew_seconds:
-            self._renewed_at = now
-            for feed in self._feeds.values():
-                self._show(batch, feed, now, renew=True)
-            unshown.clear()
-            self._show_at = math.inf
-        elif now >= self._show_at:
+        if not after_read:
+            self._renew(batch, now)
+        if now >= self._show_at:
             for feed in tuple(unshown.values()):
                 self._show(batch, feed, now, renew=False)
                 if not feed.changed or feed.symbol not in self._shown_at:
                     del unshown[feed.symbol]  # one that is silent comes back with its next message
             self._show_at = min(map(self._due, unshown.values()), default=math.inf)
-        if self._stirred or self._renewed_at == now:
-            self._quote(batch, now)
-
-    def _quote(self, batch: Batch, now: float) -> None:
-        """Quotes of options that changed, or of all where all keys were renewed in this turn."""
-        for option in self._options.values() if self._renewed_at == now else self._stirred:
-            option.dirty = False
-            if option.alive(now, self._market.quiet_seconds):
-                batch.put(k.QUOTES.at(con_id=option.con_id), option.message())
+        for option in self._stirred:
+            if option.dirty:  # not renewed just now
+                self._quote(batch, option, now)
         self._stirred.clear()
+
+    def _renew(self, batch: Batch, now: float) -> None:
+        """All keys of those whose time has come. Each has its own, and none is renewed while a read waits to be told: all of them
+        at once would hold up what is read meanwhile."""
+        every = self._market.renew_seconds
+        for place, feed in enumerate(self._feeds.values()):
+            due = self._renew_at.setdefault(feed.symbol, now + every * place / len(self._feeds))
+            if now >= due:
+                self._renew_at[feed.symbol] = max(due, now - every) + every
+                self._show(batch, feed, now, renew=True)
+                self._unshown.pop(feed.symbol, None)
+        if now >= self._renew_quotes_at:
+            self._renew_quotes_at = now + every
+            for option in self._options.values():
+                self._quote(batch, option, now)
+
+    def _quote(self, batch: Batch, option: OptionFeed, now: float) -> None:
+        option.dirty = False
+        if option.alive(now, self._market.quiet_seconds):
+            batch.put(k.QUOTES.at(con_id=option.con_id), option.message())
 
     def _due(self, feed: SymbolFeed) -> float:
         """When its state keys may be written again."""
