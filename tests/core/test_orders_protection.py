@@ -85,6 +85,18 @@ COVER = child("exit", 2, side="BUY", oca_group="")
         # close: one order in the group, beside the standing stop; not a second one
         (case(2, child("stop", 2), hold=0), [PlaceExit(2, True, "exit")]),
         (case(2, child("stop", 2), child("exit", 2), hold=0), []),
+        # ... alone: one that sells a part outside the group goes first, and one that would sell more than is held shrinks
+        (case(3, child("stop", 1), child("exit", 2, oca_group=""), hold=0), [Cancel("i/exit", "all is to be closed")]),
+        (case(2, child("stop", 2), child("exit", 3), hold=0), [Modify("i/exit", 2)]),
+        # two stops: the one that stands is enough
+        (
+            case(2, child("stop", 2), child("stop", 2, id="i/stop-2"), child("target", 2)),
+            [Cancel("i/stop-2", "one stop is enough")],
+        ),
+        # filled by the broker's word alone: an entry is not nothing, a stop has sold, an exit is not sent again
+        (replaced(case(0, child("stop", 2), record("i", state="FILLED")), unbooked=True), []),
+        (replaced(case(2, child("stop", 2, state="FILLED"), naked=9.0), unbooked=True), []),
+        (replaced(case(2, child("stop", 2), child("exit", 2, state="FILLED"), hold=0), unbooked=True), []),
         # reduce: shrink first, sell then
         (case(3, child("stop", 3), child("target", 3), hold=1), [Modify("i/stop", 1), Modify("i/target", 1)]),
         (case(3, child("stop", 1), child("target", 1), hold=1), [PlaceExit(2, False, "reduce")]),

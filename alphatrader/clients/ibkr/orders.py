@@ -36,6 +36,8 @@ LINK_CODES: Final = {1100: False, 1101: True, 1102: True}
 OCA_REDUCE_WITH_BLOCK: Final = 2
 """A fill of one member reduces the others, and no two are on the market at once: no overfill."""
 _UNSET: Final = 1e300
+_IN_FRACTIONS: Final = frozenset({"STK", "CASH", "CRYPTO", "FUND"})
+"""What somebody may trade by hand in parts of one; ours are whole options."""
 _SIDES: Final[dict[str, Literal["BUY", "SELL"]]] = {"BUY": "BUY", "BOT": "BUY", "SELL": "SELL", "SLD": "SELL"}
 
 
@@ -213,8 +215,14 @@ def _read_status(fields: list[str]) -> StatusNews:
     )
 
 
-def _read_open_order(fields: list[str]) -> BrokerOrder:
+def _is_fraction(sec_type: str, quantity: str) -> bool:
+    return sec_type in _IN_FRACTIONS and Decimal(quantity or "0") % 1 != 0
+
+
+def _read_open_order(fields: list[str]) -> BrokerOrder | None:
     con_id, symbol, sec_type = int(fields[2]), fields[3], fields[4]
+    if _is_fraction(sec_type, fields[14]):
+        return None
     return BrokerOrder(
         order_id=int(fields[1]),
         client_id=int(fields[24] or 0),
@@ -233,8 +241,11 @@ def _read_open_order(fields: list[str]) -> BrokerOrder:
     )
 
 
-def _read_execution(fields: list[str]) -> ExecutionNews:
+def _read_execution(fields: list[str]) -> ExecutionNews | None:
+    """None for a combination, whose legs have executions of their own, and for what is no whole share."""
     con_id, symbol, sec_type = int(fields[3]), fields[4], fields[5]
+    if sec_type == "BAG" or _is_fraction(sec_type, fields[19]):
+        return None
     price = Decimal(fields[20]).normalize() + 0  # 0 where an option expired or was assigned
     quantity = _whole(fields[19], "shares")
     if not 0 <= price < Decimal(_UNSET) or quantity <= 0 or not fields[14]:

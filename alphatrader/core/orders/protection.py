@@ -76,6 +76,8 @@ class Case:
     """Contracts sold beyond what was held: `held` is then 0."""
     coverable: int = 0
     """How many of them the broker's own list shows as short: no more is bought, so that buying back never opens."""
+    unbooked: bool = False
+    """The broker says that an order has filled, and its executions have not come: what is held is not known."""
 
 
 def working(record: OrderRecord) -> int:
@@ -100,6 +102,9 @@ def is_protected(case: Case) -> bool:
 
 
 def decide(case: Case) -> list[Action]:
+    if case.unbooked:
+        # To sell what a stop has sold, or to take the stop from what an entry has bought, is worse than to wait.
+        return []
     still_open = [record for record in case.records if is_open(record.state)]
     covers = [record for record in still_open if record.role == "exit" and record.side == "BUY"]
     live = {role: [r for r in still_open if r.role == role and r not in covers] for role in ("entry", "stop", "target", "exit")}

@@ -134,6 +134,7 @@ class Exits:
             ours=ours,
             short=max(0, -quantity) if ours or (wanted is not None and wanted.hold == 0) else 0,
             coverable=self._coverable(holding),
+            unbooked=any(self._unbooked(record) for record in records),
         )
         case = self._timed(intent_id, case, now)
         for action in decide(case):
@@ -152,8 +153,20 @@ class Exits:
             return 0
         return max(0, min(-holding.quantity, -self.broker.get(holding.con_id, 0)))
 
+    def _unbooked(self, record: OrderRecord) -> bool:
+        """Whether it has filled by the broker's word alone, and no list of positions, younger than that word, bears the fills out
+        as they are known: a correction may make them fewer than was ordered."""
+        if record.state != "FILLED" or record.filled >= record.quantity:
+            return False
+        con_id = record.contract.con_id or 0
+        return self.broker is None or self.broker.get(con_id, 0) > self._desk.book.fills.net().get(con_id, 0)
+
+    def without_fills(self) -> list[OrderRecord]:
+        """Orders whose executions are waited for before anything is done about their position."""
+        return [record for record in self._desk.book.short_of_fills() if self._unbooked(record)]
+
     def _timed(self, intent_id: str, case: Case, now: float) -> Case:
-        if case.held == 0 or is_protected(case):
+        if case.held == 0 or case.unbooked or is_protected(case):
             self._unprotected_since.pop(intent_id, None)
             return case
         since = self._unprotected_since.setdefault(intent_id, now)

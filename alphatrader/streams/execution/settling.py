@@ -7,6 +7,8 @@ orders and positions, at first at once, then more and more slowly; nothing opens
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Final
 
 from alphatrader.clients.ibkr.account import account_values, read_positions
@@ -73,14 +75,14 @@ class Settlement:
         match news:
             case StatusNews():
                 desk.book.hear_status(news, now)
+                if news.status == "Filled":
+                    self._outdate_positions()
             case BrokerOrder():
                 desk.book.hear_order(news, now)
             case ExecutionNews():
                 # Before the account is known nothing counts: the first question brings everything again.
                 if news.account == self._connection.account and desk.book.hear_execution(news, now):
-                    # What the broker listed before this execution must not be held against it.
-                    self._exits.broker = None
-                    self._executed_at = self._desk.clock.monotonic()
+                    self._outdate_positions()
             case CommissionNews():
                 desk.book.hear_commission(news)
             case ErrorNews():
@@ -103,6 +105,11 @@ class Settlement:
                     self._want("a frame could not be read")
         self._wake.set()
 
+    def _outdate_positions(self) -> None:
+        """What the broker listed before this fill must not be held against it."""
+        self._exits.broker = None
+        self._executed_at = self._desk.clock.monotonic()
+
     def _want(self, reason: str) -> None:
         """The broker is to be asked at the next turn."""
         if self._ask_wanted is None:
@@ -113,10 +120,9 @@ class Settlement:
     async def ask(self, reason: str) -> None:
         """Asks for everything and settles every open order by it. Raises TimeoutError or ConnectionError."""
         desk = self._desk
-        async with self._asking:
+        async with self._question():
             asked_ns, asked_at = self._desk.clock.machine_ns(), self._desk.clock.monotonic()
-            async with asyncio.timeout(ANSWER_SECONDS):
-                open_orders, completed, positions = await self._answers()
+            open_orders, completed, positions = await self._answers()
         if not self.link_up:
             raise ConnectionError("the gateway has no link to the broker")
         self._take_positions(positions, asked_at)
@@ -136,21 +142,36 @@ class Settlement:
         if asked_at - self._executed_at >= POSITIONS_SETTLE_SECONDS:
             self._exits.broker = {position.con_id: int(position.quantity) for position in positions}
 
+    @asynccontextmanager
+    async def _question(self) -> AsyncIterator[None]:
+        """One question at a time, answered whole and in time. Raises TimeoutError or ConnectionError.
+
+        The library hands the end of a list to whoever asked for it last: a connection that owes an answer is asked nothing more,
+        since that answer, come late, would be taken for the next one's. It is made anew."""
+        async with self._asking:
+            unread = self._unread
+            try:
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    yield
+            except TimeoutError:
+                self._connection.give_up(f"the broker did not answer within {ANSWER_SECONDS:g} s")
+                raise
+            if self._unread != unread:
+                # What that frame would have said is unknown, never absent.
+                raise ConnectionError("a frame of the broker's answer could not be read")
+
+    @property
+    def _unread(self) -> int:
+        return self._connection.decode_errors + self.garbled
+
     async def _answers(self) -> tuple[tuple[BrokerOrder, ...], tuple[BrokerOrder, ...], tuple[BrokerPosition, ...]]:
         # Executions first: an order that the lists no longer hold has its fills booked before it is judged.
         await self._desk.orders.ask_executions()
-        unread = self._connection.decode_errors
         open_orders = await self._desk.orders.open_orders()
         completed = await self._desk.orders.completed_orders()
         positions = await read_positions(self._desk.orders.client, self._connection.account)
-        self._whole(unread)
         await self._desk.orders.ask_executions()
         return open_orders, completed, positions
-
-    def _whole(self, unread: int) -> None:
-        """What a frame that could not be read would have said is unknown, never absent. Raises ConnectionError."""
-        if self._connection.decode_errors != unread:
-            raise ConnectionError("a frame of the broker's answer could not be read")
 
     def _cancel_naked_entries(self) -> None:
         """An entry that works without its stop (a crash between the legs, a refused child) must not fill."""
@@ -173,9 +194,11 @@ class Settlement:
                 desk.cancel(record, f"Inactive at the broker for over {self._inactive_seconds:g} s")
 
     def unconfirmed(self, seconds: float) -> list[str]:
-        """Open orders that the broker has not confirmed for so long, a cancel without its end among them (invariants.md I5)."""
+        """Orders that the broker has not confirmed for so long: in the open, their cancel without its end, their fills without
+        their executions (invariants.md I5)."""
         desk, now, machine_ns = self._desk, self._desk.clock.monotonic(), self._desk.clock.machine_ns()
         waiting = [record for record in desk.book.open() if record.state in ("INTENT", "SENT", "UNKNOWN")]
+        waiting += self._exits.without_fills()
         ages = {record.id: max(0.0, (machine_ns - record.machine_ns) / SECOND) for record in waiting}
         # From the first doubt on: one doubt that follows another does not begin anew.
         self._unconfirmed_since = {ref: self._unconfirmed_since.get(ref, now - age) for ref, age in ages.items()}
@@ -206,7 +229,9 @@ class Settlement:
         try:
             await self.ask(self._ask_wanted)
         except (TimeoutError, ConnectionError, RequestError) as error:
-            self._desk.log.warning("broker_did_not_answer", error=str(error) or type(error).__name__)
+            problem = str(error) or type(error).__name__
+            self._desk.log.warning("broker_did_not_answer", error=problem)
+            self.doubt(f"the broker did not answer: {problem}")
         if self._doubtful() is not None:
             self._ask_wanted = self._doubtful()
             self._ask_pause = min(self._ask_pause * 2, ASK_MOST_SECONDS)
@@ -233,13 +258,10 @@ class Settlement:
         if not self._connection.connected or not self.link_up:
             return
         try:
-            async with self._asking:
+            async with self._question():
                 asked_at = self._desk.clock.monotonic()
-                unread = self._connection.decode_errors
-                async with asyncio.timeout(ANSWER_SECONDS):
-                    positions = await read_positions(self._desk.orders.client, self._connection.account)
-                    open_orders = await self._desk.orders.open_orders()
-                self._whole(unread)
+                positions = await read_positions(self._desk.orders.client, self._connection.account)
+                open_orders = await self._desk.orders.open_orders()
         except (TimeoutError, ConnectionError, RequestError) as error:
             reason = str(error) or "the broker did not answer"
             self._desk.log.warning("account_not_read", error=reason)
