@@ -6,13 +6,16 @@ import resource
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from alphatrader.clients.ibkr.flatten import REPRICE_SECONDS, Flattening, flatten_directly
 from alphatrader.contract import keys as k
 from alphatrader.contract.modules import Module
+from alphatrader.contract.settings.system import Address
 from alphatrader.runtime import halt_file
 from tests.streams.test_emergency import ask, emergency, halt, play
 from tests.support.executor import executor, health, until_settled
+from tests.support.proxy import proxy, tws_frames
 from tests.support.servers import Servers
 from tests.support.trading import Stage, filled
 from tests.support.waiting import until
@@ -85,6 +88,44 @@ def test_what_somebody_else_closes_meanwhile_is_not_closed_again(servers: Server
             assert on.held() == 0
             assert (sold(on, con_id), sold(on, other)) == (left + by_hand, 5)
             assert [f for f in on.placed() if f["fields"]["action"] == "BUY"] == []
+
+    play(servers, tmp_path, story)
+
+
+def test_positions_told_too_late_are_not_sold_again(servers: Servers, tmp_path: Path) -> None:
+    """The library gives a list to whoever asked for it last: a connection that owes one is asked nothing more."""
+
+    async def story(on: Stage) -> None:
+        con_id, client = on.contract.con_id, on.settings.broker.emergency_client_id
+        on.gateway.gateway.inject("hand_trade", con_id=con_id, quantity=3, price=4.0)
+        async with proxy(on.gateway.port, tws_frames) as to_gateway:
+            broker = replace(on.settings.broker, gateways=(Address("127.0.0.1", to_gateway.port),))
+            on.settings = replace(on.settings, broker=broker)
+            async with emergency(on):
+                # given an answer about positions that does not come in its time, while all else does
+                late: list[bytes] = []
+
+                def withhold(frame: bytes) -> bytes:
+                    if frame[4:].startswith((b"61\0", b"62\0")):
+                        late.append(frame)
+                        return b""
+                    return frame
+
+                def deliver(frame: bytes) -> bytes:
+                    came, late[:] = b"".join(late), []
+                    return came + frame
+
+                def connects() -> int:
+                    return sum(1 for line in on.gateway.wire() if line["kind"] == "connect" and line["client"] == client)
+
+                to_gateway.change = withhold
+                on.request("flatten")
+                # when it is given up, and comes at last
+                await until(lambda: late and connects() == 2, limit=20.0, what="connected anew")
+                to_gateway.change = deliver
+                # then what is held is sold, once
+                await until(lambda: (h := halt(on)) and not h.flatten and h.reason == "flattened", limit=30.0, what="flat")
+                assert (on.held(), sold(on, con_id)) == (0, 3)
 
     play(servers, tmp_path, story)
 

@@ -113,8 +113,12 @@ class Flattening:
                 live = {trade.order.orderId for trade in await self._open() if trade.order.clientId == self._ib.client.clientId}
                 await self._close_all(positions, live)
                 await asyncio.sleep(0.2)
-        except (TimeoutError, ConnectionError, RequestError) as error:
-            return FlattenReport(left=left, problem=str(error) or f"the broker did not answer within {ANSWER_SECONDS:g} s")
+        except TimeoutError:
+            # Its answer, come late, would be taken for the next question's: positions of before would be sold again.
+            self._ib.disconnect()
+            return FlattenReport(left=left, problem=f"the broker did not answer within {ANSWER_SECONDS:g} s")
+        except (ConnectionError, RequestError) as error:
+            return FlattenReport(left=left, problem=str(error) or type(error).__name__)
         return FlattenReport(
             left=left, problem="not all could be closed: " + ", ".join(f"{q} {name}" for name, q in left.items())
         )
