@@ -130,18 +130,56 @@ def test_the_flip_is_the_nearest_that_a_scan_of_twenty_thousand_spots_finds(seed
     ]
     now = CLOSES[EXPIRIES[0]] - draw.choice((2, 20, 200)) * 60_000_000_000
     spot = draw.uniform(630, 690)
+    # when it is sought, then it is the nearest of the scan's, within its step
+    nearest, step = min(crossings(rows, spot, now), key=lambda one: abs(one[0] - spot))
+    flip = zero_gamma_flip(prepare(rows, CLOSES, now), spot, now, RATE, 0.1)
+    assert flip == pytest.approx(nearest, abs=step)
+
+
+def crossings(rows: list[OptionRow], spot: float, now: int, touching: float = 1e-13) -> list[tuple[float, float]]:
+    """(where within a tenth of this spot the sum of all rows' gamma changes its sign, how exactly), by trying 20,001 spots.
+    `touching`: the share of the gross gamma under which it is said to touch zero."""
     spots = np.linspace(spot * 0.9, spot * 1.1, 20_001)
-    total = np.zeros(len(spots))
-    for r in rows:
+    held = [r for r in rows if r.open_interest]
+    exponents, signed = np.empty((len(held), len(spots))), np.empty((len(held), 1))
+    for at, r in enumerate(held):
         years = (CLOSES[r.expiry] - now) / (365 * 86_400 * 10**9)
         deviation = r.implied_vol * math.sqrt(years)  # type: ignore[operator]
-        d1 = (np.log(spots / r.strike) + RATE * years) / deviation + deviation / 2
-        total += (1 if r.right == "C" else -1) * r.open_interest * np.exp(-(d1**2) / 2) / deviation
-    turns = np.flatnonzero(total[1:] * total[:-1] < 0)
-    middles = (spots[turns] + spots[turns + 1]) / 2
-    # when it is sought, then it is the nearest of the scan's, within its step
-    flip = zero_gamma_flip(prepare(rows, CLOSES, now), spot, now, RATE, 0.1)
-    assert len(middles) and flip == pytest.approx(min(middles, key=lambda at: abs(at - spot)), abs=spot * 1e-5)
+        exponents[at] = -(((np.log(spots / r.strike) + RATE * years) / deviation + deviation / 2) ** 2) / 2
+        signed[at] = (1 if r.right == "C" else -1) * r.open_interest / deviation
+    gamma = np.exp(exponents - exponents.max(axis=0)) * signed  # but for a factor of each spot: nothing underflows
+    total, gross = gamma.sum(axis=0), np.abs(gamma).sum(axis=0)
+    told = np.flatnonzero(np.abs(total) > touching * gross)
+    turns = np.flatnonzero(total[told][1:] * total[told][:-1] < 0)
+    left, right = spots[told][turns], spots[told][turns + 1]
+    return list(zip((left + right) / 2, right - left, strict=True))
+
+
+@pytest.mark.parametrize("minutes", [5, 20, 60])
+def test_two_crossings_between_two_strikes_are_not_stepped_over(minutes: int) -> None:
+    """Puts on both sides outweigh a call between them only at its foot: there and back again within a strike's distance."""
+    now = CLOSES[EXPIRIES[0]] - minutes * 60_000_000_000
+    found = 0
+    for seed in range(80):
+        draw = random.Random(1000 * minutes + seed)
+        # given a smile, and interest that differs from strike to strike, five times as much on one side of each right
+        turn, spot = draw.uniform(640, 680), 660.0
+        rows = []
+        for strike in np.arange(640.0, 680.1, draw.choice((0.66, 1.65))):
+            vol = max(0.06, 0.15 + 0.8 * math.log(strike / spot) ** 2 - 0.3 * math.log(strike / spot))
+            for right in "CP":
+                interest = draw.randint(0, 3000) * (5 if (strike > turn) == (right == "C") else 1)
+                rows.append(row(EXPIRIES[0], round(float(strike), 2), right, interest, vol))
+        there = crossings(rows, spot, now, touching=1e-3)
+        if not there:
+            continue
+        found += 1
+        flip = zero_gamma_flip(prepare(rows, CLOSES, now), spot, now, RATE, 0.1)
+        nearest, step = min(((abs(at - spot), step) for at, step in there))
+        # then none of them is nearer than the one that is told
+        assert flip is not None
+        assert abs(flip - spot) <= nearest + step, seed
+    assert found > 70
 
 
 def test_gamma_that_underflows_between_strikes_or_cancels_is_no_flip() -> None:

@@ -139,7 +139,8 @@ def chain(body: bytes, symbol: str, max_rows: int) -> ChainAnswer:
         right, head = ("C", calls) if row.type == "call" else ("P", puts)
         if expiry is None or day is None:
             left_out.append((_shown(row.contract_id), "expiration" if expiry is None else "date"))
-        elif row.contract_id != head + numbers[row.strike]:  # an adjusted contract: it delivers something else than 100 shares
+        elif row.contract_id != head + numbers[row.strike]:
+            # an adjusted contract, which delivers something else than 100 shares, or another series (SPXW), which ends at another time
             left_out.append((_shown(row.contract_id), "contractID"))
         else:
             if day is not newest:
