@@ -140,7 +140,7 @@ def chain(body: bytes, symbol: str, max_rows: int) -> ChainAnswer:
         if expiry is None or day is None:
             left_out.append((_shown(row.contract_id), "expiration" if expiry is None else "date"))
         elif row.contract_id != head + numbers[row.strike]:
-            # an adjusted contract, which delivers something else than 100 shares, or another series (SPXW), which ends at another time
+            # an adjusted contract, which delivers something else than 100 shares, or an index's other series (SPXW)
             left_out.append((_shown(row.contract_id), "contractID"))
         else:
             if day is not newest:
