@@ -17,7 +17,7 @@ READER_LEFT: Final = 128 + 13
 def main() -> None:
     """Entry point. Exit codes: 0 done, 1 it found something wrong, 2 it was used wrongly, 3 the system cannot be reached.
 
-    141: whoever read the output closed it before the end."""
+    130: Ctrl-C came before it was done. 141: whoever read the output closed it before the end."""
     if len(sys.argv) == 3 and sys.argv[1] == "run" and not sys.argv[2].startswith("-"):
         from alphatrader.commands import MISUSED
         from alphatrader.runtime import parent

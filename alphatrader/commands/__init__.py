@@ -1,7 +1,8 @@
 """The operator's commands, one file each, imported only when asked for.
 
-A command module has `arguments(parser)` and `run(args) -> int`. Every command takes `--json`. Exit codes: 0 done, 1 it found
-something wrong, 2 it was used wrongly, 3 the system cannot be reached; `alphatrader.cli` adds 141, the reader left.
+A command module has `arguments(parser)` and `run(args) -> int`. Every command takes `--json` but those that only log. Exit codes:
+0 done, 1 it found something wrong, 2 it was used wrongly, 3 the system cannot be reached, 130 Ctrl-C came before it was done;
+`alphatrader.cli` adds 141, the reader left.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ DONE: Final = 0
 WRONG: Final = 1
 MISUSED: Final = 2
 UNREACHABLE: Final = 3
+INTERRUPTED: Final = 128 + 2
+"""As a shell reports a process ended by SIGINT: `alphatrader flatten && ...` must not take it for done."""
 
 COMMANDS: Final = {
     "start": "Everything, with honcho, and a login link when it is up",
@@ -38,6 +41,8 @@ COMMANDS: Final = {
     "docs": "Writes the generated docs; --check only compares",
 }
 """Name -> what it does, in the order they are listed."""
+ONLY_LOG: Final = ("start", "run")
+"""What they print is the log: `log.format` says in which form."""
 
 
 def _usage() -> str:
@@ -46,7 +51,7 @@ def _usage() -> str:
     return (
         "usage: alphatrader COMMAND [options]\n\n"
         + "\n".join(lines)
-        + "\n\n`alphatrader COMMAND --help` says more. Every command has --json."
+        + "\n\n`alphatrader COMMAND --help` says more. Every command but start and run has --json."
     )
 
 
@@ -61,13 +66,14 @@ def dispatch(argv: list[str]) -> int:
     module = importlib.import_module(f"alphatrader.commands.{name}")
     parser = argparse.ArgumentParser(prog=f"alphatrader {name}", description=COMMANDS[name])
     module.arguments(parser)
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    if name not in ONLY_LOG:
+        parser.add_argument("--json", action="store_true", help="print JSON")
     return _run(module, parser.parse_args(rest), name)
 
 
 def _run(module: object, args: argparse.Namespace, name: str) -> int:
     from alphatrader.runtime.settings import SettingsError
-    from alphatrader.runtime.store import StoreError
+    from alphatrader.runtime.store import StoreError, WrongServerError
 
     try:
         return int(module.run(args))  # type: ignore[attr-defined]
@@ -79,5 +85,9 @@ def _run(module: object, args: argparse.Namespace, name: str) -> int:
             f"alphatrader {name}: the servers cannot be reached: {error}\nDoes the system run? (`alphatrader start`)\n"
         )
         return UNREACHABLE
+    except WrongServerError as error:
+        sys.stderr.write(f"alphatrader {name}: {error}\n")
+        return UNREACHABLE
     except KeyboardInterrupt:
-        return DONE
+        sys.stderr.write(f"alphatrader {name}: stopped before it was done\n")
+        return INTERRUPTED

@@ -33,6 +33,7 @@ _SAME_STATE_SECONDS: Final = 1.0
 """Emergency may leave a halt that stands as it is: after this, the wanted state is confirmation enough."""
 _TIMEOUT_SECONDS: Final = 2.0
 _LOOK_SECONDS: Final = 0.2
+_BY_HAND: Final = "close by hand in TWS or through the broker's desk"
 _WANTED: Final[dict[str, Callable[[Halt | HaltEvent], bool]]] = {
     "halt": lambda halt: halt.halted,
     "resume": lambda halt: not halt.halted,
@@ -80,7 +81,6 @@ def request(kind: Kind, reason: str) -> Outcome:
         return through_door
     sys.stderr.write(f"alphatrader {kind}: {through_door}\n")
     if kind == "flatten":
-        sys.stderr.write("alphatrader flatten: going to the gateway itself\n")
         return _at_the_gateway(access)
     if told.written:
         what = "; risk and execution obey the request itself, but nobody recorded it" if kind == "halt" else ""
@@ -152,8 +152,15 @@ def _through_door(access: Access, kind: Kind, by: str, reason: str) -> Outcome |
 def _at_the_gateway(access: Access) -> Outcome:
     import structlog
 
-    from alphatrader.clients.ibkr.flatten import flatten_directly
+    from alphatrader.clients.ibkr.flatten import DIRECT_SECONDS, flatten_directly
 
+    broker = access.settings.broker
+    gateways = ", ".join(f"{address.host}:{address.port}" for address in broker.gateways)
+    sys.stderr.write(
+        f"alphatrader flatten: going to the gateway itself ({gateways}), "
+        f"for {DIRECT_SECONDS + broker.connect_timeout_seconds:g} s at most. "
+        f"Where none answers the stops at the broker stand: {_BY_HAND}\n"
+    )
     log: Any = structlog.wrap_logger(structlog.PrintLogger(sys.stderr))
     epoch = _next_epoch(access)
     most_bytes = access.settings.log.audit_most_bytes
@@ -171,7 +178,8 @@ def _at_the_gateway(access: Access) -> Outcome:
         return Outcome("flatten", True, "gateway", None, "The broker holds nothing any more.", DONE)
     left = ", ".join(f"{name} {what}" for name, what in report.left.items()) or "not known what is left"
     code = WRONG if report.left else UNREACHABLE
-    return Outcome("flatten", False, "gateway", None, f"{report.problem or 'not flat'}; still held: {left}", code)
+    detail = f"{report.problem or 'not flat'}; still held: {left}; {_BY_HAND}"
+    return Outcome("flatten", False, "gateway", None, detail, code)
 
 
 def _next_epoch(access: Access) -> int:

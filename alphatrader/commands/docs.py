@@ -13,7 +13,7 @@ import msgspec
 
 from alphatrader.clients.ibkr import codes
 from alphatrader.commands import DONE, WRONG
-from alphatrader.commands.access import say
+from alphatrader.commands.access import print_json, say
 from alphatrader.commands.doc_names import leading_nowhere
 from alphatrader.contract import render
 from alphatrader.contract.settings import Settings
@@ -36,15 +36,18 @@ def run(args: argparse.Namespace) -> int:
         stale.append(name)
         if not args.check:
             path.write_text(text)
+    lost = leading_nowhere() if args.check else []
+    code = WRONG if lost or (args.check and stale) else DONE
+    if args.json:
+        print_json({"stale" if args.check else "written": stale, "leads_nowhere": lost})
+        return code
     if args.check and stale:
         sys.stderr.write(f"stale: {', '.join(stale)}; run `make docs`\n")
-    lost = leading_nowhere() if args.check else []
     for name in lost:
         sys.stderr.write(f"leads nowhere: {name}\n")
-    if lost or (args.check and stale):
-        return WRONG
-    say(f"{'fresh' if not stale else 'written: ' + ', '.join(stale)}")
-    return DONE
+    if code == DONE:
+        say(f"{'fresh' if not stale else 'written: ' + ', '.join(stale)}")
+    return code
 
 
 def generated() -> dict[str, str]:

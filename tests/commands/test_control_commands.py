@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import re
+import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal as D
@@ -165,6 +171,32 @@ def test_without_redis_and_emergency_flatten_goes_to_the_gateway(servers: Server
     assert {message.fields[0] for message in told if message.direction == "received"} >= {"9", "62"}  # order id, positions' end
     again = run("replay", str(path))
     assert again.code == 0 and "flatten: raw messages of its connection" in again.out
+
+
+def test_flatten_without_any_gateway_says_at_once_what_it_tries_and_what_to_do(run: Command, tmp_path: Path) -> None:
+    """Given that nothing answers, then the first lines say for how long it tries, and where positions can be closed by hand; an
+    impatient Ctrl-C is no success."""
+    port = free_port()
+    options = away() | {"sandbox__gateway_ports": f"[{port}, {free_port()}]", "data_dir": str(tmp_path)}
+    environment = dict(os.environ) | {f"ALPHATRADER_{name.upper()}": value for name, value in options.items()}
+    command = [sys.executable, "-c", "from alphatrader.cli import main; main()", "flatten"]
+    flatten = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    said, tried = "", 0
+    try:
+        assert flatten.stderr is not None
+        began = time.monotonic()
+        while tried < 5:
+            line = flatten.stderr.readline()
+            assert line, f"it ended after {said}"
+            said, tried = said + line, tried + ("broker_not_connected" in line)
+        assert time.monotonic() - began < 20
+    finally:
+        flatten.send_signal(signal.SIGINT)
+        rest = flatten.communicate(timeout=10)[1]
+    assert f"going to the gateway itself (127.0.0.1:{port}, " in said and "for 68 s at most" in said
+    assert "close by hand in TWS or through the broker's desk" in said
+    assert max(float(seconds) for seconds in re.findall(r"retry_seconds=([\d.]+)", said)) <= 2
+    assert flatten.returncode == 130 and rest.endswith("alphatrader flatten: stopped before it was done\n")
 
 
 def test_a_disk_that_takes_no_log_keeps_nothing_from_being_flattened(servers: Servers, run: Command, tmp_path: Path) -> None:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import subprocess
+import sys
 import threading
 from decimal import Decimal as D
 from typing import Any
@@ -9,6 +14,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from alphatrader.commands.watch import may_match
 from alphatrader.contract import keys as k
 from alphatrader.contract.messages import market as m
 from alphatrader.contract.messages import operations as ops
@@ -228,11 +234,66 @@ def test_the_table_of_keys_cuts_no_name(run: Command) -> None:
     assert names == [key.pattern for key in k.ALL]
 
 
-def test_every_command_says_what_it_takes_and_takes_json(run: Command) -> None:
+def test_every_command_says_what_it_takes_and_takes_json_but_those_that_only_log(run: Command) -> None:
     commands = [line.split()[0] for line in run("--help").out.splitlines() if line.startswith("  ")]
     assert {"run", "status", "flatten", "replay", "docs"} < set(commands)
     answers = {command: run(command, "--help") for command in commands}
-    assert [command for command, said in answers.items() if said.code != 0 or "--json" not in said.out] == []
+    assert [command for command, said in answers.items() if said.code != 0] == []
+    assert [command for command, said in answers.items() if "--json" not in said.out] == ["start", "run"]
+    assert run("docs", "--check", "--json").json().keys() == {"stale", "leads_nowhere"}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "pattern", "may"),
+    [
+        ("metrics:SPY:*", "metrics:{symbol}:vpin", True),
+        ("metrics:SPY:vpin", "metrics:{symbol}:vpin", True),
+        ("metrics:SPY", "metrics:{symbol}:vpin", False),
+        ("*", "global:halt", True),
+        ("*halt", "global:halt", True),
+        ("metrics:*", "market:{symbol}:book", False),
+        ("*SPY*", "orders:working:{id}", True),
+        ("*SPY*", "global:halt", False),
+        ("m?rket:[ST]*:book", "market:{symbol}:book", True),
+        ("market::book", "market:{symbol}:book", False),
+        ("market:S:P:book", "market:{symbol}:book", False),
+        ("", "global:halt", False),
+    ],
+)
+def test_what_the_contract_declares_says_what_may_be_watched(wanted: str, pattern: str, may: bool) -> None:
+    assert may_match(wanted, pattern) is may
+
+
+def test_watch_shows_keys_and_events_that_come_later_and_ends_well_with_ctrl_c(busy: Desk, run: Command) -> None:
+    """Given that no order works yet, when one does, then whoever watches sees it, as an object a line."""
+    done = threading.Event()
+
+    def come() -> None:
+        number, order = 10, busy.order("later", "SPY", 661, "entry", "WORKING")
+        while not done.wait(0.2):
+            busy.write(Module.EXECUTION, lambda b: b.put(k.ORDERS_WORKING.at(id="later"), order))
+            busy.halt(halted=True, number=(number := number + 1))
+
+    command = [sys.executable, "-c", "from alphatrader.cli import main; main()", "watch", "[eo]*:[hw]*[!1]", "--json"]
+    watch = subprocess.Popen(command, env=dict(os.environ) | busy.servers.environment, stdout=subprocess.PIPE, text=True)
+    coming = threading.Thread(target=come)
+    coming.start()
+    try:
+        assert watch.stdout is not None
+        seen: dict[str, Any] = {}
+        while not {"orders:working:later", "events:halt"} <= seen.keys():
+            line = json.loads(watch.stdout.readline())
+            seen[line["key"]] = line
+        watch.send_signal(signal.SIGINT)
+        watch.communicate(timeout=10)
+    finally:
+        done.set()
+        coming.join()
+        watch.kill()
+    assert watch.returncode == 0
+    assert seen["orders:working:later"]["value"]["symbol"] == "SPY" and seen["events:halt"]["event"]["halted"]
+    assert run("watch", "nothing:*").code == 2
+    assert run("watch", "*", "--seconds", "nan").code == 2
 
 
 def test_what_was_typed_wrongly_is_told_on_the_error_stream(run: Command) -> None:

@@ -37,6 +37,10 @@ STOP_SHARE: Final = Decimal("0.5")
 POSITIONS_LAG_SECONDS: Final = 3.0
 PENNY: Final = Decimal("0.01")
 DIRECT_CLIENT_OFFSET: Final = 100
+DIRECT_SECONDS: Final = 60.0
+"""How long `flatten_directly` goes on, beyond the first connection's time-out."""
+DIRECT_BACKOFF_SECONDS: Final = 2.0
+"""Its longest pause before a gateway is tried again: the operator waits for it, and nothing else is closing anything."""
 
 
 @dataclass(frozen=True)
@@ -313,7 +317,7 @@ async def flatten_directly(
     *,
     monotonic: Callable[[], float],
     log: Any,
-    limit_seconds: float = 60.0,
+    limit_seconds: float = DIRECT_SECONDS,
     random: Random | None = None,
     recorder: Recorder | None = None,
 ) -> FlattenReport:
@@ -334,7 +338,7 @@ async def flatten_directly(
         readonly=False,
         connect_timeout_seconds=broker.connect_timeout_seconds,
         backoff_first_seconds=broker.backoff_first_seconds,
-        backoff_most_seconds=broker.backoff_most_seconds,
+        backoff_most_seconds=min(broker.backoff_most_seconds, DIRECT_BACKOFF_SECONDS),
         log=log,
         random=random or Random(epoch),  # noqa: S311 only spreads reconnects
         prepare=None if recorder is None else lambda ib: tap(ib, recorder),
