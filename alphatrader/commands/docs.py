@@ -163,6 +163,10 @@ def _allowed(info: Any) -> str:
             return f"text like `{pattern}`".replace("|", "\\|") if pattern else "text"
         case msgspec.inspect.DictType():
             return "map"
+        case msgspec.inspect.NoneType():
+            return "null"
+        case msgspec.inspect.UnionType(types=types):
+            return " or ".join(_allowed(one) for one in types)
         case _:
             return "list"
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from alphatrader.commands.doc_names import cited_nowhere, leading_nowhere, lost
+from alphatrader.runtime.settings import ROOT
 
 CLASS = "Signal" + "Forecaster"
 FUNCTION = "forecast" + "_signals"
@@ -56,3 +57,12 @@ def test_a_page_that_the_code_cites_must_be_there(tmp_path: Path) -> None:
 
 def test_every_name_in_the_docs_leads_somewhere() -> None:
     assert leading_nowhere() == []
+
+
+def test_a_setting_that_is_said_to_be_a_list_is_one() -> None:
+    rows = [line.split(" | ") for line in (ROOT / "docs" / "settings.md").read_text().splitlines() if line.startswith("| `")]
+    lists = {name: default for name, allowed, default, *_ in rows if allowed == "list"}
+    assert len(lists) > 5
+    assert {
+        name: default for name, default in lists.items() if not default.startswith("`[") and default != "in config.yaml"
+    } == {}
