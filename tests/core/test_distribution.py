@@ -31,6 +31,61 @@ def shown(delivery: Delivery) -> str:
 
 # -- tiers
 
+WHEN = {"Strategy": "0DTE", "Signal of": "10:00:00 New York"}
+TERMS = {"Entry": "$4.05 limit", "Stop": "$3.25", "Confidence": "86 of 100, not yet calibrated"}
+
+
+def test_the_words_of_a_signal_to_each_tier():
+    call, put = a_signal(), a_signal(direction="long_put", quantity=1, targets=(), calibrated=True)
+    put = replace(put, contract=replace(put.contract, right="P", strike=655.5, expiry="20270108"))
+    told, less = by_tier(tiers.of_signal(call, 1, RULES)), by_tier(tiers.of_signal(put, 1, RULES))
+
+    assert told["premium"].fields == {
+        "Contract": "SPY 23 Nov 2026 660 call",
+        **TERMS,
+        "Targets": "$4.85, $5.65, $6.45",
+        "Our size": "2 contracts at most",
+        "Underlying": "$661.20",
+        **WHEN,
+    }
+    assert told["basic"].fields == {"Contract": "SPY 23 Nov 2026 660 call", **TERMS, **WHEN}
+    assert told["free"].fields == {"Symbol": "SPY", "Direction": "long call", **WHEN}
+    assert (told["premium"].lines, told["basic"].lines) == (call.reasons, ())
+    assert less["premium"].fields["Our size"] == "1 contract at most" and less["premium"].fields["Targets"] == "none"
+    assert less["basic"].title == "SPY: buy the 655.5 put (0DTE)" and less["free"].fields["Direction"] == "long put"
+    assert less["basic"].fields["Contract"] == "SPY 8 Jan 2027 655.5 put"
+    assert less["basic"].fields["Confidence"] == "86 of 100"
+
+
+@pytest.mark.parametrize(("result", "shown_as"), [("-123.45", "-$123.45"), ("0", "+$0.00"), ("1200", "+$1,200.00")])
+def test_the_words_of_a_position_to_each_tier(result, shown_as):
+    signal = a_signal()
+    contract, at = {"Contract": "SPY 23 Nov 2026 660 call"}, {"Strategy": "0DTE", "At": "10:00:00 New York"}
+    begun = by_tier(tiers.of_position(opened(signal), RULES))
+    over = by_tier(tiers.of_position(closed(signal, result, MONDAY_TEN_NS), RULES))
+    bare = replace(opened(signal), position=a_position(signal, stop=None), reason="what opens has none")
+
+    assert begun["premium"].fields == contract | {"Bought": "2 at $4.05 on average", "Stop": "$3.25"} | at
+    assert begun["basic"] == replace(begun["premium"], id=begun["basic"].id, tier="basic", due_ns=begun["basic"].due_ns)
+    assert over["basic"].fields == contract | {"Result": f"{shown_as} after commissions, of 2 bought at $4.05"} | at
+    assert over["basic"].title == over["premium"].title == f"SPY: position closed, {shown_as}"
+    assert (over["premium"].lines, over["basic"].lines) == (("exit",), ()), "why it was closed is premium's"
+    for one in tiers.of_position(bare, RULES):
+        assert one.lines == () and one.fields["Stop"] == "not known"
+
+
+def test_the_form_of_a_message_on_each_vendor():
+    told = by_tier(tiers.of_signal(a_signal(), 1, RULES))["basic"]
+    embed, late = wording.discord_embed(told), wording.discord_embed(told, "LATE by 7 min")
+
+    assert {field["name"]: field["value"] for field in embed["fields"]} == dict(told.fields)
+    assert [field["name"] for field in embed["fields"] if not field["inline"]] == ["Confidence"]
+    assert (embed["title"], embed["description"]) == (told.title, "")
+    assert (late["title"], late["description"]) == (f"Late: {told.title}", "LATE by 7 min")
+    assert late["color"] != embed["color"]
+    assert wording.telegram_text(told).startswith(f"{told.title}\nContract: SPY 23 Nov 2026 660 call\n")
+    assert wording.telegram_text(told, "LATE by 7 min").startswith(f"Late: {told.title}\nLATE by 7 min\nContract: ")
+
 
 def test_each_tier_is_due_its_delay_after_the_signal_to_the_nanosecond():
     told = by_tier(tiers.of_signal(a_signal(ts_ns=MONDAY_TEN_NS + 7), 1, RULES))

@@ -65,8 +65,10 @@ def test_the_numbers_agree_with_an_independent_calculation() -> None:
     assert found.all.profit_factor == pytest.approx(gains[gains > 0].sum() / -gains[gains < 0].sum())
     slipped = [float(t.slippage) for t in trades if t.slippage is not None]
     assert float(found.all.slippage or 0) == pytest.approx(np.mean(slipped), abs=0.005)
-    # and the strategies add up to the whole
+    # and each strategy is what its own trades say, so that they add up to the whole
     assert set(found.by_strategy) == {"0DTE", "MOC"}
+    for name, of_one in found.by_strategy.items():
+        assert of_one == performance([t for t in trades if t.strategy == name], D(20_000), SESSIONS)
     assert sum(p.pnl for p in found.by_strategy.values()) == found.all.pnl
     assert sum(p.trades for p in found.by_strategy.values()) == 120
 
@@ -85,8 +87,22 @@ def test_what_the_data_do_not_bear_is_none() -> None:
     assert (empty.win_rate, empty.sharpe, empty.max_drawdown_share, empty.slippage, empty.profit_factor) == (None,) * 5
     one = performance([trade(1, "5", "2026-10-05")], D(1000), ["2026-10-05"])
     assert one.sharpe is None and one.max_drawdown_share == 0
-    with pytest.raises(ValueError, match="starting equity"):
-        performance([], D(0), [])
+    for nothing in (D(0), D(-1), D("NaN"), D("Infinity")):
+        with pytest.raises(ValueError, match="starting equity"):
+            performance([], nothing, [])
+
+
+def test_a_trade_that_gave_nothing_is_neither_won_nor_lost_and_equity_that_is_gone_has_no_ratio() -> None:
+    even = performance([trade(1, "0", SESSIONS[0]), trade(2, "10", SESSIONS[1])], D(1000), SESSIONS[:2])
+    assert (even.wins, even.losses, even.win_rate, even.average_win, even.profit_factor) == (1, 0, 0.5, D(10), None)
+    assert even.sharpe == pytest.approx(0.005 / (0.01 / np.sqrt(2)) * np.sqrt(252))  # of two sessions already
+    gone = [trade(1, "-1000", SESSIONS[0]), trade(2, "10", SESSIONS[1]), trade(3, "10", SESSIONS[2])]
+    assert performance(gone, D(1000), SESSIONS[:3]).sharpe is None
+
+
+def test_a_result_that_is_no_amount_counts_nowhere() -> None:
+    found = report([trade(1, "5", SESSIONS[0]), trade(2, "NaN", SESSIONS[0])], D(1000), SESSIONS)
+    assert (found.all.trades, found.all.pnl, found.unseen_exits) == (1, D(5), 0)
 
 
 def test_trades_by_hand_and_unseen_exits_judge_nothing() -> None:
@@ -112,6 +128,7 @@ def passing() -> Performance:
         ("Sharpe ratio", {"sharpe": 1.0}),
         ("Sharpe ratio", {"sharpe": None}),
         ("drawdown", {"max_drawdown_share": 0.10}),
+        ("drawdown", {"max_drawdown_share": None}),
     ],
 )
 def test_the_paper_gate_at_its_bounds(name: str, changes: dict[str, Any]) -> None:
