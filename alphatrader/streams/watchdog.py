@@ -23,7 +23,8 @@ from alphatrader.contract.messages.operations import Observed
 from alphatrader.contract.modules import Module
 from alphatrader.core.market.link import in_window
 from alphatrader.core.watch.board import AlarmBoard
-from alphatrader.core.watch.sight import SECOND, Sight, alarms, unseen
+from alphatrader.core.watch.restarts import SECOND, Restarts
+from alphatrader.core.watch.sight import Sight, alarms, unseen
 from alphatrader.roster import AlphaTrader
 from alphatrader.runtime.context import Context, process_context
 from alphatrader.runtime.health import Heartbeat
@@ -70,6 +71,7 @@ class Watchdog:
         self._untold: list[str] = []
         """What no channel has taken yet, oldest first."""
         self._again = 0.0
+        self._restarts = Restarts()
         self._swept = (-1, context.clock.monotonic())
         self._started = context.clock.monotonic()
 
@@ -127,6 +129,7 @@ class Watchdog:
         return replace(
             sight,
             health=health,
+            restarting=self._restarts.see(health, sight.machine_ns),
             late_seconds=late,
             beat_silent_seconds=self._beat_silence(health.get(str(Module.DELIVERY))),
             halt=store.get(k.HALT.at()),

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from msgspec.structs import replace as replace_message
+
 from alphatrader.clients.alerts import messages
 from alphatrader.contract.messages.market import Timestamps
 from alphatrader.contract.messages.operations import RUNNING, Health, RoutineRun
 from alphatrader.contract.messages.risk import Halt
 from alphatrader.contract.settings.system import Watchdog
 from alphatrader.core.watch.board import AlarmBoard
-from alphatrader.core.watch.sight import SECOND, Sight, alarms, unseen
+from alphatrader.core.watch.restarts import SECOND, SPAN_NS, Restarts
+from alphatrader.core.watch.sight import Sight, alarms, unseen
 
 NOW = 1_000_000 * SECOND
 LIMITS = Watchdog()
@@ -41,6 +44,7 @@ def test_each_fault_is_named() -> None:
         "server state": replace(CLEAN, servers={"data": None, "state": "ConnectionError"}),
         "memory data": replace(CLEAN, memory_share={"data": 0.7}),
         "module risk": replace(CLEAN, health={"risk": None}),
+        "restarts risk": replace(CLEAN, restarting=("risk",)),
         "feed SPY": replace(CLEAN, feeds={"SPY": None}),
         "chain SPY": replace(CLEAN, chains={"SPY": None}),
         "queue basic": replace(CLEAN, late_seconds={"basic": 21.0}),
@@ -53,6 +57,24 @@ def test_each_fault_is_named() -> None:
     }
     for name, sight in cases.items():
         assert list(alarms(sight, LIMITS)) == [name]
+
+
+def test_a_module_that_comes_back_again_and_again_is_told_though_each_look_finds_it_well() -> None:
+    restarts, told = Restarts(), []
+    for start in range(5):  # it dies after a minute, each time
+        for age in (1, 20, 40):
+            at = NOW + (60 * start + age) * SECOND
+            told.append(restarts.see({"risk": started(NOW + 60 * start * SECOND), "ibkr": started(NOW)}, at))
+            assert restarts.see({"risk": None}, at) == told[-1]  # gone for a look
+    assert [bool(found) for found in told] == [False] * 9 + [True] * 6, "not of the first start, nor of two restarts"
+    assert told[-1] == ("risk",)
+    # and it ends when the oldest of the last three is longer ago than the span
+    last = {"risk": started(NOW + 240 * SECOND)}
+    assert restarts.see(last, NOW + 120 * SECOND + SPAN_NS) and not restarts.see(last, NOW + 120 * SECOND + SPAN_NS + 1)
+
+
+def started(ns: int) -> Health:
+    return replace_message(health(), started_machine_ns=ns)
 
 
 def test_a_routine_that_has_just_begun_or_has_ended_is_no_alarm() -> None:

@@ -9,8 +9,7 @@ from alphatrader.contract.messages.operations import RUNNING, Health, RoutineRun
 from alphatrader.contract.messages.options import Chain
 from alphatrader.contract.messages.risk import Halt, Lease
 from alphatrader.contract.settings.system import Watchdog
-
-SECOND = 1_000_000_000
+from alphatrader.core.watch.restarts import MOST, SECOND, SPAN_NS
 
 
 @dataclass(frozen=True)
@@ -24,6 +23,8 @@ class Sight:
     memory_share: dict[str, float]
     health: dict[str, Health | None] | None = None
     """Module -> its heartbeat; None where the state server is away."""
+    restarting: tuple[str, ...] = ()
+    """Modules that end and come back again and again."""
     feeds: dict[str, Timestamps | None] | None = None
     chains: dict[str, Chain | None] | None = None
     late_seconds: dict[str, float] = field(default_factory=dict)
@@ -44,7 +45,7 @@ class Sight:
 
 
 BROKER_MODULES = ("ibkr", "execution", "emergency")
-BEHIND_STATE = ("module", "queue", "beat", "unknown orders", "order", "deliveries", "routine", "halt")
+BEHIND_STATE = ("module", "restarts", "queue", "beat", "unknown orders", "order", "deliveries", "routine", "halt")
 BEHIND_DATA = ("feed", "chain")
 
 
@@ -68,6 +69,9 @@ def alarms(sight: Sight, limits: Watchdog) -> dict[str, str]:
         waits_for_reset = sight.resetting and module in BROKER_MODULES and health is not None and health.state == "waiting"
         if wrong and not waits_for_reset:
             found[f"module {module}"] = f"{module}: {wrong}"
+    for module in sight.restarting:
+        span = f"{SPAN_NS // SECOND // 60} min"
+        found[f"restarts {module}"] = f"{module} has come back {MOST} times or more within {span}: its log says why it ends."
     if sight.in_session:
         found |= _feeds(sight, limits)
     for queue, late in sight.late_seconds.items():
