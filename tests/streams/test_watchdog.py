@@ -56,6 +56,8 @@ class Modules:
         self._stores = {module: servers.store(module) for module in WATCHED}
         self._clock = Epoch(servers.folder, start_ns=SATURDAY_NS, speed=1.0, resume_at=lambda last: SATURDAY_NS)
         self.dead: set[Module] = set()
+        self.restarting: set[Module] = set()
+        """Who comes back with each heartbeat."""
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         batch = self._stores[Module.EMERGENCY].batch()
@@ -70,7 +72,7 @@ class Modules:
             store.close()
 
     def _run(self) -> None:
-        sweeps = 0
+        sweeps, started = 0, time.time_ns()
         while not self._ended.wait(0.5):
             sweeps += 1
             self._clock.stamp()
@@ -78,7 +80,8 @@ class Modules:
                 if module not in self.dead:
                     now = time.time_ns()
                     batch = store.batch()
-                    health = Health(module, "ready", None, 1, now, now, now, {"ran delivery.sweep": sweeps}, {})
+                    begun = now if module in self.restarting else started
+                    health = Health(module, "ready", None, 1, begun, now, now, {"ran delivery.sweep": sweeps}, {})
                     batch.put(k.HEALTH.at(module=module), health)
                     with suppress(StoreError):  # the server may be what was stopped
                         store.commit(batch)
@@ -224,3 +227,11 @@ def test_a_delivery_whose_end_is_not_known_alarms_for_an_hour_and_then_lets_the_
     pings = len(watched.pings)
     wait_for("a ping", lambda: len(watched.pings) > pings, time.monotonic() + PROMISED_SECONDS)
     store.close()
+
+
+def test_a_module_that_comes_back_again_and_again_is_told(pair: tuple[Watched, Watched]) -> None:
+    """The last of these stories: it stands until the module has run for ten minutes."""
+    watched, _ = pair
+    watched.modules.restarting.add(Module.DISCOVERY)
+    until = time.monotonic() + PROMISED_SECONDS
+    wait_for("the alarm", lambda: watched.told("ALARM discovery has come back 3 times") == {"discord", "telegram"}, until)
