@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import subprocess
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,12 +18,19 @@ from alphatrader.runtime.secrets import Vault
 from alphatrader.runtime.settings import data_path, load
 from alphatrader.runtime.store import AsyncStore, Store
 
+_given: deque[int] = deque(maxlen=100)
+
 
 def free_port() -> int:
-    """A port nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port nobody listens on at this moment, and none of those that were given last: the system names one again until it is
+    taken, and a whole system asks for a dozen before it takes the first."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        if port not in _given:
+            _given.append(port)
+            return port
 
 
 @dataclass
