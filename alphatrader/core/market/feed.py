@@ -114,7 +114,7 @@ class SymbolFeed:
             return
         self.changed.add("last")
         if name == "last" and not self.full and self._quote.last is not None:  # an index has no prints
-            self._priced(self._quote.last)
+            self._priced(self._quote.last, self._hours.at(self._received_ns))
         if name in ("bid", "ask", "bid_size", "ask_size"):
             self.quotes.changes += 1
             if not self._depth.on:
@@ -408,9 +408,8 @@ class SymbolFeed:
         self.refused[what] += 1
         self.last_refusal = f"{self.symbol} {what}: {error}"
 
-    def _priced(self, price: float) -> None:
-        now = self._received_ns
-        self._status.printed(now, price, self._quote.prev_close, self._hours.at(now))
+    def _priced(self, price: float, hours: Hours | None) -> None:
+        self._status.printed(self._received_ns, price, self._quote.prev_close, hours)
 
     def _print(self, raw: Raw) -> None:
         tape, received_ns = self._tape, self._received_ns
@@ -425,7 +424,7 @@ class SymbolFeed:
             self.refused["unknown sale condition"] += 1
             self.last_refusal = f"{self.symbol}: sale condition {' '.join(unknown)[:40]} is in no table; counted as volume only"
         if trade.counts_for_last:
-            self._priced(raw.price)
+            self._priced(raw.price, hours)
         self.changed.add("trades")
         if self.full:
             self._events.append(trade)
