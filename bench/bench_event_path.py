@@ -99,16 +99,23 @@ class Line:
         self.feed, self.fresh = feed, False
 
 
-def turns(reads: list[bytes], turn: int, rate: int) -> Iterator[tuple[list[MarketEvent], Batch, list[Metric]]]:
-    """(events, the batch they go out in, metrics) of each turn."""
-    clock = Instant()
-    feed = SymbolFeed("SPY", full=True, depth_rows=20, quiet_seconds=5.0, market_ns=clock.market_ns, monotonic=clock.monotonic)
+def wired(feed: SymbolFeed) -> Callable[[bytes], None]:
+    """What takes the bytes of a read, by the module's own framing and handlers, for this feed."""
     feed.set_depth(True)
     feed.set_ticks(True)
     ib = connection()
     frame(ib)
     line = Line(feed)
     Handlers({1: line, 2: line}, print).install(ib.client.decoder.handlers)
+    received: Callable[[bytes], None] = ib.client.conn.data_received
+    return received
+
+
+def turns(reads: list[bytes], turn: int, rate: int) -> Iterator[tuple[list[MarketEvent], Batch, list[Metric]]]:
+    """(events, the batch they go out in, metrics) of each turn."""
+    clock = Instant()
+    feed = SymbolFeed("SPY", full=True, depth_rows=20, quiet_seconds=5.0, market_ns=clock.market_ns, monotonic=clock.monotonic)
+    received = wired(feed)
     stream = k.EVENTS_MARKET.at(symbol="SPY")
     meter = Meter("SPY", Analytics(), None, 5.0, 14)
     meter.take_bucket_size(1000, "discovered", (), START_NS)
@@ -118,7 +125,7 @@ def turns(reads: list[bytes], turn: int, rate: int) -> Iterator[tuple[list[Marke
 
     for read in reads:
         clock.ns += turn * 1_000_000_000 // rate
-        ib.client.conn.data_received(read)
+        received(read)
         feed.end_of_read()
         batch = Batch(Module.IBKR, {})
         events = feed.take_events(clock.monotonic())

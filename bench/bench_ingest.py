@@ -16,12 +16,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench_event_path import MESSAGES, READS, ROUNDS, Instant, Line, Usual, connection, cpu, frames, reads_of, shapes_of, usual
+from bench_event_path import MESSAGES, READS, ROUNDS, Instant, Usual, cpu, frames, reads_of, shapes_of, usual, wired
 from bench_event_path import usual_written as written_by_usual
 from interleaved import title, verdict
 
-from alphatrader.clients.ibkr.framing import frame
-from alphatrader.clients.ibkr.handlers import Handlers
 from alphatrader.contract.modules import Module
 from alphatrader.core.market.feed import SymbolFeed
 from alphatrader.runtime.batch import Batch
@@ -74,14 +72,8 @@ class Turns:
             monotonic=clock.monotonic,
             spoken=spoken,
         )
-        feed.set_depth(True)
-        feed.set_ticks(True)
-        ib = connection()
-        frame(ib)
-        line = Line(feed)
-        Handlers({1: line, 2: line}, print).install(ib.client.decoder.handlers)
         self._publisher = Publisher(load().market, {"SPY": feed}, spoken, {}, [])
-        self._read, self._clock, self._rate = ib.client.conn.data_received, clock, rate
+        self._read, self._clock, self._rate = wired(feed), clock, rate
 
     def turn(self, read: bytes, messages: int) -> Batch:
         self._clock.ns += messages * 1_000_000_000 // self._rate
