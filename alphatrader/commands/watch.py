@@ -63,7 +63,6 @@ def run(args: argparse.Namespace) -> int:
     return DONE
 
 
-@cache
 def may_match(wanted: str, pattern: str) -> bool:
     """Whether some name of the key `pattern`, such as `metrics:{symbol}:vpin`, is matched by `wanted`, a shell's pattern."""
     wants: list[str] = re.findall(r"\[!?[^]]+\]|.", wanted)
