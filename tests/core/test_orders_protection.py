@@ -25,6 +25,7 @@ from alphatrader.core.orders.protection import (
     decide,
     is_protected,
     live_protective_quantity,
+    repriceable,
     working,
 )
 from alphatrader.core.orders.states import is_open
@@ -138,6 +139,45 @@ COVER = child("exit", 2, side="BUY", oca_group="")
 )
 def test_the_next_step(given: Case, expected: list[Action]) -> None:
     assert decide(given) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "modified"),
+    [
+        # the stop has sold three of ten by its executions, its status is still on the way: seven are left, not ten
+        (case(7, child("stop", 10, filled=3), stop="3.50", quiet=0.0), Modify("i/stop", 7, Decimal("3.50"))),
+        # the target has sold three, the reduced stop's own words are on the way
+        (case(7, child("stop", 10), child("target", 7), stop="3.50", quiet=0.0), Modify("i/stop", 7, Decimal("3.50"))),
+        # while the entry works its stop is of all that it may buy, less what the stop has sold
+        (case(2, ENTRY, child("stop", 10), stop="3.50"), Modify("i/stop", 10, Decimal("3.50"))),
+        (case(2, ENTRY, child("stop", 10, filled=1), stop="3.50"), Modify("i/stop", 9, Decimal("3.50"))),
+        # while a part is being sold
+        (
+            case(8, child("stop", 6, filled=2), child("exit", 2, oca_group=""), hold=6, stop="3.50"),
+            Modify("i/stop", 4, Decimal("3.50")),
+        ),
+    ],
+)
+def test_a_new_price_of_a_stop_gives_it_nothing_back_that_it_or_its_sibling_has_sold(given: Case, modified: Modify) -> None:
+    assert decide(given) == [modified]
+
+
+def test_an_exit_follows_the_market_with_what_is_left_to_close_and_never_while_it_is_being_changed() -> None:
+    whole, part = child("exit", 5), child("exit", 2, oca_group="")
+    assert repriceable(case(5, child("stop", 5), whole), []) == [(whole, 5)]
+    # a sibling has sold two, the broker's reduction of the exit is on its way
+    assert repriceable(case(3, whole), []) == [(whole, 3)]
+    # it has sold two itself, by its executions or by its status alone
+    for known in (replace(whole, filled=2), replace(whole, remaining=3)):
+        assert repriceable(case(3, known), []) == [(known, 3)]
+    # what is bought back is no more than is short
+    assert repriceable(replaced(case(0, COVER), short=1), []) == [(COVER, 1)]
+    # nothing left, not at work, no exit, or being changed besides
+    assert repriceable(case(0, whole), []) == []
+    assert repriceable(case(5, replace(whole, state="UNKNOWN"), child("target", 5), ENTRY), []) == []
+    for action in (Modify("i/exit", 1), Cancel("i/exit", "it is to be held")):
+        assert repriceable(case(3, part, child("stop", 1)), [action]) == []
+    assert repriceable(case(3, part, child("stop", 1)), [PlaceStop(1, Decimal(3)), Modify("i/stop", 1)]) == [(part, 2)]
 
 
 def test_what_a_group_may_sell_is_its_widest_order_and_what_stands_alone_adds_to_it() -> None:

@@ -6,6 +6,7 @@ other at the broker, so the live protective quantity of an intent is the largest
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -87,6 +88,12 @@ def working(record: OrderRecord) -> int:
     return record.remaining if record.remaining is not None else max(0, record.quantity - record.filled)
 
 
+def _as_it_was(record: OrderRecord, most: int) -> int:
+    """What should go on working where only the price changes: a fill or a sibling's reduction that one of the broker's words has
+    told and another not yet must not be given back to the order."""
+    return min(working(record), max(0, record.quantity - record.filled), most)
+
+
 def live_protective_quantity(records: tuple[OrderRecord, ...]) -> int:
     """The most that all selling orders together may sell (I14)."""
     groups: dict[str, int] = {}
@@ -99,6 +106,16 @@ def live_protective_quantity(records: tuple[OrderRecord, ...]) -> int:
 
 def is_protected(case: Case) -> bool:
     return any(record.role == "stop" and record.state == "WORKING" for record in case.records)
+
+
+def repriceable(case: Case, actions: Iterable[Action]) -> list[tuple[OrderRecord, int]]:
+    """Exits at work whose price may follow the market, with what should go on working of each: no more than is left to close.
+
+    None that `actions` change or cancel: its size as it stands is the one that must not be sent again."""
+    changed = {action.ref for action in actions if isinstance(action, Modify | Cancel)}
+    found = [r for r in case.records if r.role == "exit" and r.state == "WORKING" and r.id not in changed]
+    sizes = [(record, _as_it_was(record, case.short if record.side == "BUY" else case.held)) for record in found]
+    return [(record, size) for record, size in sizes if size > 0]
 
 
 def decide(case: Case) -> list[Action]:
@@ -170,7 +187,7 @@ def _reduce(case: Case, live: dict[str, list[OrderRecord]], keep: int) -> list[A
     stop = next((record for record in live["stop"] if record.state != "UNKNOWN"), None)
     if stop is not None and case.stop not in (None, stop.stop_price):
         # Only the price: a refused change of it must not hold up the size, and the size never grows here.
-        actions.append(Modify(stop.id, working(stop), case.stop))
+        actions.append(Modify(stop.id, _as_it_was(stop, keep), case.stop))
     elif not live["stop"] and price is not None:
         actions.append(PlaceStop(keep, price))
     return actions
@@ -194,9 +211,10 @@ def _protect(case: Case, live: dict[str, list[OrderRecord]]) -> list[Action]:
     settled = case.quiet_seconds >= SETTLE_SECONDS and not live["entry"]
     first, *others = stops
     price = case.stop if case.stop is not None and case.stop != first.stop_price else None
-    size = case.held if settled and working(first) != case.held else working(first)
-    if price is not None or size != working(first):
-        actions.append(Modify(first.id, size, price))
+    if price is not None or (settled and working(first) != case.held):
+        # While the entry works its stop is of all that it may buy.
+        most = first.quantity if live["entry"] else case.held
+        actions.append(Modify(first.id, case.held if settled else _as_it_was(first, most), price))
     if settled:
         actions += [Modify(record.id, case.held) for record in live["target"] if working(record) > case.held]
         actions += _cancels(others, "one stop is enough")

@@ -31,6 +31,7 @@ from alphatrader.core.orders.protection import (
     decide,
     is_protected,
     live_protective_quantity,
+    repriceable,
 )
 from alphatrader.core.orders.states import is_open
 from alphatrader.runtime.calendar import Calendar
@@ -137,11 +138,11 @@ class Exits:
             unbooked=any(self._unbooked(record) for record in records),
         )
         case = self._timed(intent_id, case, now)
-        for action in decide(case):
+        actions = decide(case)
+        for record, remaining in repriceable(case, actions):
+            self._reprice(record, remaining, prices)
+        for action in actions:
             await self._act(intent_id, action, holding, wanted, prices)
-        for record in records:
-            if record.role == "exit" and record.state == "WORKING":
-                self._reprice(record, prices)
 
     def _contract(self, intent_id: str) -> OptionRef | None:
         holding = self._held().get(intent_id)
@@ -306,8 +307,8 @@ class Exits:
         live = [record.oca_group for record in self._desk.book.of_intent(intent_id) if is_open(record.state) and record.oca_group]
         return live[0] if live else intents.group(intent_id)
 
-    def _reprice(self, record: OrderRecord, prices: Prices | None) -> None:
-        """An exit that does not fill follows the market, a tick further each time."""
+    def _reprice(self, record: OrderRecord, remaining: int, prices: Prices | None) -> None:
+        """An exit that does not fill follows the market, a tick further each time. `remaining`: what should go on working."""
         desk = self._desk
         attempt, since = self._attempts.setdefault(record.id, (0, desk.clock.monotonic()))
         if record.order_type != "LMT" or prices is None or desk.clock.monotonic() - since < REPRICE_SECONDS:
@@ -318,4 +319,4 @@ class Exits:
         else:
             price = exit_price(prices, True, attempt + 1, self._collar)
         if price != record.limit_price:
-            desk.modify(record, quantity=record.quantity, limit=price)
+            desk.modify(record, quantity=record.filled + remaining, limit=price)
