@@ -15,7 +15,7 @@ from alphatrader.contract.modules import Module
 from alphatrader.contract.settings import Settings
 from alphatrader.runtime.clock import Clock, last_known_clock
 from alphatrader.runtime.secrets import Vault
-from alphatrader.runtime.settings import data_path, load
+from alphatrader.runtime.settings import data_place, load
 from alphatrader.runtime.store import Store
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ class Access:
 
 def open_access(module: Module = Module.OPERATOR) -> Access:
     settings = load()
-    folder = data_path(settings)
-    vault = Vault(folder, settings.mode)
+    folder = data_place(settings)
+    vault = Vault(folder, settings.mode, make=False)
     store = Store(module, settings, vault.redis_password(module))
     return Access(settings, folder, vault, last_known_clock(folder, settings.mode), store)
 

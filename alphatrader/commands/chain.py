@@ -31,7 +31,7 @@ from alphatrader.core.options.columns import admit, occ_names
 from alphatrader.core.options.settlement import end_of
 from alphatrader.runtime.calendar import CalendarError, nyse
 from alphatrader.runtime.clock import EXCHANGE, exchange_datetime, instant, last_known_clock
-from alphatrader.runtime.settings import data_path, load
+from alphatrader.runtime.settings import data_place, load
 
 MOST_SPOT: Final = 1e7
 """As the vendor's decoder takes a strike for."""
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     if not (math.isfinite(rate) and abs(rate) <= 1):
         return _misused(f"--rate must be a share a year within -1 and 1 (0.04 for 4 %), not {rate}")
     try:
-        at_ns = _instant(args.at) if args.at is not None else last_known_clock(data_path(settings), settings.mode).market_ns()
+        at_ns = _instant(args.at) if args.at is not None else last_known_clock(data_place(settings), settings.mode).market_ns()
         today = nyse().current(at_ns).name.replace("-", "")
     except (ValueError, CalendarError, OverflowError) as error:
         return _misused(f"--at: {error}")

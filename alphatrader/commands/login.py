@@ -15,7 +15,7 @@ from alphatrader.commands import DONE, UNREACHABLE
 from alphatrader.commands.access import print_json, say
 from alphatrader.runtime.links import login_links
 from alphatrader.runtime.secrets import Vault
-from alphatrader.runtime.settings import data_path, load
+from alphatrader.runtime.settings import SettingsError, data_place, load
 
 _TIMEOUT_SECONDS: Final = 2.0
 
@@ -25,8 +25,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def make_link() -> str:
+    """Raises SettingsError where no dashboard was ever started: it would know no key."""
     settings = load()
-    key = Vault(data_path(settings), settings.mode).get("session_key") or ""
+    key = Vault(data_place(settings), settings.mode, make=False).get("session_key")
+    if not key:
+        raise SettingsError(f"no system of mode {settings.mode} was ever started in {data_place(settings)}: `alphatrader start`")
     token = login_links(key).dumps(secrets.token_hex(8))
     return f"http://127.0.0.1:{settings.web.dashboard_port}/login?link={token}"
 

@@ -60,6 +60,7 @@ def collect(access: Access) -> dict[str, Any]:
     answers = {str(line): bool(part(partial(_ping, store, server))) for line, server in _SERVERS.items()}
     return {
         "mode": settings.mode,
+        "started_ever": access.vault.started,
         "market_time": exchange_datetime(now_ns).isoformat(timespec="seconds"),
         "session": operations.session(nyse(), now_ns),
         "servers": answers,
@@ -169,6 +170,8 @@ def _discovery(access: Access, store: Store) -> dict[str, Any]:
 
 def problems_of(found: dict[str, Any]) -> list[str]:
     """What a person should look at, in words."""
+    if not found["started_ever"]:
+        return [f"no system of mode {found['mode']} was ever started here: `alphatrader start`"]
     problems = [
         f"{name}: {row['state']}{': ' + row['reason'] if row['reason'] else ''}"
         for name, row in found["modules"].items()

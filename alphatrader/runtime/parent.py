@@ -28,7 +28,7 @@ from alphatrader.runtime.calendar import nyse
 from alphatrader.runtime.clock import EXCHANGE, Epoch, ResumeRule, instant, monotonic
 from alphatrader.runtime.presence import Presence
 from alphatrader.runtime.secrets import Vault
-from alphatrader.runtime.settings import PREFIX, ROOT, data_path, load
+from alphatrader.runtime.settings import PREFIX, ROOT, data_path, data_place, load
 
 LEAVE_SECONDS: Final = 3.8
 """How long a module may take to leave. Modules take under 3 s by themselves; a Celery worker may sit in a read of 2 s first, and
@@ -235,7 +235,7 @@ def live_refused(settings: Settings) -> str | None:
     not met. Real money waits for it in every line, servers included."""
     if settings.mode != "live":
         return None
-    verdict = data_path(settings).parent / "paper" / "paper_gate.json"
+    verdict = data_place(settings).parent / "paper" / "paper_gate.json"
     how = "run `ALPHATRADER_MODE=paper alphatrader report` after enough paper trades"
     try:
         met = json.loads(verdict.read_text())["gate"]["met"]

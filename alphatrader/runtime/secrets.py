@@ -30,10 +30,14 @@ class SecretMissingError(LookupError):
 class Vault:
     """The mode's secrets file together with the environment."""
 
-    def __init__(self, folder: Path, mode: str, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(self, folder: Path, mode: str, environment: Mapping[str, str] | None = None, *, make: bool = True) -> None:
+        """`make=False` for who only looks: a mode that was never started keeps no secrets, and gets none by being looked at."""
         self._environment = os.environ if environment is None else environment
         self._mode = mode
-        self._made = self._read_or_make(folder / _FILE)
+        path = folder / _FILE
+        self.started = make or path.exists()
+        """Whether a system of this mode was ever started here."""
+        self._made = self._read_or_make(path) if self.started else {}
 
     def _read_or_make(self, path: Path) -> dict[str, str]:
         """Raises SettingsError. On a disk that takes nothing any more it is read: who halts or flattens needs a password."""
@@ -65,7 +69,8 @@ class Vault:
         return values
 
     def redis_password(self, module: Module) -> str:
-        return self._made[f"redis.{module}"]
+        """Empty where no system was ever started: no server takes it."""
+        return self._made[f"redis.{module}"] if self.started else ""
 
     def redis_hashes(self) -> dict[Module, str]:
         """SHA-256 of every module's Redis password, as an ACL file takes it."""

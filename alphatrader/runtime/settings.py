@@ -129,10 +129,15 @@ def _put(tree: dict[str, Any], place: str, text: str) -> bool:
     return changed
 
 
+def data_place(settings: Settings) -> Path:
+    """Where the mode's own folder is, or would be: who only looks makes none."""
+    base = Path(settings.data_dir)
+    return (base if base.is_absolute() else ROOT / base) / settings.mode
+
+
 def data_path(settings: Settings) -> Path:
     """The mode's own folder, made if need be, closed to others. Raises SettingsError."""
-    base = Path(settings.data_dir)
-    return _made("data_dir", (base if base.is_absolute() else ROOT / base) / settings.mode, 0o700)
+    return _made("data_dir", data_place(settings), 0o700)
 
 
 def server_socket(settings: Settings, server: Server) -> Path | None:
@@ -141,7 +146,7 @@ def server_socket(settings: Settings, server: Server) -> Path | None:
     address = settings.servers.at(server)
     if address.host not in _HERE:
         return None
-    path = data_path(settings) / f"{server}-{address.port}.sock"
+    path = data_place(settings) / f"{server}-{address.port}.sock"
     return path if len(os.fsencode(path)) <= _LONGEST_SOCKET else None
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from decimal import Decimal as D
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -65,6 +66,19 @@ def test_status_works_with_half_of_the_servers_and_with_none(busy: Desk, run: Co
     assert half.code == 1 and half.json()["feeds"] is None and half.json()["halt"]["halted"] is False
     assert half.json()["modules"]["redis"]["state"] == "down"
     assert none.code == 3 and none.json()["halt"] is None
+
+
+def test_looking_at_a_mode_that_was_never_started_leaves_nothing_behind(run: Command, tmp_path: Path) -> None:
+    never = {"mode": "paper", "data_dir": str(tmp_path / "data"), "servers__state__port": str(free_port())}
+
+    status, doctor, get = run("status", **never), run("doctor", **never), run("get", "global:halt", **never)
+    login = run("login", **never)
+
+    assert status.code == 3 and "no system of mode paper was ever started here" in status.out
+    assert status.out.count("\n  - ") == 1, "one thing to look at, not every module"
+    assert doctor.code == 1 and "NO-GO" in doctor.out and get.code == 3
+    assert login.code == 2 and "no system of mode paper was ever started" in login.err and not login.out
+    assert not (tmp_path / "data").exists()
 
 
 def test_doctor_names_every_no_go_and_no_secret(busy: Desk, run: Command) -> None:
