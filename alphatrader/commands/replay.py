@@ -156,7 +156,7 @@ async def _replay_log(log: Log, report: Report, decisions: Decisions, asked: Ask
     kind = _module(log.name)
     if log.name == WIRE_LOG or (kind is not None and kind.wire_logged):
         report.wires.append(log.name)
-        report.not_read += (f"{path.name}: {hole}" for path in log.paths for hole in look(path).holes)
+        report.not_read += (f"{path.name}: {hole}" for path, why, _ in log.joints() for hole in look(path, why).holes)
         return
     if kind is None:
         unread = [record.data.decode() for record in islice(log.records(), 1) if record.kind is Kind.HOLE]
@@ -216,20 +216,20 @@ def _module(name: str) -> type[StreamModule] | None:
 
 
 def _begun(log: Log, first: Record | None, records: Iterator[Record], report: Report) -> Begun | None:
-    if first is None:
-        turns = 0
-        for record in records:
-            turns += record.kind is Kind.TURN
-            if record.kind is Kind.HOLE:
-                report.not_read.append(record.data.decode())
-        if turns:
-            report.not_read.append(f"{log.name}: the beginning of a run is not there any more; {turns} turns were passed over")
-        return None
-    try:
-        return begun(first)
-    except ValueError as error:
-        report.not_read.append(f"{log.name}, begun {exchange_datetime(first.market_ns):%Y-%m-%d %H:%M:%S} ET: {error}")
-        return None
+    why = f"{log.name}: the beginning of a run is not there any more"
+    if first is not None:
+        try:
+            return begun(first)
+        except ValueError as error:
+            why = f"{log.name}, begun {exchange_datetime(first.market_ns):%Y-%m-%d %H:%M:%S} ET: {error}"
+    turns = 0
+    for record in records:
+        turns += record.kind is Kind.TURN
+        if record.kind is Kind.HOLE:
+            report.not_read.append(record.data.decode())
+    if turns or first is not None:
+        report.not_read.append(why + (f"; {turns} turns were passed over" if turns else ""))
+    return None
 
 
 def _compare_settings(report: Report, start: Begun, present: Settings | None) -> None:
@@ -290,7 +290,7 @@ def _show(report: Report, decisions: Decisions, *, told: bool) -> None:
 
 
 def _list(found: list[Log], *, as_json: bool) -> int:
-    parts = [look(path) for log in found for path in log.paths]
+    parts = [look(path, why) for log in found for path, why, _ in log.joints()]
     if as_json:
         print_json([asdict(part) | {"path": str(part.path)} for part in parts])
     else:

@@ -13,7 +13,9 @@ parts are numbered through, so that their order is that of their writing however
 
 from __future__ import annotations
 
+import contextlib
 import os
+import secrets
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -23,11 +25,12 @@ from alphatrader.contract.messages.operations import AuditEntry
 from alphatrader.runtime.audit_file import (
     CLOSED,
     DROPPED,
-    MAGIC,
+    LABEL_BYTES,
     OPENED,
     RECEIVED,
     SENT,
     SUFFIX,
+    Label,
     Row,
     Step,
     block,
@@ -102,6 +105,8 @@ class AuditLog:
         self._packed: list[bytes] = []
         self._packed_bytes = 0
         """Of the block that is being gathered: its rows, and the bytes of them."""
+        self._writer, self._nth = secrets.randbits(64), 0
+        """Who writes, and the how manyeth part comes next."""
         self._file: int | None = None
         self._path = folder
         self._date = ""
@@ -266,20 +271,29 @@ class AuditLog:
         if self._file is None or date != self._date or self._offset >= self._most_bytes // PARTS:
             self._end_file()
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            part = 1 + max(map(part_of, parts_of(self._folder, self._name)), default=0)
-            self._path = self._folder / f"{self._name}-{date}-{part:04d}{SUFFIX}"
-            self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            self._date, self._offset, self._number, self._records = date, 0, 0, 0
-            try:
-                self._put_on_disk(MAGIC)
-            except OSError:
-                self._end_file()
-                self._path.unlink(missing_ok=True)
-                raise
-            self._offset = len(MAGIC)
+            self._begin_part(date)
             self._others_bytes = sum(size for _, size in self._others())
         if self._others_bytes + self._offset > self._most_bytes:
             self._forget_oldest()
+
+    def _begin_part(self, date: str) -> None:
+        self._file = None
+        while self._file is None:
+            before = parts_of(self._folder, self._name)[-1:]
+            part = 1 + max(map(part_of, before), default=0)
+            label = Label(part, self._nth, self._writer, sum(path.stat().st_size for path in before))
+            self._path = self._folder / f"{self._name}-{date}-{part:04d}{SUFFIX}"
+            with contextlib.suppress(FileExistsError):  # another process took the number in this moment: the next one, then
+                self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        self._date, self._offset, self._number, self._records = date, 0, 0, 0
+        try:
+            self._put_on_disk(label.packed())
+        except OSError:
+            self._end_file()
+            self._path.unlink(missing_ok=True)
+            raise
+        self._offset = LABEL_BYTES
+        self._nth += 1
 
     def _others(self) -> list[tuple[Path, int]]:
         """(path, bytes) of this log's other parts, oldest first."""

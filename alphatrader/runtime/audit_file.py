@@ -1,6 +1,8 @@
 """The format of an audit log, and its reader. `audit.py` writes it.
 
-A file is a magic number and blocks. A block is a header (number, sizes, instants of its first record), the CRC of the header, the
+A file is a label and blocks. The label says which part of its log it is, the how manyeth of the process that wrote it, and how
+large the part before it was then: a copy, a part of another process and a cut end are told from what was written (runs.py). A
+block is a header (number, sizes, instants of its first record), the CRC of the header, the
 CRC of the payload, and the payload: one lz4 frame that needs no other. In it stand rows, each a msgpack array
   [kind, machine time, content]
   [STEP, machine time and monotonic seconds of a read, what was read, ns until its turn, monotonic seconds of that, what it wrote]
@@ -26,7 +28,11 @@ import lz4.frame
 import msgspec
 
 SUFFIX: Final = ".audit"
-MAGIC: Final = b"ATAUDIT4"
+MAGIC: Final = b"ATAUDIT5"
+_LABEL: Final = struct.Struct("<8sIIQQ")
+"""Magic number, and what `Label` holds; its CRC follows."""
+_SUM: Final = struct.Struct("<I")
+LABEL_BYTES: Final = _LABEL.size + _SUM.size
 TORN: Final = b"not whole"
 """How a word on a hole begins."""
 _HEADER: Final = struct.Struct("<4sIIIIQQd")
@@ -57,6 +63,35 @@ def place_of(path: Path) -> tuple[int, str]:
 def parts_of(folder: Path, name: str) -> list[Path]:
     """The parts of one log in the order in which they were written."""
     return sorted(folder.glob(f"{name}-*{SUFFIX}"), key=place_of)
+
+
+class Label(NamedTuple):
+    """Which part a file is."""
+
+    part: int
+    nth: int
+    """Of the process that wrote it, from 0 on."""
+    writer: int
+    """A random number of that process."""
+    bytes_before: int
+    """Of the part with the number before its own, when this one was begun; 0: there was none."""
+
+    def packed(self) -> bytes:
+        """How a file begins."""
+        label = _LABEL.pack(MAGIC, *self)
+        return label + _SUM.pack(crc32(label))
+
+
+def label_of(content: Any) -> Label | None:
+    """What a file's content begins with; None where that is no whole label."""
+    label = bytes(content[:LABEL_BYTES])
+    if (
+        len(label) < LABEL_BYTES
+        or label[: len(MAGIC)] != MAGIC
+        or _SUM.unpack_from(label, _LABEL.size)[0] != crc32(label[: _LABEL.size])
+    ):
+        return None
+    return Label(*_LABEL.unpack_from(label)[1:])
 
 
 class Kind(StrEnum):
@@ -180,7 +215,8 @@ def read(path: Path, begin: int = 0) -> Iterator[Record]:
     """Every record in order, each block checked; what is missing is a record, too (`HOLE`). Of blocks before the offset `begin`
     nothing is given. Raises OSError: no such file.
 
-    A file cut exactly between two blocks reads as whole: nothing in it tells that more was to come."""
+    A file cut exactly between two blocks reads as whole: nothing in it tells that more was to come, but the label of the next
+    part does (runs.Log)."""
     with Mapped(path) as content:
         machine_ns = market_ns = 0
         for place in places_in(content):
@@ -262,7 +298,9 @@ def places_in(content: Any) -> Iterator[BlockPlace | Hole]:
         else:
             yield Hole(0, size, f"it does not begin as an audit log does ({MAGIC.decode()})" if size else "it is empty")
         return
-    expected, offset = 0, len(MAGIC)
+    if label_of(content) is None:
+        yield Hole(0, min(size, LABEL_BYTES), "cut in its label" if size < LABEL_BYTES else "the checksum of its label is wrong")
+    expected, offset = 0, LABEL_BYTES
     while offset < size:
         place = _place(content, offset, size)
         if isinstance(place, str):

@@ -10,16 +10,18 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from alphatrader.runtime.audit_file import (
     SUFFIX,
     BlockPlace,
     Hole,
     Kind,
+    Label,
     Mapped,
     Record,
     index,
+    label_of,
     part_of,
     place_of,
     places_in,
@@ -30,6 +32,16 @@ from alphatrader.runtime.audit_file import (
 _NAME: Final = re.compile(r"(?P<name>[a-z_.0-9]+)-(?P<date>\d{4}-\d\d-\d\d)-(?P<part>\d{4,})")
 
 
+class Joint(NamedTuple):
+    """One part, and whether it follows."""
+
+    path: Path
+    why: str | None
+    """What is wrong between it and the part before it; None: nothing."""
+    sound: bool
+    """Whether it is the part that its name says. What is not is not read: it stands elsewhere, too."""
+
+
 @dataclass(frozen=True)
 class Log:
     """The parts of one module's log, oldest first."""
@@ -37,14 +49,26 @@ class Log:
     name: str
     paths: tuple[Path, ...]
 
-    def records(self, begin: int = 0) -> Iterator[Record]:
-        """All of them, with a hole where a part is missing; of the first part from this block's offset on."""
-        before: Path | None = None
+    def joints(self) -> Iterator[Joint]:
+        """How each part joins the one before it, by what their labels say."""
+        before: _Before | None = None
         for path in self.paths:
-            if before is not None and part_of(path) != part_of(before) + 1:
-                yield Record(Kind.HOLE, 0, 0, f"no part between {before.stem} and {path.stem}".encode())
-            before = path
-            for record in read(path, begin if path is self.paths[0] else 0):
+            try:
+                with Mapped(path) as content:
+                    label, size = label_of(content), len(content)
+            except OSError as error:  # the oldest go when all outgrow their bound
+                yield Joint(path, f"{path.name}: {error.strerror}", sound=False)
+                continue
+            joint = _joint(before, path, label)
+            yield joint
+            before = _Before(path, size, label, joint.sound)
+
+    def records(self, begin: int = 0) -> Iterator[Record]:
+        """All of them, with a hole where a part is missing or does not follow; of the first part from this block's offset on."""
+        for path, why, sound in self.joints():
+            if why is not None:
+                yield Record(Kind.HOLE, 0, 0, why.encode())
+            for record in read(path, begin if path is self.paths[0] else 0) if sound else ():
                 if record.kind is Kind.HOLE:
                     record = record._replace(data=f"{path.name}: {record.data.decode()}".encode())
                 yield record
@@ -52,7 +76,10 @@ class Log:
     def back_from(self, market_ns: int, kinds: Collection[Kind]) -> Iterator[tuple[Record, Iterator[Record]]]:
         """(record, what was written after it) of each record of these kinds at or before an instant, newest first, found from the
         end: what lies farther back is not read. A part that cannot be read is passed over. Raises OSError."""
+        sound = [joint.sound for joint in self.joints()]
         for at in range(len(self.paths) - 1, -1, -1):
+            if not sound[at]:
+                continue
             path = self.paths[at]
             with Mapped(path) as content:
                 places = [place for place in places_in(content) if isinstance(place, BlockPlace) and place.market_ns <= market_ns]
@@ -73,6 +100,39 @@ class Log:
     def runs(self) -> Iterator[tuple[Record | None, Iterator[Record]]]:
         """(how it began, what it wrote) of each run; None where its beginning is not there any more."""
         return runs_in(self.records())
+
+
+class _Before(NamedTuple):
+    """The part that stands before another."""
+
+    path: Path
+    size: int
+    label: Label | None
+    """None where it cannot be read."""
+    sound: bool
+
+
+def _joint(before: _Before | None, path: Path, label: Label | None) -> Joint:
+    if label is not None and _NAME.fullmatch(path.stem) and label.part != part_of(path):
+        return Joint(path, f"{path.name}: it says that it is part {label.part}: a copy, or renamed", sound=False)
+    if before is not None and part_of(path) == part_of(before.path):
+        return Joint(path, f"{path.name}: it has the number of {before.path.name}", sound=False)
+    return Joint(path, None if before is None else _apart(before, path, label), sound=True)
+
+
+def _apart(before: _Before, path: Path, label: Label | None) -> str | None:
+    """Why a part does not follow the one before it; None: it does."""
+    if part_of(path) != part_of(before.path) + 1:
+        return f"no part between {before.path.stem} and {path.stem}"
+    if label is None or not before.sound:
+        return None  # the hole is told where it is
+    if before.size < label.bytes_before:
+        had = f"{before.size} bytes where it had {label.bytes_before} when {path.name} was begun"
+        return f"{before.path.name}: it was cut: it has {had}"
+    last = before.label
+    if before.size > label.bytes_before or (last and label.nth != (last.nth + 1 if last.writer == label.writer else 0)):
+        return f"{path.name}: {before.path.name} was not ended when it was begun: two processes wrote one log at once"
+    return None
 
 
 def runs_in(records: Iterator[Record]) -> Iterator[tuple[Record | None, Iterator[Record]]]:
@@ -148,7 +208,8 @@ class Part:
     holes: tuple[str, ...]
 
 
-def look(path: Path) -> Part:
+def look(path: Path, why: str | None = None) -> Part:
+    """`why`: what is wrong between it and the part before it. Raises OSError."""
     places = list(index(path))
     whole = [place for place in places if not isinstance(place, Hole)]
     return Part(
@@ -158,7 +219,7 @@ def look(path: Path) -> Part:
         path.stat().st_size,
         whole[0].market_ns if whole else None,
         whole[-1].market_ns if whole else None,
-        tuple(str(place) for place in places if isinstance(place, Hole)),
+        (*([why] if why else []), *(str(place) for place in places if isinstance(place, Hole))),
     )
 
 

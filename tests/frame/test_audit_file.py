@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import msgpack
 
-from alphatrader.runtime.audit_file import MAGIC, SENT, STEP, Hole, Kind, Record, Row, Step, block, index, read
-from tests.support.audit import whole
+from alphatrader.runtime.audit_file import LABEL_BYTES, SENT, STEP, Hole, Kind, Record, Row, Step, block, index, read
+from tests.support.audit import label, whole
 
 PIECES = st.lists(
     st.lists(
@@ -30,7 +30,7 @@ PIECES = st.lists(
 def written(folder: Path, pieces: list[list[tuple[Kind, bytes]]]) -> tuple[Path, list[tuple[int, list[Record]]]]:
     """A log of these blocks: (where each ends, its records)."""
     path, blocks = folder / "sample.audit", []
-    content = MAGIC
+    content = label()
     for number, piece in enumerate(pieces):
         raw = [Row(list(Kind).index(kind), 10**18 + at, data) for at, (kind, data) in enumerate(piece)]
         content += block(number, raw, 9 * 10**17, 2.0)
@@ -42,7 +42,7 @@ def written(folder: Path, pieces: list[list[tuple[Kind, bytes]]]) -> tuple[Path,
 
 def records_of(blocks: list[tuple[int, list[Record]]], keep: Callable[[int, int], bool]) -> list[Record]:
     """Of the blocks that `keep` says by their begin and end."""
-    begins = [len(MAGIC), *(end for end, _ in blocks)]
+    begins = [LABEL_BYTES, *(end for end, _ in blocks)]
     return [record for begin, (end, records) in zip(begins, blocks, strict=False) if keep(begin, end) for record in records]
 
 
@@ -53,7 +53,7 @@ def test_a_log_cut_anywhere_in_its_last_block_reads_up_to_it_and_names_the_hole(
 ) -> None:
     path, blocks = written(tmp_path, pieces)
     content = path.read_bytes()
-    ends = [len(MAGIC), *(end for end, _ in blocks)]
+    ends = [LABEL_BYTES, *(end for end, _ in blocks)]
     for cut in range(ends[-2], ends[-1] + 1):  # at every byte of the last block
         path.write_bytes(content[:cut])
         found, holes = whole(path)
@@ -64,19 +64,19 @@ def test_a_log_cut_anywhere_in_its_last_block_reads_up_to_it_and_names_the_hole(
         assert told == holes
 
 
-@pytest.mark.parametrize("cut", range(len(MAGIC)))
+@pytest.mark.parametrize("cut", range(LABEL_BYTES))
 def test_a_log_cut_in_its_first_bytes_holds_nothing_and_says_why(tmp_path: Path, cut: int) -> None:
     path, _ = written(tmp_path, [[(Kind.SENT, b"a")]])
     path.write_bytes(path.read_bytes()[:cut])
-    why = "it does not begin as an audit log does (ATAUDIT4)" if cut else "it is empty"
+    why = "cut in its label" if cut >= 8 else "it does not begin as an audit log does (ATAUDIT5)" if cut else "it is empty"
     assert whole(path) == ([], [f"not whole from byte 0 to {cut}: {why}"])
 
 
 def test_a_log_of_another_version_is_named_as_one(tmp_path: Path) -> None:
     path, _ = written(tmp_path, [[(Kind.SENT, b"a")]])
-    path.write_bytes(b"ATAUDIT2" + path.read_bytes()[len(MAGIC) :])
+    path.write_bytes(b"ATAUDIT2" + path.read_bytes()[8:])
     found, holes = whole(path)
-    assert found == [] and "it is of another version (b'ATAUDIT2' where this one reads b'ATAUDIT4')" in holes[0]
+    assert found == [] and "it is of another version (b'ATAUDIT2' where this one reads b'ATAUDIT5')" in holes[0]
 
 
 @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -86,13 +86,23 @@ def test_one_wrong_byte_anywhere_costs_its_block_and_no_other(
 ) -> None:
     path, blocks = written(tmp_path, pieces)
     content = path.read_bytes()
-    begins = [len(MAGIC), *(end for end, _ in blocks)]
+    begins = [LABEL_BYTES, *(end for end, _ in blocks)]
     which %= len(blocks)
     for at in range(begins[which], begins[which + 1]):  # every byte of one block
         path.write_bytes(content[:at] + bytes([content[at] ^ change]) + content[at + 1 :])
         found, holes = whole(path)
         assert found == records_of(blocks, lambda begin, _: begin != begins[which])
         assert len(holes) == 1 and holes[0].startswith(f"not whole from byte {begins[which]} to {begins[which + 1]}: ")
+
+
+@pytest.mark.parametrize("at", range(8, LABEL_BYTES))
+def test_a_wrong_byte_in_its_label_is_a_hole_and_costs_no_block(tmp_path: Path, at: int) -> None:
+    path, blocks = written(tmp_path, [[(Kind.SENT, b"a")], [(Kind.SENT, b"b")]])
+    content = path.read_bytes()
+    path.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+    found, holes = whole(path)
+    assert found == records_of(blocks, lambda *_: True)
+    assert holes == [f"not whole from byte 0 to {LABEL_BYTES}: the checksum of its label is wrong"]
 
 
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -127,7 +137,7 @@ def test_a_step_is_given_out_as_the_three_records_that_it_is(
 ) -> None:
     rows = [Step(STEP, 10**18, seconds[0], read_, later_ns, seconds[1], tuple(wrote)), Row(SENT, 10**18, b"after")]
     path = tmp_path / "sample.audit"
-    path.write_bytes(MAGIC + block(0, rows, 9 * 10**17, 2.0))
+    path.write_bytes(label() + block(0, rows, 9 * 10**17, 2.0))
     assert list(read(path)) == [
         Record(Kind.TOLD, 10**18, 9 * 10**17, msgpack.encode([seconds[0]])),
         Record(Kind.RECEIVED, 10**18, 9 * 10**17, read_),

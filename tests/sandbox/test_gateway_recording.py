@@ -14,13 +14,14 @@ from alphatrader.clients.ibkr.subscriptions import Kind, Subscriptions
 from alphatrader.clients.ibkr.wiretap import tap
 from alphatrader.contract.settings.system import Sandbox
 from alphatrader.runtime.audit import AuditLog
-from alphatrader.runtime.audit_file import MAGIC, block
 from alphatrader.runtime.audit_file import Kind as RecordKind
 from alphatrader.runtime.audit_file import Row as RecordRow
+from alphatrader.runtime.audit_file import block
 from alphatrader.runtime.audit_file import read as read_log
 from alphatrader.sandbox.gateway.replay.audit import BARS, DEPTH, LINE, TICKS, Recording, lines, log_files, read
 from alphatrader.sandbox.main import replay
 from alphatrader.sandbox.market.types import Bar, Row
+from tests.support.audit import label
 from tests.support.fixed_market import AAPL, SPY, FixedMarket
 from tests.support.gateway import Clock, client, running_gateway
 from tests.support.waiting import until
@@ -129,7 +130,8 @@ def test_a_connection_goes_on_over_the_parts_of_its_log_and_not_over_one_that_is
             rows = records[cuts[number] : cuts[number + 1]]
             kinds = [RecordRow(list(RecordKind).index(record.kind), record.machine_ns, record.data) for record in rows]
             parts.append(tmp_path / f"ibkr-2026-11-18-{number + 1:04d}.audit")
-            parts[-1].write_bytes(MAGIC + block(0, kinds, rows[0].market_ns, 1.0))
+            before = parts[-2].stat().st_size if number else 0
+            parts[-1].write_bytes(label(number + 1, number, before) + block(0, kinds, rows[0].market_ns, 1.0))
         assert list(read(parts)) == whole and len(whole) > 50
         assert lines(parts) == lines([path])
         # without the second, what the first told is told, and nothing after it until a connection opens
@@ -145,7 +147,7 @@ def test_a_connection_goes_on_over_the_parts_of_its_log_and_not_over_one_that_is
         ("nowhere", None, "nowhere: there is no such file or folder"),
         ("ibkr-2026-11-18-0001.audit", b"rubbish", "it does not begin as an audit log does"),
         ("ibkr-2026-11-18-0001.audit", b"", "it is empty"),
-        ("ibkr-2026-11-18-0001.audit", MAGIC, "no market data that were asked for by conId"),
+        ("ibkr-2026-11-18-0001.audit", label(), "no market data that were asked for by conId"),
         ("README.md", b"text", "a LOBSTER message file has _message_ in its name"),
         ("A_message_1.csv", b"34200.1,1,7,18,5853300,1", "A_orderbook_1.csv"),
     ],

@@ -20,7 +20,7 @@ import pytest
 
 from alphatrader.contract import keys as k
 from alphatrader.contract.messages.market import Missing, ResendRequest
-from alphatrader.runtime.audit_file import MAGIC, BlockPlace, Kind, Record, Row, block, index, read
+from alphatrader.runtime.audit_file import BlockPlace, Kind, Record, Row, block, index, part_of, read
 from alphatrader.runtime.clock import Clock, exchange_datetime, exchange_instant
 from alphatrader.runtime.cursor import Cursor
 from alphatrader.runtime.runs import Log, logs
@@ -29,6 +29,7 @@ from alphatrader.streams.ibkr.checkpoints import VERSION, Start, starts
 from alphatrader.streams.ibkr.replaying import Ingestion
 from alphatrader.streams.ibkr.resent import NotThereError, missing_events
 from tests.streams.scripted import DAY
+from tests.support.audit import label
 from tests.support.ingestion import ingestion
 from tests.support.servers import Servers
 from tests.support.waiting import until
@@ -116,7 +117,7 @@ def file_of(path: Path, records: Iterable[Record]) -> Path:
     """A part of a log with these records, each a block."""
     kinds = list(Kind)
     rows = [(Row(kinds.index(record.kind), record.machine_ns, record.data), record.market_ns) for record in records]
-    path.write_bytes(MAGIC + b"".join(block(number, [one], at, 1.0) for number, (one, at) in enumerate(rows)))
+    path.write_bytes(label(part_of(path)) + b"".join(block(number, [one], at, 1.0) for number, (one, at) in enumerate(rows)))
     return path
 
 

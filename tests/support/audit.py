@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from alphatrader.runtime.audit_file import Kind, Record, read
+from alphatrader.runtime.audit_file import Kind, Label, Record, read
 
 
 def whole(path: Path) -> tuple[list[Record], list[str]]:
@@ -12,3 +12,8 @@ def whole(path: Path) -> tuple[list[Record], list[str]]:
     records = list(read(path))
     holes = [record.data.decode() for record in records if record.kind is Kind.HOLE]
     return [record for record in records if record.kind is not Kind.HOLE], holes
+
+
+def label(part: int = 1, nth: int = 0, bytes_before: int = 0, writer: int = 7) -> bytes:
+    """How a file begins that one process wrote."""
+    return Label(part, nth, writer, bytes_before).packed()

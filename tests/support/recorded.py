@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from alphatrader.runtime.audit_file import MAGIC, Record, Row, block, read
+from alphatrader.runtime.audit_file import Mapped, Record, Row, block, label_of, read
 from alphatrader.runtime.settings import ROOT
 from tests.flow.system import System, system_in, wait_for
 
@@ -44,14 +44,18 @@ class Recorded:
     def changed(self, into: Path, name: str, change: Callable[[list[Record]], Iterable[Record]]) -> Path:
         """A folder with this module's log alone, which holds what `change` makes of its records, in many small blocks."""
         into.mkdir()
+        bytes_before = 0
         for whole in sorted(self.folder.glob(f"{name}-*")):
+            with Mapped(whole) as recorded:
+                label = label_of(recorded)
+            assert label is not None
             path, records = into / whole.name, list(change(list(read(whole))))
             raw = [Row(list(type(record.kind)).index(record.kind), record.machine_ns, record.data) for record in records]
-            content = MAGIC
+            content = label._replace(bytes_before=bytes_before).packed()
             for number, at in enumerate(range(0, len(raw), 20)):
                 piece = raw[at : at + 20]
                 content += block(number, piece, records[at].market_ns, 1.0)
-            path.write_bytes(content)
+            bytes_before = path.write_bytes(content)
         return into
 
 

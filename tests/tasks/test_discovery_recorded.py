@@ -94,6 +94,15 @@ def test_a_torn_log_gives_what_is_whole_and_later_events_can_be_left_out(servers
     assert not reread(servers, files)["SPY"].sizes
 
 
+def test_a_part_that_was_copied_is_counted_once(servers: Servers, told: Told) -> None:
+    _, files = told
+    whole = reread(servers, files)["SPY"].sizes
+    copy = files[-1].with_name(f"{files[-1].stem[:-4]}{len(files) + 1:04d}.audit")
+    copy.write_bytes(files[0].read_bytes())
+    shares: list[float] = []
+    assert reread(servers, [*files, copy], told=shares.append)["SPY"].sizes == whole and shares[-1] == 1.0
+
+
 def test_one_symbols_failure_while_reading_ends_only_that_symbols(
     servers: Servers, told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,6 +23,7 @@ from alphatrader.core.market.contracts import instruments
 from alphatrader.core.market.feed import SymbolFeed
 from alphatrader.core.market.status import Hours
 from alphatrader.runtime.audit_file import Kind, Record, parts_of, read
+from alphatrader.runtime.runs import Log
 
 QUOTES, DEPTH, MAKERS, TICKS = "quotes", "depth", "makers", "ticks"
 
@@ -134,22 +135,26 @@ def _pieces(files: Sequence[Path], told: Callable[[float], None], log: Any) -> I
     sizes = {file: file.stat().st_size if file.exists() else 0 for file in files}
     whole = sum(sizes.values()) or 1
     before = 0
-    for file in files:
+    for file, why, sound in Log("", tuple(files)).joints():
         seen = 0
+        if why is not None:
+            yield _hole(log, file, why)
         try:
-            for record in read(file):
-                if record.kind is Kind.HOLE:
-                    log.warning("audit_hole", file=file.name, reason=record.data.decode())
-                yield record
+            for record in read(file) if sound else ():
+                yield _hole(log, file, record.data.decode()) if record.kind is Kind.HOLE else record
                 seen += len(record.data)
                 if seen >= PROGRESS_BYTES:
                     seen = 0
                     told(before / whole)
         except OSError as error:  # the oldest goes when all outgrow their bound
-            log.warning("audit_not_read", file=file.name, reason=str(error))
-            yield Record(Kind.HOLE, 0, 0, str(error).encode())
+            yield _hole(log, file, str(error))
         before += sizes[file]
         told(before / whole)
+
+
+def _hole(log: Any, file: Path, why: str) -> Record:
+    log.warning("audit_hole", file=file.name, reason=why)
+    return Record(Kind.HOLE, 0, 0, why.encode())
 
 
 class _Reader:
