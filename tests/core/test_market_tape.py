@@ -29,6 +29,25 @@ def test_the_day_by_update_flags() -> None:
     assert day.message().prints == 0 and day.message().high is None
 
 
+def test_an_odd_lot_is_of_the_average_price_but_not_one_made_elsewhere() -> None:
+    """After hours, at an average or past the bands a print is of another trade than the session's, however few its shares."""
+    day = DayFold()
+    day.of("today")
+    for price, size, codes in (
+        (101, 100, ""),
+        (103, 50, "I"),
+        (80, 30, "T I"),
+        (90, 20, "W I"),
+        (95, 40, "? I"),
+        (70, 10, "I Z"),
+    ):
+        day.add(price, size, counts(codes, first_of_day=not day.eligible_seen))
+    day.add(60, 5, counts("I", past_limit=True))
+    said = day.message()
+    assert said.vwap == pytest.approx((101 * 100 + 103 * 50 + 70 * 10) / 160)
+    assert (said.volume, said.high, said.low, said.last, said.odd_lots) == (255, 101, 101, 101, 6)
+
+
 def raw(price: float, second: int = 0, size: float = 100, codes: str = "") -> Raw:
     return Raw(OPEN + second * SECOND, price, size, "ISLAND", codes, past_limit=False, unreported=False)
 

@@ -56,6 +56,9 @@ class Counts(NamedTuple):
     range: bool = True
     late: bool = False
     odd_lot: bool = False
+    priced: bool = True
+    """Whether its price is one of the session's trade, and goes into the average price: an odd lot's is, one made after hours,
+    at an average or past the bands is not, however many shares it was of."""
 
 
 _PLAIN: Final = Counts(volume=True, last=True, vpin=True)
@@ -73,7 +76,7 @@ def counts(
 @lru_cache(maxsize=1024)
 def _counts(conditions: str, first_of_day: bool, past_limit: bool, unreported: bool, cta: bool) -> Counts:
     table = CTA_CONDITIONS if cta else CONDITIONS
-    volume = last = vpin = in_range = True
+    volume = last = vpin = in_range = priced = True
     late = False
     unknown = []
     codes = conditions.split()
@@ -86,8 +89,9 @@ def _counts(conditions: str, first_of_day: bool, past_limit: bool, unreported: b
         last = last and (first_of_day if condition.last is None else condition.last)
         vpin = vpin and condition.vpin
         in_range = in_range and condition.range
+        priced = priced and (condition.range or code == ODD_LOT)
         late = late or condition.late
     if past_limit or unreported:
         volume = volume and not unreported
-        last = vpin = in_range = False
-    return Counts(volume, last, vpin, tuple(unknown), in_range, late, ODD_LOT in codes)
+        last = vpin = in_range = priced = False
+    return Counts(volume, last, vpin, tuple(unknown), in_range, late, ODD_LOT in codes, priced)

@@ -116,7 +116,7 @@ class DayFold:
         self._late += count.late
         if count.volume:
             self._volume += size
-            if count.last or count.range or count.odd_lot:
+            if count.priced:
                 self._notional += price * size
                 self._priced_volume += size
         if count.range:
