@@ -93,6 +93,37 @@ def test_what_a_sale_condition_counts_for(conditions: str, volume: bool, last: b
     assert (count.volume, count.last, count.vpin) == (volume, last, vpin)
 
 
+@pytest.mark.parametrize(
+    ("told", "codes", "odd_lot", "last", "vpin"),
+    [
+        ("", "", False, True, True),
+        ("    ", "", False, True, True),
+        (" F  ", "F", False, True, True),
+        ("   I", "I", True, False, True),
+        (" F I", "F I", True, False, True),
+        ("  T ", "T", False, False, False),
+        ("  TI", "T I", True, False, False),
+        (" FT ", "F T", False, False, False),
+        (" FTI", "F T I", True, False, False),
+        (" O X", "O X", False, True, False),
+        (" 4 W", "4 W", False, False, False),
+        ("C  I", "C I", True, False, False),
+        ("F I", "F I", True, False, True),
+    ],
+)
+def test_the_brokers_four_places_are_four_codes(told: str, codes: str, odd_lot: bool, last: bool, vpin: bool) -> None:
+    """As recorded from the broker: where two codes have neighbouring places no blank stands between them."""
+    count = counts(told)
+    assert (count.codes, count.odd_lot, count.last, count.vpin, count.unknown) == (codes, odd_lot, last, vpin, ())
+
+
+def test_a_print_is_told_with_its_codes_apart() -> None:
+    feed = SymbolFeed("AAPL", full=True, depth_rows=10, quiet_seconds=5.0, market_ns=lambda: 10**18, monotonic=lambda: 0.0)
+    feed.set_ticks(True)
+    feed.trade(10**9, 190.0, 10, False, False, "FINRA", " FTI")
+    assert [trade.conditions for trade in feed.trades().trades] == ["F T I"] and not feed.refused
+
+
 UTP_RULES = {  # consolidated update rules of the UTP specification: high and low, last (- only as the first of the day), volume
     "@ A B D F K O S X Y 1 5 6 L": "YYY",
     "4 G P R Z": "Y-Y",

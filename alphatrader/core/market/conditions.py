@@ -1,7 +1,10 @@
 """Sale conditions: what a print may set. Tables of the consolidated tapes (UTP and CTA output specifications, "update flags").
 
-A print carries up to four codes and the most restrictive wins. IB joins them with spaces in `specialConditions`. The tapes agree
-in all letters but B: bunched on UTP (Nasdaq's stocks), an average price on CTA (all others), which says nothing of the price now.
+A print carries up to four codes and the most restrictive wins. Each is one character and has its place of four (settlement, trade
+through, extended hours or late, detail); IB's `specialConditions` are the four places with blanks where there is none, such as
+"  TI" or " F I", so neighbours stand together. The tapes
+agree in all letters but B: bunched on UTP (Nasdaq's stocks), an average price on CTA (all others), which says nothing of the
+price now.
 """
 
 from __future__ import annotations
@@ -58,7 +61,9 @@ class Counts(NamedTuple):
     odd_lot: bool = False
     priced: bool = True
     """Whether its price is one of the session's trade, and goes into the average price: an odd lot's is, one made after hours,
-    at an average or past the bands is not, however many shares it was of."""
+    at an average or past the bands is not, however few its shares."""
+    codes: str = ""
+    """With a space between."""
 
 
 _PLAIN: Final = Counts(volume=True, last=True, vpin=True)
@@ -67,7 +72,7 @@ _PLAIN: Final = Counts(volume=True, last=True, vpin=True)
 def counts(
     conditions: str, *, first_of_day: bool = False, past_limit: bool = False, unreported: bool = False, cta: bool = False
 ) -> Counts:
-    """What a print with these space-separated codes counts for; `cta`: by that tape's letters, else by UTP's."""
+    """What a print with these codes counts for, blanks between them or not; `cta`: by that tape's letters, else by UTP's."""
     if not conditions and not past_limit and not unreported:
         return _PLAIN
     return _counts(conditions, first_of_day, past_limit, unreported, cta)
@@ -79,7 +84,7 @@ def _counts(conditions: str, first_of_day: bool, past_limit: bool, unreported: b
     volume = last = vpin = in_range = priced = True
     late = False
     unknown = []
-    codes = conditions.split()
+    codes = conditions.replace(" ", "")
     for code in codes:
         condition = table.get(code)
         if condition is None:
@@ -94,4 +99,4 @@ def _counts(conditions: str, first_of_day: bool, past_limit: bool, unreported: b
     if past_limit or unreported:
         volume = volume and not unreported
         last = vpin = in_range = priced = False
-    return Counts(volume, last, vpin, tuple(unknown), in_range, late, ODD_LOT in codes, priced)
+    return Counts(volume, last, vpin, tuple(unknown), in_range, late, ODD_LOT in codes, priced, " ".join(codes))

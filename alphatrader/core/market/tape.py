@@ -108,7 +108,7 @@ class Tape:
             price,
             size,
             venue_name(raw.venue),
-            raw.conditions,
+            count.codes,
             side,
             volume,
             last,
