@@ -60,6 +60,27 @@ def test_a_side_that_does_not_exist_is_none_never_zero() -> None:
     assert story.feed.book(0.0).reason == "no bid"
 
 
+@pytest.mark.parametrize(
+    ("symbol", "equity", "prints", "told", "low"),
+    [
+        ("CL", False, (0.02, 0.0, -0.5, -37.63), (0.02, 0.0, -0.5, -37.63), -37.63),
+        ("CL", True, (60.0, 0.0, -37.63), (60.0,), 60.0),  # of that name there is a share, too
+        ("ES", False, (0.25, 0.0, -0.25), (0.25,), 0.25),  # an index is never worth nothing
+    ],
+)
+def test_crude_oil_trades_below_zero_and_nothing_else_does(
+    symbol: str, equity: bool, prints: tuple[float, ...], told: tuple[float, ...], low: float
+) -> None:
+    feed = SymbolFeed(
+        symbol, full=True, depth_rows=10, quiet_seconds=5.0, market_ns=lambda: START, monotonic=lambda: 0.0, equity=equity
+    )
+    for price in prints:
+        feed.tick_text(48, f"{price};1;{START // 1_000_000};1;1;true")
+    day = feed.last().day
+    assert [trade.price for trade in feed.trades().trades] == list(told)
+    assert day and (day.low, day.last, day.impossible) == (low, told[-1], len(prints) - len(told))
+
+
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), 1e9])
 def test_what_is_no_price_is_refused_and_counted(bad: float) -> None:
     story = Story()

@@ -7,7 +7,7 @@ import pytest
 from alphatrader.contract.messages.market import Bar
 from alphatrader.core.market.bar_check import BarCheck
 from alphatrader.core.market.conditions import counts
-from alphatrader.core.market.day import REMEMBERED, DayFold, Repeats
+from alphatrader.core.market.day import REMEMBERED, DayFold, Repeats, impossible
 from alphatrader.core.market.quotes import BadTickError
 from alphatrader.core.market.stages import Stages
 from alphatrader.core.market.tape import Raw, Tape
@@ -102,6 +102,45 @@ def test_a_print_after_a_reconnect_is_not_compared_with_all_that_the_old_line_to
     compared = 0
     assert not any(repeats.is_repeat(Told(n)) for n in range(REMEMBERED, 2 * REMEMBERED))
     assert compared < REMEMBERED
+
+
+@pytest.mark.parametrize(
+    ("bid", "ask", "price", "wrong"),
+    [
+        (59.99, 60.01, 72.0, False),  # 20 % is still a print, also where prices may be below zero
+        (59.99, 60.01, 72.01, True),
+        (-37.64, -37.62, -30.11, False),
+        (-37.64, -37.62, -30.09, True),
+        (-37.64, -37.62, -45.17, True),
+        (-0.01, 0.01, 1.0, False),  # of a price near zero a share says nothing: a point
+        (-0.01, 0.01, -1.01, True),
+        (0.05, 0.06, 1.05, False),
+        (0.01, -0.01, 50.0, False),  # crossed: no quote to judge by
+        (0.01, 0.01, 50.0, False),
+    ],
+)
+def test_a_print_far_from_the_quote_is_none_below_zero_either(bid: float, ask: float, price: float, wrong: bool) -> None:
+    assert bool(impossible(price, bid, ask, counts(""), below_zero=True)) is wrong
+
+
+@pytest.mark.parametrize(
+    ("bid", "ask", "price", "wrong"),
+    [
+        (99.0, 101.0, 120.0, False),
+        (99.0, 101.0, 120.01, True),
+        (99.0, 101.0, 80.0, False),
+        (99.0, 101.0, 79.99, True),
+        (0.04, 0.06, 0.5, True),  # no point's grace for a share
+        (0.0, 0.02, 5.0, False),  # a bid of nothing is no quote of a share
+        (100.0, 100.0, 500.0, False),
+        (None, 100.0, 500.0, False),
+        (100.0, None, 500.0, False),
+    ],
+)
+def test_a_share_of_the_quotes_middle_is_the_most_a_print_may_be_from_it(
+    bid: float | None, ask: float | None, price: float, wrong: bool
+) -> None:
+    assert bool(impossible(price, bid, ask, counts(""))) is wrong
 
 
 @pytest.mark.parametrize("codes", ["5", "O", "X", "6", "@ 5", "L"])

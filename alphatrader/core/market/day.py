@@ -17,6 +17,8 @@ from alphatrader.core.market.conditions import Counts
 
 FAR_SHARE: Final = 0.20
 """A regular print further from the middle of a firm quote than this is an error (our choice, no exchange's rule)."""
+FAR_POINTS: Final = 1.0
+"""So far, at least, where prices may be under zero: of one near zero a share is nothing."""
 REMEMBERED: Final = 512
 Told = TypeVar("Told", bound=Hashable)
 """A print as the wire has it."""
@@ -34,15 +36,16 @@ class RepeatsStand(msgspec.Struct, Generic[Told], frozen=True, forbid_unknown_fi
     before: list[Told]
 
 
-def impossible(price: float, bid: float | None, ask: float | None, count: Counts) -> str | None:
+def impossible(price: float, bid: float | None, ask: float | None, count: Counts, *, below_zero: bool = False) -> str | None:
     """Why a print cannot be, None when it can. Judged by a sound quote only where it was made at one: an auction's price (the
-    reopening after a halt, the day's first) and a late report are of no quote that stands."""
-    if price <= 0:
+    reopening after a halt, the day's first) and a late report are of no quote that stands. `below_zero`: whether its price may
+    be, as futures.BELOW_ZERO says."""
+    if price <= 0 and not below_zero:
         return f"print at {price}"
-    if not (count.last and count.vpin) or bid is None or ask is None or not 0 < bid < ask:
+    if not (count.last and count.vpin) or bid is None or ask is None or bid >= ask or (bid <= 0 and not below_zero):
         return None
     middle = (bid + ask) / 2
-    if abs(price - middle) > FAR_SHARE * middle:
+    if abs(price - middle) > max(FAR_SHARE * abs(middle), FAR_POINTS if below_zero else 0.0):
         return f"print at {price}, the quote before it was {bid} to {ask}"
     return None
 

@@ -17,6 +17,7 @@ from alphatrader.core.market.book import BookError
 from alphatrader.core.market.conflation import Conflation
 from alphatrader.core.market.depth_line import DepthLine
 from alphatrader.core.market.feed_book import FeedBook
+from alphatrader.core.market.futures import BELOW_ZERO
 from alphatrader.core.market.maker_book import MakerBook
 from alphatrader.core.market.quotes import HALTED_TICK, RT_VOLUME_TICK, BadTickError, QuoteFold, checked_time
 from alphatrader.core.market.standing import FeedStands
@@ -66,7 +67,7 @@ class SymbolFeed:
         self._depth = DepthLine(depth_rows, quiet_seconds)
         self._book = FeedBook(symbol, self._depth, self._quote, self._hours, market_ns, equity=equity)
         self.makers = MakerBook(depth_rows, market_ns, monotonic)
-        self._tape = Tape(cta=LISTED_ON.get(symbol) != UTP_LISTS)
+        self._tape = Tape(cta=LISTED_ON.get(symbol) != UTP_LISTS, below_zero=not equity and symbol in BELOW_ZERO)
         self._status = InstrumentStatus(symbol, market_wide or MarketWide(), equity=equity)
         self._before: tuple[float | None, float | None] = (None, None)
         self._received_ns = self._folded_ns = 0

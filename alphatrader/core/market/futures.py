@@ -16,6 +16,9 @@ MONTH_LETTERS: Final = "FGHJKMNQUVXZ"
 QUARTERS: Final = "HMUZ"
 VOLUME_SESSIONS: Final = 2
 """The next month must trade more than the front on so many sessions in a row."""
+BELOW_ZERO: Final = frozenset({"CL"})
+"""Roots whose price may fall to zero and under it: crude oil, which settled at -37.63 on 20 April 2020 (CME Clearing, notice
+20-152). What else is traded here is worth something, so that a print of nothing is a mistake."""
 _WEDNESDAY, _FRIDAY = 2, 4
 
 

@@ -40,9 +40,9 @@ class TapeStands(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Tape:
-    def __init__(self, *, cta: bool = False) -> None:
-        """`cta`: its sale conditions are that tape's, else UTP's."""
-        self._cta = cta
+    def __init__(self, *, cta: bool = False, below_zero: bool = False) -> None:
+        """`cta`: its sale conditions are that tape's, else UTP's. `below_zero`: its price may be."""
+        self._cta, self._below_zero = cta, below_zero
         self.day = DayFold()
         self.stages = Stages()
         self.check = BarCheck()
@@ -91,7 +91,7 @@ class Tape:
         first = not day.eligible_seen
         count = counts(raw.conditions, first_of_day=first, past_limit=raw.past_limit, unreported=raw.unreported, cta=self._cta)
         bid, ask = quote
-        if wrong := impossible(price, bid, ask, count):
+        if wrong := impossible(price, bid, ask, count, below_zero=self._below_zero):
             day.impossible += 1
             raise BadTickError(wrong)
         if count.unknown:
