@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from alphatrader.contract.messages.market import StatusEvent
 from alphatrader.core.market.feed import SymbolFeed
 from alphatrader.core.market.status import Hours, MarketWide
@@ -120,6 +122,37 @@ def test_a_crossed_quote_is_a_book_before_the_open_and_after_the_close_and_none_
         book = feed.book(time.monotonic())
         ready[seconds] = book.ready
     assert list(ready.values()) == [True, False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("equity", "ticks", "counted", "day"),
+    [
+        (True, False, [False, True, True, False], (102.0, 100.0, 102.0)),  # the quote line tells no condition: the hours do
+        (True, True, [True, True, True, True], (105.0, 95.0, 95.0)),  # the tape would have said T
+        (False, False, [True, True, True, True], (105.0, 95.0, 95.0)),  # a future trades day and night
+    ],
+)
+def test_a_share_of_the_quote_line_before_the_open_or_after_the_close_is_of_volume_only(
+    equity: bool, ticks: bool, counted: list[bool], day: tuple[float, float, float]
+) -> None:
+    time = Time()
+    hours = Hours("today", START + MINUTE, START + 391 * MINUTE)
+    feed = SymbolFeed(
+        "AAPL", full=True, depth_rows=10, quiet_seconds=5.0, market_ns=time.market_ns, monotonic=time.monotonic,
+        session=lambda _: hours, equity=equity,
+    )  # fmt: skip
+    feed.set_ticks(ticks)
+    for seconds, price in ((60.0 - 0.001, 105.0), (60.0, 100.0), (391 * 60 - 0.001, 102.0), (391 * 60.0, 95.0)):
+        time.seconds = seconds
+        if ticks:
+            feed.trade(time.market_ns() // NS, price, 100, False, False, "ARCA", "")
+        else:
+            feed.tick_text(48, f"{price};100;{time.market_ns() // 1_000_000};1;1;true")
+    told = feed.trades().trades
+    assert [(t.counts_for_last, t.counts_for_vpin, t.counts_for_range) for t in told] == [(one,) * 3 for one in counted]
+    assert {trade.conditions for trade in told} == {""}
+    said = feed.last().day
+    assert said and (said.high, said.low, said.last) == day and (said.prints, said.volume) == (4, 400)
 
 
 def test_there_are_no_bands_without_a_previous_close_and_none_of_a_future() -> None:

@@ -46,6 +46,8 @@ CONDITIONS: Final[dict[str, Condition]] = {
 }
 CTA_CONDITIONS: Final = CONDITIONS | {"B": _SPECIAL}
 ODD_LOT: Final = "I"
+FORM_T: Final = "T"
+"""Made before the open or after the close."""
 
 
 class Counts(NamedTuple):

@@ -62,6 +62,7 @@ class SymbolFeed:
         self.ticks = TickLine()
         self.bars = BarFold()
         self._market_ns, self._monotonic = market_ns, monotonic
+        self._equity = equity
         self._quote = QuoteFold()
         self._hours = HoursNow(session)
         self._depth = DepthLine(depth_rows, quiet_seconds)
@@ -416,7 +417,10 @@ class SymbolFeed:
         tape, received_ns = self._tape, self._received_ns
         hours = self._hours.at(received_ns)
         session = hours.name if hours else ""
-        trade = tape.add(raw, self.seq + 1, received_ns, session, self._before, tick_by_tick=self.ticks.on)
+        after_hours = self._equity and hours is not None and not hours.open_ns <= received_ns < hours.close_ns
+        trade = tape.add(
+            raw, self.seq + 1, received_ns, session, self._before, tick_by_tick=self.ticks.on, after_hours=after_hours
+        )
         if trade is None:
             return
         self.seq += 1

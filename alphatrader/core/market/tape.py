@@ -9,7 +9,7 @@ import msgspec
 
 from alphatrader.contract.messages.market import Trade
 from alphatrader.core.market.bar_check import BarCheck
-from alphatrader.core.market.conditions import counts
+from alphatrader.core.market.conditions import FORM_T, counts
 from alphatrader.core.market.day import DayFold, DayStands, Repeats, RepeatsStand, impossible
 from alphatrader.core.market.prints import RuleStands, TickRule
 from alphatrader.core.market.quotes import MOST_PRICE, MOST_SIZE, BadTickError, checked, checked_time
@@ -74,8 +74,12 @@ class Tape:
         quote: tuple[float | None, float | None],
         *,
         tick_by_tick: bool = False,
+        after_hours: bool = False,
     ) -> Trade | None:
-        """The next print with the quote that stood before it; None for a copy of one told before. Raises BadTickError."""
+        """The next print with the quote that stood before it; None for a copy of one told before. Raises BadTickError.
+
+        `after_hours`: made outside the regular session of a share. The tapes say so by a condition, the quote line tells none.
+        """
         price, size, day = raw.price, raw.size, self.day
         if not -MOST_PRICE < price < MOST_PRICE:
             checked("print price", price, MOST_PRICE)
@@ -89,7 +93,8 @@ class Tape:
             day.duplicates += 1
             return None
         first = not day.eligible_seen
-        count = counts(raw.conditions, first_of_day=first, past_limit=raw.past_limit, unreported=raw.unreported, cta=self._cta)
+        said = FORM_T if after_hours and not tick_by_tick else raw.conditions
+        count = counts(said, first_of_day=first, past_limit=raw.past_limit, unreported=raw.unreported, cta=self._cta)
         bid, ask = quote
         if wrong := impossible(price, bid, ask, count, below_zero=self._below_zero):
             day.impossible += 1
@@ -108,7 +113,7 @@ class Tape:
             price,
             size,
             venue_name(raw.venue),
-            count.codes,
+            count.codes if raw.conditions else "",
             side,
             volume,
             last,
