@@ -241,7 +241,7 @@ class AnalyticsEngine(StreamModule):
         bars = history.bars if history is not None and history.bar_seconds == 60 else ()
         if size is not None:
             meter.take_bucket_size(size, source, bars, self.clock.market_ns())
-        state.warm_up(bars)
+        meter.warm_up(bars)
 
     async def _publish(self) -> None:
         now_ns, made_ns = self.clock.market_ns(), self.clock.machine_ns()

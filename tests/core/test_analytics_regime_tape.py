@@ -48,11 +48,13 @@ class Recount:
     prints: list[tuple[int, Fraction]] = field(default_factory=list)
     prices: list[tuple[int, Fraction]] = field(default_factory=list)
     """Prints, and the middles of sound quotes."""
+    opened: int = 0
     name: str | None = None
     since: int = 0
 
     def sessions(self) -> list[list[Bar]]:
-        """(high, low, close) of each minute that has prints and is over, split where an hour or more has none."""
+        """(high, low, close) of each minute with prints that is over, split where an hour or more has none. The present session
+        is the last; it has none before its first minute is over."""
         minutes: dict[int, list[Fraction]] = {}
         for ns, price in self.prints:
             minutes.setdefault(ns // MINUTE, []).append(price)
@@ -65,6 +67,9 @@ class Recount:
                 self.starts.append([])
             self.starts[-1].append(minute)
             split[-1].append((max(minutes[minute]), min(minutes[minute]), minutes[minute][-1]))
+        if over and over[-1] < self.opened // MINUTE:
+            split.append([])
+            self.starts.append([])
         return split
 
     def features(self) -> dict[str, Decimal | None]:
@@ -181,6 +186,7 @@ def check(tape: Iterator[tuple[MarketEvent, tuple[int, int]]], seed: int) -> tup
     read_minutes = 0
     for event, hours in tape:
         assert state.apply(event, hours)
+        recount.opened = hours[0]
         if isinstance(event, Trade) and event.counts_for_last and hours[0] <= event.ts_ns < hours[1]:
             price = Fraction(str(event.price))
             recount.prints.append((event.ts_ns, price))
@@ -206,7 +212,7 @@ def compare(state: SymbolState, recount: Recount, draw: random.Random) -> str:
         return draw.uniform(low, high) if draw.random() < 0.7 else None
 
     vpin, gex, high = drawn(0, 1), drawn(-1, 1), drawn(0, 1)
-    reading, atr = read(state.minutes, PERIOD, SPAN), state.minutes.atr(ATR_PERIOD)
+    reading, atr = read(state.minutes, PERIOD, SPAN, state.opened_ns), state.minutes.atr(ATR_PERIOD)
     vol = Vol(None, high, NOT_DISCOVERED, {})
     made = regime(state, reading, now_ns, lambda ns: None if ns is None else 0.0, None, atr, vpin, gex, vol, None)
     told, found = made.components, recount.features()

@@ -148,8 +148,8 @@ def test_each_session_begins_anew() -> None:
     bars, state, other = minutes_of([WILD] * 10, 5), VolState(), VolState()
     state.advance(by, minutes_of([CALM] * 30, 4), OPEN_NS - MINUTE_NS)
     moved = [(at + 86_400 * 10**9, *rest) for at, *rest in bars]
-    # yesterday's minutes are none of today
-    state.advance(by, minutes_of([CALM] * 30, 4), OPEN_NS + 86_400 * 10**9)
+    # today has no minute yet
+    state.advance(by, (), OPEN_NS + 86_400 * 10**9)
     assert state.likely == [] and state.reading(by, None, 0).reason == "no window of 5 minutes that moved in this session yet"
     state.advance(by, moved, OPEN_NS + 86_400 * 10**9)  # type: ignore[arg-type]
     other.advance(by, bars, OPEN_NS)

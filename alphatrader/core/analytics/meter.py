@@ -57,7 +57,7 @@ class Meter:
         self._untold = False
         self._turn_ns = turn_ns
         self._all_due_ns = 0
-        self._reading: tuple[tuple[int, int], Reading, float | None] | None = None
+        self._reading: tuple[tuple[int, int, int | None], Reading, float | None] | None = None
         self._vol_filter: Filter | None = None
         self._no_vol_filter: str | None = NOT_DISCOVERED
         self._lookback = Lookback()
@@ -79,7 +79,13 @@ class Meter:
     def take_bucket_size(self, size: int, source: str, bars: Sequence[Bar], now_ns: int) -> None:
         """A bucket size, and the minutes to warm up from when the ring had to start anew."""
         if self.state.vpin.set_size(size, source, now_ns):
-            self.state.warm_up(bars)
+            self.warm_up(bars)
+
+    def warm_up(self, bars: Sequence[Bar]) -> None:
+        """Fill what is missing from historical minutes, and read them anew."""
+        if not self.state.minutes.warmed:
+            self._reading = None
+        self.state.warm_up(bars)
 
     def take_vol_states(self, parameter: Parameter | None) -> None:
         """What discovery published of the symbol's volatility; the states of the session are told anew by it where it differs."""
@@ -144,13 +150,13 @@ class Meter:
         return made
 
     def _read(self) -> tuple[Reading, float | None]:
-        """The minutes, read again only when one was added."""
-        bars = self.state.minutes.bars
-        key = (len(bars), bars[-1][0] if bars else 0)
+        """The minutes, read again only when one was added or another session began."""
+        minutes, opened_ns = self.state.minutes, self.state.opened_ns
+        key = (len(minutes.bars), minutes.bars[-1][0] if minutes.bars else 0, opened_ns)
         if self._reading is None or self._reading[0] != key:
-            minutes, period = self.state.minutes, self._settings.adx_period
-            self._reading = (key, read(minutes, period, self._lookback.bars), minutes.atr(self._atr_period))
-            if self._vol_filter is not None and self.state.opened_ns is not None:
-                runs = self.state.minutes.runs()
-                self.state.vol_state.advance(self._vol_filter, runs[-1] if runs else (), self.state.opened_ns)
+            reading = read(minutes, self._settings.adx_period, self._lookback.bars, opened_ns)
+            self._reading = (key, reading, minutes.atr(self._atr_period))
+            if self._vol_filter is not None and opened_ns is not None:
+                runs = minutes.runs(opened_ns)
+                self.state.vol_state.advance(self._vol_filter, runs[-1] if runs else (), opened_ns)
         return self._reading[1], self._reading[2]

@@ -73,13 +73,17 @@ class Minutes(msgspec.Struct):
                 return price if at - start <= MINUTE_NS + SLOT_NS else None
         return None
 
-    def runs(self) -> list[list[tuple[int, float, float, float, float]]]:
-        """The finished minutes, split where more than an hour is missing: a session's first change is not one minute's."""
+    def runs(self, opened_ns: int | None = None) -> list[list[tuple[int, float, float, float, float]]]:
+        """The finished minutes, split where an hour or more is missing, since a session's first change is not one minute's, and
+        where the present session opened: the last run is of it alone, and empty before its first minute is over."""
         split: list[list[tuple[int, float, float, float, float]]] = []
+        before_ns = (opened_ns or 0) - MINUTE_NS  # a minute that began then, or earlier, is none of the session's
         for bar in self.bars:
-            if not split or bar[0] - split[-1][-1][0] >= 60 * MINUTE_NS:
+            if not split or bar[0] - split[-1][-1][0] >= 60 * MINUTE_NS or split[-1][-1][0] <= before_ns < bar[0]:
                 split.append([])
             split[-1].append(bar)
+        if split and split[-1][-1][0] <= before_ns:
+            split.append([])
         return split
 
     def atr(self, period: int) -> float | None:

@@ -60,9 +60,9 @@ class Reading(msgspec.Struct, frozen=True):
     """Minutes that the slope, the drift and the volatility are of."""
 
 
-def read(minutes: Minutes, adx_period: int, span: int = DEFAULT_BARS) -> Reading:
-    """`span`: changes to look back over, 5 to 120."""
-    split = minutes.runs()
+def read(minutes: Minutes, adx_period: int, span: int = DEFAULT_BARS, opened_ns: int | None = None) -> Reading:
+    """`span`: changes to look back over, 5 to 120. `opened_ns`: when the present session opened; the newest are of it alone."""
+    split = minutes.runs(opened_ns)
     adx = wilder_adx([bar[2:] for bar in split[-1]], adx_period) if split else None
     runs = [np.array([bar[4] for bar in run], dtype=float) for run in split]
     # Over minutes without a print, as of a halt, a change is not one minute's.

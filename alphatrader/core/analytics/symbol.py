@@ -285,8 +285,8 @@ class SymbolState(msgspec.Struct):
 
     def warm_up(self, bars: Sequence[Bar]) -> int:
         """Fill what is missing from historical minutes; returns how many VPIN buckets came of it."""
-        if not self.minutes.warmed:
-            self.minutes.warm_up(bars)
+        if not self.minutes.warmed and self.minutes.warm_up(bars):
+            self.vol_state.forget()  # a hole that is filled moves every window after it
         return self.vpin.warm_up(bars) if not self.vpin.warmed else 0
 
 

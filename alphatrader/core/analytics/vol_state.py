@@ -88,8 +88,8 @@ class VolState(msgspec.Struct):
 
     def advance(self, by: Filter, bars: Sequence[tuple[int, float, float, float, float]], opened_ns: int) -> None:
         """Folds what is new in the finished minutes of a session, oldest first, that opened then. Another filter, or minutes
-        that begin elsewhere, begin the session anew."""
-        if not bars or bars[0][0] < opened_ns:
+        that begin elsewhere, begin the session anew; so does none of them."""
+        if not bars:
             self._begin(by, None)
             return
         if by != self.by or bars[0][0] != self.run_ns:
@@ -99,6 +99,10 @@ class VolState(msgspec.Struct):
             window = changes[self.folded : self.folded + by.window]
             self._window(by, window, (window[0][0] - opened_ns) / MINUTE_NS, window[-1][0] + MINUTE_NS)
             self.folded += by.window
+
+    def forget(self) -> None:
+        """The session's minutes are others now: its windows are folded anew from its first."""
+        self.by = None
 
     def _begin(self, by: Filter, run_ns: int | None) -> None:
         self.by, self.run_ns = by, run_ns
