@@ -16,6 +16,7 @@ import tempfile
 import threading
 import time
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,14 @@ PRICES = (("600.0", "600.02"), ("249.99", "250.01"), ("5999.75", "6000.25"))
 """Around each symbol's quote, so that both sides trade: a print far from it is refused."""
 
 
+KINDS = 2 * len(PRICES) * 7
+"""After so many prints prices and sizes begin anew."""
+
+
+@cache
 def frame(req_id: int, number: int, market_seconds: int) -> bytes:
-    """A tick-by-tick print. The lines take turns, and each line its two prices."""
+    """A tick-by-tick print. The lines take turns, and each line its two prices. Made once a second: who feeds must not take the
+    cores from those it measures."""
     price = PRICES[number % len(PRICES)][number // len(PRICES) & 1]
     text = f"99\0{req_id}\0002\0{market_seconds}\0{price}\0{100 + number % 7}\0000\0ARCA\0\0".encode()
     return struct.pack(">I", len(text)) + text
@@ -57,7 +64,7 @@ def pace(send: Any, lines: list[int], rate: int, seconds: float, market_ns: Any)
         due = start + number * 1_000_000_000 // rate
         while (left := due - time.monotonic_ns()) > 0:
             time.sleep(left / 1e9)
-        data = frame(lines[number % len(lines)], number, market_ns() // 1_000_000_000)
+        data = frame(lines[number % len(lines)], number % KINDS, market_ns() // 1_000_000_000)
         sent.append(time.monotonic_ns())
         send(data)
     return sent
