@@ -11,8 +11,11 @@ from functools import cache
 from typing import Any, Final
 
 from celery import Celery, Task
+from celery.exceptions import Reject
 from celery.signals import setup_logging
 
+from alphatrader.contract import keys as k
+from alphatrader.contract.messages.operations import Redelivered
 from alphatrader.contract.modules import Module
 from alphatrader.contract.settings import Settings
 from alphatrader.runtime.beating import start_heartbeat
@@ -30,6 +33,10 @@ TASKS: Final[dict[str, tuple[str, ...]]] = {
     Module.ROUTINES: ("alphatrader.tasks.analysis", "alphatrader.tasks.routines"),
 }
 """What each worker loads: the tasks of its own queue. Beat, Flower and who enqueues know them by name, and load none."""
+
+
+MOST_ENDED: Final = 3
+"""Workers that one task may end. What it was for is asked for again: by beat, or from a ledger."""
 
 
 @cache
@@ -80,6 +87,21 @@ class AlphaTask(Task):  # type: ignore[misc]
     @property
     def log(self) -> Any:
         return context().log
+
+    def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
+        """A task comes back when its worker ended within it. One that ended MOST_ENDED of them is what ends them."""
+        if not self.request.delivery_info.get("redelivered"):
+            return
+        key = k.REDELIVERED.at(module=context().module)
+        before = self.store.field(key, task_id)
+        times = before.times + 1 if before is not None else 1
+        if times >= MOST_ENDED:
+            reason = f"gave up {self.name}: it ended its worker {times} times"
+            self.log.error("task_given_up", task=self.name, id=task_id, args=args, kwargs=kwargs, reason=reason)
+            raise Reject(reason, requeue=False)
+        batch = self.store.batch()
+        batch.put_field(key, task_id, Redelivered(self.name, times, self.clock.machine_ns()))
+        self.store.commit(batch)
 
     def on_failure(self, exc: Exception, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
         self.log.error("task_failed", task=self.name, id=task_id, args=args, kwargs=kwargs, error=repr(exc), exc_info=exc)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from celery.exceptions import SecurityWarning
+from celery.exceptions import Reject, SecurityWarning
 from celery.signals import task_failure, task_postrun, worker_process_init, worker_ready
 
 from alphatrader.roster import Line
@@ -37,7 +37,13 @@ def _work(line: Line) -> None:
         heartbeat = celery_app.heartbeat()
         heartbeat.ready()
         task_postrun.connect(lambda task, **__: heartbeat.count(f"ran {task.name}"), weak=False)
-        task_failure.connect(lambda sender, **__: heartbeat.count(f"failed {sender.name}"), weak=False)
+        task_failure.connect(failed, weak=False)
+
+    def failed(sender: Any, exception: BaseException, **_: Any) -> None:
+        heartbeat = celery_app.heartbeat()
+        heartbeat.count(f"failed {sender.name}")
+        if isinstance(exception, Reject):
+            heartbeat.degraded(str(exception.reason))
 
     @worker_process_init.connect(weak=False)
     def forget_connections(**_: Any) -> None:

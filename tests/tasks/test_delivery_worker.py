@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import subprocess
-import sys
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
 from alphatrader.contract import keys as k
-from alphatrader.contract.messages.signals import Signal
 from alphatrader.contract.modules import Module
-from alphatrader.runtime.calendar import nyse
-from alphatrader.runtime.clock import Clock, Epoch, ResumeRule
-from alphatrader.runtime.settings import ROOT, load
+from alphatrader.runtime.settings import load
 from tests.invariants import JUDGES
 from tests.invariants.evidence import Evidence
 from tests.invariants.people import DELAY
+from tests.support.office import Office, running_clock, running_office
 from tests.support.people import (
-    MONDAY_TEN_NS,
     NS,
     a_signal,
     a_trade,
-    a_verdict,
     closed,
     made,
     until,
@@ -36,80 +24,9 @@ from tests.support.people import (
     vendor_settings,
     vendors_on,
 )
-from tests.support.servers import Servers, running_servers
-from tests.support.vendors import Running
+from tests.support.servers import running_servers
 
-SPEED = 20.0
 TIER = {"-1001": "free", "-1002": "basic", "-1003": "premium"}
-
-
-@dataclass
-class Office:
-    """The processes that distribute, with everything around them."""
-
-    servers: Servers
-    vendors: Running
-    clock: Clock
-    log: Path
-    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
-
-    def start(self, module: Module) -> subprocess.Popen[bytes]:
-        environment = {
-            **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
-            **self.servers.environment,
-            **self.servers.vault.environment_for(module),
-            **vendor_environment(),
-            "ALPHATRADER_MODULE": module,
-        }
-        with self.log.open("ab") as output:
-            command = [sys.executable, "-m", "alphatrader.runtime.child", module]
-            process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output)
-        self.processes.append(process)
-        return process
-
-    def ready(self, module: Module, process: subprocess.Popen[bytes]) -> bool:
-        assert process.poll() is None, self.log.read_text()[-3000:]
-        health = self.servers.store(Module.OPERATOR).get(k.HEALTH.at(module=module))
-        return health is not None and health.pid == process.pid and health.state in ("ready", "degraded")
-
-    def told(self, channel: str) -> list[dict]:
-        return self.vendors.told(channel=channel)
-
-    def about(self, signal: Signal, channel: str) -> list[dict]:
-        """What a channel was told of the signal itself, not of its position."""
-        return [one for one in self.told(channel) if signal.id in one["text"] and "position closed" not in one["text"]]
-
-    def approve(self, signal: Signal) -> None:
-        self.write(Module.SIGNALS, k.EVENTS_SIGNALS.at(), made(signal))
-        self.write(Module.RISK, k.EVENTS_APPROVALS.at(), a_verdict(signal))
-
-    def write(self, module: Module, bound, event) -> None:
-        store = self.servers.store(module)
-        batch = store.batch()
-        batch.append(bound, event)
-        store.commit(batch)
-        store.close()
-
-
-@contextlib.contextmanager
-def running_clock(folder: Path) -> Iterator[Clock]:
-    """The sandbox's clock at 20 market seconds in a second, stamped as the sandbox's parent stamps it."""
-    sessions = [(session.open_ns, session.close_ns) for session in nyse().sessions]
-    rule = ResumeRule(sessions, least_left=timedelta(minutes=30), begin_after_open=timedelta(0))
-    epoch = Epoch(folder, start_ns=MONDAY_TEN_NS, speed=SPEED, resume_at=rule)
-    done = threading.Event()
-
-    def stamp() -> None:
-        while not done.wait(0.5):
-            epoch.stamp()
-
-    thread = threading.Thread(target=stamp)
-    thread.start()
-    try:
-        yield epoch.clock
-    finally:
-        done.set()
-        thread.join()
 
 
 @pytest.fixture
@@ -120,14 +37,9 @@ def office(tmp_path) -> Iterator[Office]:
         running_clock(folder) as clock,
         vendors_on(clock, tmp_path / "vendors") as vendors,
         running_servers(tmp_path, **vendor_settings(vendors.url)) as servers,
+        running_office(servers, clock, tmp_path / "processes.log", vendors) as office,
     ):
-        office = Office(servers, vendors, clock, tmp_path / "processes.log")
-        try:
-            yield office
-        finally:
-            for process in office.processes:
-                process.kill()
-                process.wait()
+        yield office
 
 
 def test_the_basic_post_survives_a_killed_worker_once_and_not_early(office):

@@ -23,10 +23,10 @@ from alphatrader.contract import keys as k
 from alphatrader.contract.modules import Module
 from alphatrader.runtime.clock import exchange_datetime
 from alphatrader.tasks.discovery.runner import read
+from tests.support.office import Office, running_clock
 from tests.support.people import until
 from tests.support.servers import free_port, running_servers
 from tests.support.typed_commands import Answer, typed
-from tests.tasks.test_delivery_worker import Office, running_clock
 from tests.tasks.test_discovery import record
 
 
@@ -72,16 +72,12 @@ class Night(Office):
 def night(tmp_path: Path) -> Iterator[Night]:
     port = free_port()
     with running_servers(tmp_path, web__flower_port=str(port)) as servers, running_clock(servers.folder) as clock:
-        night = Night(servers, None, clock, tmp_path / "processes.log", flower_port=port)  # type: ignore[arg-type]
+        night = Night(servers, clock, tmp_path / "processes.log", flower_port=port)
         try:
             yield night
         finally:
             night.terminals.shutdown(wait=False, cancel_futures=True)
-            for process in night.processes:
-                for child in psutil.Process(process.pid).children(recursive=True) if process.poll() is None else ():
-                    child.kill()
-                process.kill()
-                process.wait()
+            night.end()
 
 
 def held_recording(night: Night) -> Path:

@@ -12,9 +12,9 @@ from alphatrader.contract import keys as k
 from alphatrader.contract.messages.operations import Health, Stamp
 from alphatrader.contract.modules import Module
 from alphatrader.runtime.build import build_id
+from tests.support.office import Office, running_clock, running_office
 from tests.support.people import until
 from tests.support.servers import free_port, running_servers
-from tests.tasks.test_delivery_worker import Office, running_clock
 
 OTHER = "0123456789ab"
 
@@ -22,14 +22,12 @@ OTHER = "0123456789ab"
 @pytest.fixture
 def office(tmp_path: Path) -> Iterator[Office]:
     port = str(free_port())
-    with running_servers(tmp_path, web__dashboard_port=port) as servers, running_clock(servers.folder) as clock:
-        office = Office(servers, None, clock, tmp_path / "processes.log")  # type: ignore[arg-type]
-        try:
-            yield office
-        finally:
-            for process in office.processes:
-                process.kill()
-                process.wait()
+    with (
+        running_servers(tmp_path, web__dashboard_port=port) as servers,
+        running_clock(servers.folder) as clock,
+        running_office(servers, clock, tmp_path / "processes.log") as office,
+    ):
+        yield office
 
 
 def stamp(office: Office, build: str) -> None:

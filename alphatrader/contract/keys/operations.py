@@ -23,6 +23,16 @@ DASHBOARD_ANALYSIS = declare(
 LEDGER_ROUTINES = declare(
     "ledger:routines", HASH, ops.RoutineRun, M.ROUTINES, (M.WATCHDOG,), "`{routine}|{session}`: each once a session", server=STATE
 )
+REDELIVERED = declare(
+    "redelivered:{module}",
+    HASH,
+    ops.Redelivered,
+    SELF,
+    (),
+    "Id -> a task that was begun anew because its worker ended within it: the third time it is given up",
+    server=STATE,
+    ttl=DAY,
+)
 HEALTH = declare("health:{module}", VALUE, ops.Health, SELF, (M.WATCHDOG, M.CLI), "A module's heartbeat", server=STATE, ttl=15.0)
 OBSERVED = declare(
     "observed:watchdog", VALUE, ops.Observed, M.WATCHDOG, (M.CLI,), "What the watchdog saw from outside", server=STATE, ttl=15.0

@@ -71,6 +71,14 @@ class RoutineRun(Message, frozen=True):
         return f"{self.name}|{self.session}"
 
 
+class Redelivered(Message, frozen=True):
+    """A task that came back, because the worker that ran it had ended, and was begun anew."""
+
+    task: str
+    times: int
+    machine_ns: int
+
+
 class AuditEntry(Message, frozen=True):
     """Where the newest raw messages stand in the audit log on disk."""
 
