@@ -11,9 +11,11 @@ import signal
 import socket
 import threading
 from dataclasses import replace
+from datetime import date
 from types import FrameType
 from typing import Final
 
+from msgspec import structs
 from prometheus_client import Gauge, start_http_server
 
 from alphatrader.clients.alerts import OperatorChannels, ping
@@ -24,8 +26,9 @@ from alphatrader.contract.modules import Module
 from alphatrader.core.market.link import in_window
 from alphatrader.core.watch.board import AlarmBoard
 from alphatrader.core.watch.restarts import SECOND, Restarts
-from alphatrader.core.watch.sight import Sight, alarms, unseen
+from alphatrader.core.watch.sight import Sight, alarms, missed, unseen
 from alphatrader.roster import AlphaTrader
+from alphatrader.runtime.clock import exchange_instant
 from alphatrader.runtime.context import Context, process_context
 from alphatrader.runtime.health import Heartbeat
 from alphatrader.runtime.store import Store, StoreError
@@ -74,6 +77,7 @@ class Watchdog:
         self._restarts = Restarts()
         self._swept = (-1, context.clock.monotonic())
         self._started = context.clock.monotonic()
+        self._since_ns = context.clock.market_ns()
 
     # -- looking
 
@@ -123,7 +127,11 @@ class Watchdog:
         health = {instance: store.get(k.HEALTH.at(module=instance)) for instance in self._watched}
         account = store.latest(k.EVENTS_ACCOUNT.at())
         session = self._context.calendar.current(now).name
-        routines = [f"{name}|{session}" for name in self._context.settings.routines.__struct_fields__]
+        due_ns = {
+            name: exchange_instant(date.fromisoformat(session), at)
+            for name, at in structs.asdict(self._context.settings.routines).items()
+        }
+        runs = store.fields(k.LEDGER_ROUTINES.at(), [f"{name}|{session}" for name in due_ns])
         pending = [store.get(bound) for bound in store.scan(k.ORDERS_PENDING)]
         limit = self._context.settings.orders.unconfirmed_alarm_seconds * SECOND
         return replace(
@@ -140,7 +148,8 @@ class Watchdog:
                 record.state == "unknown" and sight.machine_ns - record.machine_ns < UNKNOWN_NS
                 for record in store.fields(k.LEDGER_DELIVERY.at()).values()
             ),
-            routines=tuple(store.fields(k.LEDGER_ROUTINES.at(), routines).values()),
+            routines=tuple(runs.values()),
+            routines_missed=missed(due_ns, {run.name for run in runs.values()}, self._since_ns, now),
         )
 
     def _beat_silence(self, delivery: object) -> float:

@@ -13,7 +13,7 @@ from alphatrader.contract.messages.risk import Halt
 from alphatrader.contract.settings.system import Watchdog
 from alphatrader.core.watch.board import AlarmBoard
 from alphatrader.core.watch.restarts import SECOND, SPAN_NS, Restarts
-from alphatrader.core.watch.sight import Sight, alarms, unseen
+from alphatrader.core.watch.sight import LATE_NS, Sight, alarms, missed, unseen
 
 NOW = 1_000_000 * SECOND
 LIMITS = Watchdog()
@@ -53,6 +53,7 @@ def test_each_fault_is_named() -> None:
         "unknown orders": replace(CLEAN, unknown_orders=1),
         "order a": replace(CLEAN, unconfirmed_orders=("a",)),
         "routine open": replace(CLEAN, routines=(RoutineRun("open", "2026-11-18", 0, RUNNING, NOW - 21 * SECOND),)),
+        "routine close": replace(CLEAN, routines_missed=("close",)),
         "halt unknown": replace(CLEAN, halt=None),
     }
     for name, sight in cases.items():
@@ -75,6 +76,16 @@ def test_a_module_that_comes_back_again_and_again_is_told_though_each_look_finds
 
 def started(ns: int) -> Health:
     return replace_message(health(), started_machine_ns=ns)
+
+
+def test_a_routine_that_fell_due_and_never_began_is_missed_after_beats_own_time_to_make_up_for_it() -> None:
+    due = {"morning": NOW, "open": NOW + 100 * SECOND}
+    assert missed(due, (), NOW, NOW + LATE_NS) == ()
+    assert missed(due, (), NOW, NOW + LATE_NS + 1) == ("morning",)
+    assert missed(due, (), NOW, NOW + LATE_NS + 101 * SECOND) == ("morning", "open")
+    assert missed(due, ("morning",), NOW, NOW + LATE_NS + 101 * SECOND) == ("open",)
+    # what fell due before anybody watched is not known to have been missed
+    assert missed(due, (), NOW + 1, NOW + LATE_NS + 1) == ()
 
 
 def test_a_routine_that_has_just_begun_or_has_ended_is_no_alarm() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from alphatrader.contract.messages.market import Timestamps
 from alphatrader.contract.messages.operations import RUNNING, Health, RoutineRun
@@ -40,10 +42,14 @@ class Sight:
     deliveries_unknown: int = 0
     routines: tuple[RoutineRun, ...] = ()
     """Of the present session, as far as they have begun."""
+    routines_missed: tuple[str, ...] = ()
+    """Of the present session: fell due under this watch, and were not begun within LATE_NS."""
     resetting: bool = False
     """Whether this is the broker's nightly reset: losing it is no alarm until the window ends."""
 
 
+LATE_NS: Final = 660 * SECOND
+"""Market time. Beat makes up for what fell due in the 600 s before it came (celeryconfig's beat_cron_starting_deadline)."""
 BROKER_MODULES = ("ibkr", "execution", "emergency")
 BEHIND_STATE = ("module", "restarts", "queue", "beat", "unknown orders", "order", "deliveries", "routine", "halt")
 BEHIND_DATA = ("feed", "chain")
@@ -53,6 +59,11 @@ def unseen(sight: Sight) -> tuple[str, ...]:
     """How the names of alarms begin that this look could neither raise nor end."""
     state = BEHIND_STATE if sight.health is None else ()
     return (*state, *(BEHIND_DATA if sight.feeds is None else ()))
+
+
+def missed(due_ns: Mapping[str, int], begun: Collection[str], since_ns: int, now_ns: int) -> tuple[str, ...]:
+    """Routines that fell due after the watch began, and would have been begun by now. All instants are of market time."""
+    return tuple(name for name, due in due_ns.items() if since_ns <= due < now_ns - LATE_NS and name not in begun)
 
 
 def alarms(sight: Sight, limits: Watchdog) -> dict[str, str]:
@@ -97,6 +108,8 @@ def alarms(sight: Sight, limits: Watchdog) -> dict[str, str]:
         age = (sight.machine_ns - run.machine_ns) / SECOND
         if run.outcome == RUNNING and age > limits.queue_late_after_seconds:
             found[f"routine {run.name}"] = f"The routine {run.name} began {age:.0f} s ago and has not ended: its worker is gone."
+    for name in sight.routines_missed:
+        found[f"routine {name}"] = f"The routine {name} of this session was due and has not run: beat or its worker was away."
     if sight.health is not None and sight.halt is None:
         found["halt unknown"] = "global:halt is missing: the system counts as halted."
     return found
