@@ -1,4 +1,4 @@
-"""Processes of the office: distribution, Celery's workers, beat and Flower, as their parents start them, on a clock of a sandbox."""
+"""Processes as their parents start them (distribution, Celery's workers, beat, Flower), on a clock of a sandbox."""
 
 from __future__ import annotations
 

@@ -67,5 +67,6 @@ def test_each_routine_is_asked_for_once_by_two_beats_and_after_there_was_none(of
     office.start(Module.BEAT)
     # then that one is asked for late, and the first not again
     until(lambda: len(routines(office)) > 1, 30)
-    until(lambda n=len(waiting(office)): len(waiting(office)) > n + 2, 30)
+    before = len(waiting(office))
+    until(lambda: len(waiting(office)) > before + 2, 30)
     assert routines(office) == ["midday", "close"]
