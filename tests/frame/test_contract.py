@@ -114,6 +114,7 @@ def test_every_key_has_a_reader_besides_the_screens_or_says_why() -> None:
         "ledger:stripe",
         "fence:{module}",
         "cursor:{module}",
+        "redelivered:{module}",
         "dashboard:morning_analysis",
     }
     orphans = {key.pattern for key in k.ALL if not set(key.readers) - {Module.DASHBOARD, Module.OPERATOR} and not key.takers}
