@@ -28,6 +28,7 @@ from alphatrader.sandbox.gateway.replay import lobster
 from alphatrader.sandbox.gateway.replay.audit import Recording, log_files
 from alphatrader.sandbox.gateway.replay.pace import Pace
 from alphatrader.sandbox.gateway.replay.replayed import ReplayedMarket
+from alphatrader.sandbox.gateway.scenario import ScenarioError
 from alphatrader.sandbox.market import SimulatedMarket, TruthLog
 from alphatrader.sandbox.market.types import Market
 from alphatrader.sandbox.shared import SharedMarket
@@ -146,15 +147,18 @@ async def _live(context: Context) -> None:
     )
     recording, shown, pace = replay(sandbox, market, clock.market_ns())
     shared = SharedMarket(shown)
-    gateway = Gateway(
-        cast(Market, shared),
-        _config(sandbox),
-        now_ns=clock.market_ns,
-        machine_ns=clock.machine_ns,
-        data_dir=_folder(context.data_dir, "broker"),
-        recording=recording,
-        pace=pace,
-    )
+    try:
+        gateway = Gateway(
+            cast(Market, shared),
+            _config(sandbox),
+            now_ns=clock.market_ns,
+            machine_ns=clock.machine_ns,
+            data_dir=_folder(context.data_dir, "broker"),
+            recording=recording,
+            pace=pace,
+        )
+    except ScenarioError as error:
+        raise SystemExit(f"sandbox.scenario: {error}") from error
     app = create_app(_world(context, shared))
     app.register_blueprint(_fault_door(gateway, loop))
     vendors = VendorServer(app, "127.0.0.1", sandbox.http_port)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 
 import pytest
@@ -67,20 +68,70 @@ def test_the_example_runs_to_its_end_and_the_gateway_listens_again(tmp_path):
     ("text", "words"),
     [
         ("- {after_seconds: 1, do: dance}", "entry 1: fault 'dance' is unknown"),
-        ("- {do: drop}", "entry 1: not a scenario entry"),
+        ("- {do: drop}", "entry 1: it needs `at` or `after_seconds`, and not both"),
+        ("- {do: drop, after_seconds: 1, at: 2026-11-23 10:00:00}", "entry 1: it needs `at` or `after_seconds`, and not both"),
+        ("- {do: drop, at: tomorrow}", "entry 1: Invalid isoformat string: 'tomorrow'"),
+        ("- {do: drop, after_seconds: .inf}", "entry 1: cannot convert float infinity"),
+        ("- {after_seconds: 1}", "entry 1: it does not say what to `do`"),
+        ("- {after_seconds: 1, do: [drop]}", "entry 1: it does not say what to `do`"),
+        ("- drop", "entry 1: Expected `object`, got `str`"),
+        (
+            "- {after_seconds: 1, do: drop}\n- {after_seconds: 2, do: drop, clientid: 11}",
+            "entry 2: drop: Object contains unknown field `clientid`",
+        ),
+        ("- {after_seconds: 1, do: halt}", "entry 1: halt: Object missing required field `symbol`"),
+        ("- {after_seconds: 1, do: halt, symbol: SPX500}", "entry 1: symbol 'SPX500' is unknown"),
+        ("- {after_seconds: 1, do: halt, symbol: SPY, value: 7}", "entry 1: halt: value 7: there are 0, 1, 2"),
+        ("- {after_seconds: 1, do: down, index: 2}", "entry 1: down: index 2: there are 0, 1"),
+        ("- {after_seconds: 1, do: garbage, what: dust}", "entry 1: garbage: what 'dust': there are text, length, cut"),
+        ("- {after_seconds: 1, do: fill_cap, size: much}", "entry 1: fill_cap: Expected `int`, got `str` - at `$.size`"),
         ("do: drop", "a scenario is a list"),
         ("- [", "not YAML"),
+        (b"\xff\xfe", "not text"),
+        (None, "s.yaml: No such file or directory"),
     ],
 )
 def test_a_bad_scenario_is_refused_by_its_place(tmp_path, text, words):
     path = tmp_path / "s.yaml"
-    path.write_text(text)
+    if text is not None:
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
 
     async def steps(running, ib, errors):
         raise AssertionError("it started")
 
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(ValueError, match=re.escape(words)):
         session(tmp_path / "g", steps, scenario=path)
+
+
+def test_lines_of_json_are_read_likewise_and_refused_by_their_line(tmp_path):
+    path = tmp_path / "s.jsonl"
+    path.write_text(
+        '\n{"after_seconds": 2, "do": "notice", "code": 2108}\n{"at": "2026-11-23T10:00:01", "do": "notice", "code": 2106}\n'
+    )
+
+    async def steps(running, ib, errors):
+        running.clock.advance(3)
+        await until(lambda: {(-1, 2106), (-1, 2108)} <= {*errors})
+        assert [line["args"]["code"] for line in running.wire() if line["kind"] == "fault"] == [2106, 2108]
+
+    session(tmp_path / "g", steps, scenario=path)
+    path.write_text('{"after_seconds": 1, "do": "drop"}\n{"after_seconds": 1,\n')
+    with pytest.raises(ValueError, match="line 2: Input data was truncated"):
+        session(tmp_path / "h", steps, scenario=path)
+
+
+def test_what_was_to_happen_before_the_gateway_began_is_not_done_late(tmp_path):
+    # given a scenario of a day, and a gateway that is started again amid it
+    path = tmp_path / "s.yaml"
+    path.write_text('- {at: "2026-11-23 09:59:59", do: competing}\n- {at: "2026-11-23 10:00:01", do: notice, code: 2108}\n')
+
+    async def steps(running, ib, errors):
+        running.clock.advance(3)
+        await until(lambda: (-1, 2108) in errors)
+        told = [(line["what"], line.get("failed")) for line in running.wire() if line["kind"] == "fault"]
+        assert told == [("competing", "its instant was over when the gateway began"), ("notice", None)]
+
+    session(tmp_path / "g", steps, scenario=path)
 
 
 def test_an_entry_that_cannot_be_done_is_told_and_the_rest_goes_on(tmp_path):

@@ -118,8 +118,6 @@ class MarketData:
 
     def end(self, kind: str, code: int, text: str, con_ids: Collection[int] | None = None) -> None:
         """Injected: the broker ends what is subscribed of one kind, all or some instruments', with an error to each."""
-        if kind not in self._tables:
-            raise ValueError(f"{kind!r}: there are {', '.join(self._tables)}")
         for key in [key for key, line in self._tables[kind].items() if con_ids is None or line.con_id in con_ids]:
             line = self._tables[kind].pop(key)
             line.session.error(line.req_id, code, text)

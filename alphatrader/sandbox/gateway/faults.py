@@ -1,8 +1,6 @@
 """Faults to inject into a running gateway, by call or from a scenario file.
 
-`Faults.inject(kind, **args)` does one at once. A scenario is a YAML list, or JSON lines, of `{"at": "2026-11-23 10:00:00",
-"do": "drop", ...args}`: `at` is market time in New York, `after_seconds` counts from the gateway's start instead.
-`docs/scenarios.md` has an example.
+`Faults.inject(kind, **args)` does one at once; `scenario.py` reads a file of them. `docs/scenarios.md` has an example.
 
 | kind | arguments | effect |
 |---|---|---|
@@ -40,16 +38,11 @@ from __future__ import annotations
 
 import logging
 import struct
-from collections.abc import Callable, Iterator
-from datetime import datetime
-from functools import partial
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import msgspec
-import yaml
-
-from alphatrader.sandbox.gateway import hours, layouts
+from alphatrader.sandbox.gateway import hours, layouts, scenario
 from alphatrader.sandbox.gateway.history import FARM_NOTICES
 from alphatrader.sandbox.gateway.session import Session
 from alphatrader.sandbox.gateway.wire import Fields, encode_frame
@@ -67,23 +60,6 @@ RESTORED = {
 
 
 MARKET_DATA = frozenset({1, 2, 12, 13, 45, 46, 50, 99})
-
-
-def _entries(path: Path) -> Iterator[tuple[str, Callable[[], dict[str, Any]]]]:
-    """(place, how to read it) of each entry: of a YAML list, or of lines of JSON."""
-    if path.suffix in (".yaml", ".yml"):
-        try:
-            entries = yaml.safe_load(path.read_text())
-        except yaml.YAMLError as error:
-            raise ValueError(f"{path}: not YAML: {error}") from error
-        if not isinstance(entries, list):
-            raise ValueError(f"{path}: a scenario is a list of entries")
-        for number, entry in enumerate(entries, 1):
-            yield f"entry {number}", partial(msgspec.convert, entry, dict[str, Any])
-        return
-    for number, line in enumerate(path.read_text().splitlines(), 1):
-        if line.strip():
-            yield f"line {number}", partial(msgspec.json.decode, line, type=dict[str, Any])
 
 
 class _Disorder:
@@ -167,38 +143,39 @@ class Faults:
         return tuple(self._kinds)
 
     def inject(self, kind: str, **args: Any) -> None:
-        if kind not in self._kinds:
-            raise ValueError(f"fault {kind!r} is unknown; there are {', '.join(sorted(self._kinds))}")
+        """Raises ValueError: there is no such fault, it does not take these arguments, or it cannot be done now."""
+        self.check(kind, args)
         self._gateway.wire_log.write("fault", what=kind, args=args)
         self._kinds[kind](**args)
         self._gateway.settle()
 
+    def check(self, kind: str, args: Mapping[str, Any]) -> None:
+        """Raises ValueError: there is no such fault, or it does not take these arguments."""
+        if kind not in self._kinds:
+            raise ValueError(f"fault {kind!r} is unknown; there are {', '.join(sorted(self._kinds))}")
+        scenario.check_arguments(kind, self._kinds[kind], args)
+        self._con_ids(args.get("symbol", ""))
+
     def load(self, path: Path, start_ns: int) -> None:
-        """Read a scenario; a bad entry is refused with its place."""
-        for place, read in _entries(path):
-            try:
-                entry = read()
-                kind = entry.pop("do")
-                if "after_seconds" in entry:
-                    at = start_ns + int(float(entry.pop("after_seconds")) * hours.NS)
-                else:
-                    moment = datetime.fromisoformat(str(entry.pop("at")))
-                    at = int(moment.replace(tzinfo=moment.tzinfo or hours.NEW_YORK).timestamp() * hours.NS)
-            except (msgspec.DecodeError, msgspec.ValidationError, KeyError, ValueError, TypeError) as error:
-                raise ValueError(f"{path} {place}: not a scenario entry: {error}") from error
-            if kind not in self._kinds:
-                raise ValueError(f"{path} {place}: fault {kind!r} is unknown")
-            self._script.append((at, kind, entry))
-        self._script.sort(key=lambda item: item[0])
+        """Takes up a scenario. Instants that were over when the gateway began are passed over, and told: they were for a start
+        before this one. Raises ScenarioError."""
+        for at, kind, args in scenario.read(path, start_ns, self.check):
+            if at < start_ns:
+                self._could_not(kind, args, "its instant was over when the gateway began")
+            else:
+                self._script.append((at, kind, args))
 
     def turn(self, now_ns: int) -> None:
         while self._script and self._script[0][0] <= now_ns:
             _, kind, args = self._script.pop(0)
             try:
                 self.inject(kind, **args)
-            except (ValueError, TypeError) as error:  # such as repeat_fill before any fill: the rest of the script goes on
-                log.error("scenario: %s %s could not be done: %s", kind, args, error)
-                self._gateway.wire_log.write("fault", what=kind, args=args, failed=str(error))
+            except ValueError as error:  # such as repeat_fill before any fill: the rest of the script goes on
+                self._could_not(kind, args, str(error))
+
+    def _could_not(self, kind: str, args: dict[str, Any], why: str) -> None:
+        log.error("scenario: %s %s could not be done: %s", kind, args, why)
+        self._gateway.wire_log.write("fault", what=kind, args=args, failed=why)
 
     # --- connections
 
