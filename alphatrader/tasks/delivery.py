@@ -186,7 +186,8 @@ class Courier:
         claim = self._claim(delivery, recipient, before)
         if not self._put_once(claim_field, claim):
             return "later"
-        if self._store.field(k.LEDGER_DELIVERY.at(), field) == before and before is not None and before.state == "failed":
+        unchanged = self._store.field(k.LEDGER_DELIVERY.at(), field) == before
+        if unchanged and ledger.step(before, self._clock.machine_ns()) == "retry":
             return self._send(delivery, field, claim)
         batch = self._store.batch()
         batch.drop_field(k.LEDGER_DELIVERY.at(), claim_field)

@@ -93,6 +93,11 @@ def test_0dte_follows_flow_book_and_trend_and_says_what_is_missing() -> None:
     assert zero_dte.features(inputs()) == {"flow": None, "book": None, "trend": None, "gamma": None}
     # a NaN in a component is missing, not a number
     assert zero_dte.features(inputs(metric("vpin", flow_60s=float("nan"))))["flow"] is None
+    # ... and a NaN or an infinity for a whole metric is no evidence, least of all the strongest
+    for wrong in (float("nan"), float("inf")):
+        broken = inputs(metric("vpin", flow_60s=0.4), metric("sweep", wrong), metric("regime", wrong))
+        assert zero_dte.features(broken)["flow"] == pytest.approx(0.5)
+        assert one_dte.features(broken)["trend"] is None
     assert zero_dte.reasons(full, found, True)[0].startswith("aggressive buyers")
 
 

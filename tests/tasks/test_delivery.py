@@ -204,6 +204,20 @@ def test_workers_that_retry_at_once_send_one_message(desk):
     assert desk.ledger()[f"{delivery.id}|discord:premium"].attempts == 2
 
 
+def test_who_comes_to_a_retry_after_it_failed_again_waits_as_the_vendor_asks(desk):
+    delivery, recipient = desk.signal()["premium"], "discord:premium"
+    field = f"{delivery.id}|{recipient}"
+    desk.enqueue(QUEUES["premium"], delivery)
+    desk.vendors.fault("discord", "status", status=503)
+    # given a worker that saw the line due, and another that tried meanwhile and was sent away again
+    desk.courier.drain(QUEUES["premium"])
+    # then it asks the vendor nothing before its time, and leaves the line as it is
+    before = desk.ledger()
+    assert before[field].state == "failed"
+    assert desk.another()._retry(delivery, recipient, field) == "later"
+    assert (desk.told("premium"), desk.ledger()) == ([], before)
+
+
 @pytest.mark.parametrize("fault", ["drop_after_accept", "timeout"])
 def test_a_lost_answer_is_unknown_never_sent_again_and_shown(desk, fault):
     delivery = desk.signal()["premium"]

@@ -31,8 +31,9 @@ class Inputs:
         return float(part) if isinstance(part, int | float) and math.isfinite(part) else None
 
     def value(self, metric: str) -> float | None:
+        """A metric that is there; NaN and infinity count as missing: `clip` would make all evidence of them."""
         found = self.metrics.get(metric)
-        return found.value if found is not None else None
+        return found.value if found is not None and found.value is not None and math.isfinite(found.value) else None
 
 
 def clip(value: float) -> float:
