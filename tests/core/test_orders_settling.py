@@ -182,6 +182,28 @@ def test_an_order_that_is_nowhere_was_refused_where_an_error_named_it_and_has_ex
     assert (only(worked).state, only(worked).reason) == ("EXPIRED", "the broker knows no such order")
 
 
+def test_an_order_that_works_after_we_took_it_for_refused_is_unknown_until_the_broker_lists_it() -> None:
+    # given an error about an order on its way, and lists that do not hold it yet
+    for word in ("its own status", "the broker's list"):
+        book = OrderBook(CLIENT, [record()])
+        book.hear_error(ErrorNews(5, 10999, "a warning of next year"), at(5))
+        book.hear_snapshot(snapshot(asked=5), at(6))
+        assert only(book).state == "REJECTED" and book.open() == []
+        # when it works after all, then it is open again and in doubt: it holds its place and blocks opening
+        if word == "its own status":
+            book.hear_status(StatusNews(5, CLIENT, 99, "Submitted", 0, 3), at(7))
+        else:
+            book.hear_snapshot(snapshot(open_orders=(listed(),), asked=7), at(7))
+        assert [(r.state, r.remaining) for r in book.open()] == [("UNKNOWN", 3)]
+        # and works as soon as the broker lists it
+        book.hear_snapshot(snapshot(open_orders=(listed(),), asked=8), at(8))
+        assert [(r.state, r.remaining) for r in book.open()] == [("WORKING", 3)]
+    # while a cancel is the broker's own word: a status that was overtaken by it is nothing
+    book = OrderBook(CLIENT, [record(state="CANCELLED", remaining=0)])
+    book.hear_status(StatusNews(5, CLIENT, 99, "Submitted", 0, 3), at(7))
+    assert book.open() == []
+
+
 def test_what_is_adopted_has_the_prices_of_its_kind_and_the_fills_that_are_known() -> None:
     entry = listed(ref="i-9", stop_price=Decimal(9))
     stop = listed(ref="i-9/stop", order_id=6, order_type="STP", limit_price=Decimal(9), stop_price=Decimal("3.00"))

@@ -249,7 +249,7 @@ class OrderBook:
             self.inactive.add(record.id)
             return
         self.inactive.discard(record.id)
-        if record.state in ("INTENT", "SENT", "UNKNOWN", "EXPIRED"):
+        if record.state in ("INTENT", "SENT", "UNKNOWN", "EXPIRED", "REJECTED"):
             self._say(record, word, now, None)
             if word == "working":
                 self.change(record.id, now, remaining=max(0, order.quantity - record.filled))

@@ -29,7 +29,8 @@ STATUS_WORDS: Final[dict[str, Word]] = {
 _OPEN: Final[tuple[OrderState, ...]] = ("INTENT", "SENT", "WORKING", "UNKNOWN")
 AFTER: Final[dict[Word, dict[OrderState, OrderState]]] = {
     "pending": {"INTENT": "SENT"},
-    "working": {"INTENT": "WORKING", "SENT": "WORKING", "UNKNOWN": "WORKING", "EXPIRED": "WORKING"},
+    # REJECTED is a conclusion of ours, from an error and the broker's lists: an order that works after it is asked about anew.
+    "working": {"INTENT": "WORKING", "SENT": "WORKING", "UNKNOWN": "WORKING", "EXPIRED": "WORKING", "REJECTED": "UNKNOWN"},
     "filled": dict.fromkeys((*_OPEN, "CANCELLED", "REJECTED", "EXPIRED"), "FILLED"),
     "cancelled": dict.fromkeys((*_OPEN, "EXPIRED"), "CANCELLED"),
     "rejected": dict.fromkeys(_OPEN, "REJECTED"),
