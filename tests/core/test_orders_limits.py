@@ -164,8 +164,12 @@ def test_hard_limits(changes: dict[str, Any], sent: int, says: str) -> None:
         # further away, or no premium left even for one: risk's limit, which may miss
         ({"limit_price": "3.90", "quantity": 40}, {}, (40, "3.90")),
         ({"limit_price": "4.00", "quantity": 1}, {}, (1, "4.00")),
-        # high confidence has its own rule
-        ({"limit_price": "4.00", "confidence": 90.0}, {}, (2, "4.10")),
+        # high confidence goes through the ask, with as many as the approved premium buys at it, else at the approved limit
+        ({"limit_price": "4.05", "confidence": 90.0}, {}, (2, "4.10")),
+        ({"limit_price": "4.00", "confidence": 90.0, "quantity": 20}, {}, (19, "4.10")),
+        ({"limit_price": "2.00", "confidence": 90.0, "quantity": 20}, {}, (9, "4.10")),
+        ({"limit_price": "5.00", "confidence": 90.0}, {}, (2, "4.10")),
+        ({"limit_price": "4.02", "confidence": 90.0, "quantity": 1}, {}, (1, "4.00")),
     ],
 )
 def test_an_entry_follows_the_ask_a_little_and_never_spends_more_than_was_approved(
@@ -174,11 +178,21 @@ def test_an_entry_follows_the_ask_a_little_and_never_spends_more_than_was_approv
     approval = replace(APPROVAL, **approved | {"limit_price": Decimal(approved["limit_price"])})
     terms = entry_terms(approval, prices(**quote), SETTINGS)
     assert (terms.quantity, terms.limit) == (expected[0], Decimal(expected[1]))
-    if approval.confidence <= SETTINGS.high_confidence:
-        assert terms.quantity * terms.limit <= approval.quantity * approval.limit_price
+    at_ask = min(terms.limit, Decimal(str(quote.get("ask", QUOTE.ask))))
+    assert terms.quantity * at_ask <= approval.quantity * approval.limit_price
     still = replace(SETTINGS, entry_slippage_ticks=0)
     if approval.confidence <= SETTINGS.high_confidence:
         assert entry_terms(approval, prices(**quote), still) == EntryTerms(approval.quantity, approval.limit_price)
+
+
+def test_a_market_order_that_cannot_be_held_to_the_approved_premium_is_refused() -> None:
+    at_market = replace(SETTINGS, high_confidence_type="market")
+    sure = replace(APPROVAL, confidence=90.0, limit_price=Decimal("4.05"), quantity=1)
+    assert entry_terms(sure, prices(), at_market) == EntryTerms(1, Decimal("4.10"))
+    with pytest.raises(Refused, match="premium: one contract at the ask 4.05 is over the approved 4.04 for 1"):
+        entry_terms(replace(sure, limit_price=Decimal("4.04")), prices(), at_market)
+    with pytest.raises(Refused, match="limit_price is NaN"):
+        entry_terms(replace(sure, limit_price=Decimal("NaN")), prices(), SETTINGS)
 
 
 def test_a_wide_market_is_not_followed_out_of_the_collar() -> None:

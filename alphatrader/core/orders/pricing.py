@@ -75,17 +75,23 @@ def entry_terms(approval: Approval, prices: Prices, settings: Orders) -> EntryTe
     """What to buy at which limit.
 
     Up to `high_confidence` the limit is the approved one, or the ask where the market has moved up to `entry_slippage_ticks` away
-    since: an order that stays behind misses. Paying more buys less: the premium stays within what risk approved, and where not
-    even one contract fits into it the approved limit stands.
+    since: an order that stays behind misses. Above it the limit is through the ask, wherever that stands within the collar. Paying
+    more buys less: the premium at the ask stays within what risk approved, and where not even one contract fits into it the
+    approved limit stands.
     """
     limit = entry_price(approval, prices, settings)
-    as_approved = EntryTerms(approval.quantity, limit)
-    ask = prices.on_grid(prices.ask, "up")
+    approved, ask = finite(approval.limit_price, "limit_price"), prices.on_grid(prices.ask, "up")
+    affordable = min(approval.quantity, int(approved * approval.quantity / ask))
+    if approval.confidence > settings.high_confidence:
+        if affordable >= 1:
+            return EntryTerms(affordable, limit)
+        if settings.high_confidence_type == "market":
+            raise Refused(f"premium: one contract at the ask {ask} is over the approved {approved} for {approval.quantity}")
+        return EntryTerms(approval.quantity, prices.on_grid(approved, "down"))
     moved = limit < ask <= limit + settings.entry_slippage_ticks * prices.step(limit)
-    if approval.confidence > settings.high_confidence or not moved or ask > _collar(prices, settings):
-        return as_approved
-    quantity = int(approval.limit_price * approval.quantity / ask)
-    return EntryTerms(quantity, ask) if quantity >= 1 else as_approved
+    if not moved or ask > _collar(prices, settings) or affordable < 1:
+        return EntryTerms(approval.quantity, limit)
+    return EntryTerms(affordable, ask)
 
 
 def _collar(prices: Prices, settings: Orders) -> Decimal:
