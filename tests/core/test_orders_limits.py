@@ -20,6 +20,7 @@ from alphatrader.core.orders.pricing import (
     Prices,
     Refused,
     check_limits,
+    check_stop,
     cover_price,
     entry_price,
     entry_terms,
@@ -193,6 +194,13 @@ def test_a_market_order_that_cannot_be_held_to_the_approved_premium_is_refused()
         entry_terms(replace(sure, limit_price=Decimal("4.04")), prices(), at_market)
     with pytest.raises(Refused, match="limit_price is NaN"):
         entry_terms(replace(sure, limit_price=Decimal("NaN")), prices(), SETTINGS)
+
+
+def test_a_stop_that_the_market_has_fallen_to_would_sell_at_once_and_is_refused() -> None:
+    check_stop(Decimal("3.92"), prices())  # stands at 3.90, a tick under the bid
+    for stop in ("3.93", "3.95", "4.00", "NaN"):  # 3.93 would stand at 3.95
+        with pytest.raises(Refused, match="would sell at once|stop_price is NaN"):
+            check_stop(Decimal(stop), prices())
 
 
 def test_a_wide_market_is_not_followed_out_of_the_collar() -> None:

@@ -66,7 +66,8 @@ def test_an_approval_becomes_a_bracket_and_its_fill_is_booked(servers: Servers, 
         ("fence", {"fence": 2}),
         ("quantity", {"quantity": 500}),
         ("collar", {"limit_price": "9.00"}),
-        ("not in order", {"stop_price": "5.00"}),
+        ("not in order", {"target_price": "4.00"}),
+        ("would sell at once", {"stop_price": "3.97"}),
     ],
 )
 def test_what_risk_should_not_have_approved_is_refused(

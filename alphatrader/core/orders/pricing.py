@@ -106,6 +106,13 @@ def check_collar(limit: Decimal, prices: Prices, settings: Orders) -> None:
         raise Refused(f"collar: limit {limit} is over {most}, {settings.collar_share:.0%} from mid {prices.mid}")
 
 
+def check_stop(stop: Decimal, prices: Prices) -> None:
+    """Raises Refused where the stop would sell at once what the entry buys: the market has fallen to it since the signal."""
+    stands = prices.on_grid(finite(stop, "stop_price"), "nearest")
+    if stands >= prices.bid:
+        raise Refused(f"stop {stands} is not under the bid {prices.bid}: it would sell at once")
+
+
 def entry_price(approval: Approval, prices: Prices, settings: Orders) -> Decimal:
     """The entry's limit: risk's, or one tick through the ask above `high_confidence`; never outside the collar."""
     most = _collar(prices, settings)

@@ -19,7 +19,7 @@ from alphatrader.contract.messages.orders import OrderRecord
 from alphatrader.contract.messages.risk import Approval
 from alphatrader.contract.settings import Settings
 from alphatrader.core.orders import intents, permission
-from alphatrader.core.orders.pricing import EntryTerms, Prices, Refused, check_collar, check_limits, entry_terms
+from alphatrader.core.orders.pricing import EntryTerms, Prices, Refused, check_collar, check_limits, check_stop, entry_terms
 from alphatrader.core.strategies.windows import RULES
 from alphatrader.runtime.calendar import Calendar
 from alphatrader.runtime.clock import SECOND, exchange_instant
@@ -138,6 +138,7 @@ class Openings:
         prices = desk.prices(quote, con_id)
         terms = written or entry_terms(approval, prices, settings.orders)
         check_collar(terms.limit, prices, settings.orders)
+        check_stop(approval.stop_price, prices)
         while self._sent_ns and self._sent_ns[0] < machine_ns - MINUTE_NS:
             self._sent_ns.popleft()
         check_limits(approval, terms, settings.orders, len(self._sent_ns))
