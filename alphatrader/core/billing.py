@@ -26,6 +26,8 @@ PaidTier = Literal["premium", "basic"]
 TIERS: Final[tuple[PaidTier, ...]] = ("premium", "basic")
 _RANK: Final[Mapping[Tier, int]] = {"free": 0, "basic": 1, "premium": 2}
 _LIVE: Final = ("active", "trialing", "past_due")
+_OVER: Final = ("canceled", "incomplete", "incomplete_expired")
+_OWED: Final = ("past_due", "unpaid", "paused")
 _FOREVER: Final = 1 << 62
 
 
@@ -99,6 +101,11 @@ def access(one: Subscription, sold: Mapping[PaidTier, Price], now_s: float, past
     if until is not None and now_s >= until:
         return Access("free", "past_due" if one.status == "past_due" else "ended", None, one)
     return Access(tier, one.status, until, one)
+
+
+def may_charge(one: Subscription) -> bool:
+    """Whether Stripe may charge for it again, access or not: another beside it would be paid twice."""
+    return one.status in _OWED or (one.status not in _OVER and one.ends_at_s is None)
 
 
 def standing(

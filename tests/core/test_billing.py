@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from alphatrader.contract.messages.billing import Price, Subscription
-from alphatrader.core.billing import NO_ACCESS, access, offers, standing, tier_of
+from alphatrader.core.billing import NO_ACCESS, access, may_charge, offers, standing, tier_of
 
 PREMIUM = Price("price_p", "prod_p", "premium", 14900, True, True)
 BASIC = Price("price_b", "prod_b", "basic", 4900, True, True)
@@ -85,6 +85,26 @@ def test_the_highest_counts_whatever_the_order(held: list[Subscription], now_s: 
     assert had.until_s is None or now_s < had.until_s
     if had.until_s is not None:  # nothing changes before the end that it says
         assert standing(held, SOLD, had.until_s - 1, GRACE).tier == had.tier
+
+
+@pytest.mark.parametrize(
+    ("charged", "changes"),
+    [
+        (True, {}),
+        (True, {"refunded_until_s": END}),
+        (True, {"disputed": True}),
+        (True, {"collection_paused": True}),
+        (True, {"status": "unpaid"}),
+        (True, {"status": "past_due", "ends_at_s": END}),
+        (True, {"status": "a status of next year"}),
+        (False, {"ends_at_s": END, "refunded_until_s": END}),
+        (False, {"status": "canceled"}),
+        (False, {"status": "incomplete"}),
+        (False, {"status": "incomplete_expired"}),
+    ],
+)
+def test_what_stripe_may_charge_for_again_does_not_hang_on_access(charged: bool, changes: dict[str, Any]) -> None:
+    assert may_charge(replace(MONTH, **changes)) is charged
 
 
 def test_without_subscriptions_there_is_none() -> None:

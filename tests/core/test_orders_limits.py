@@ -190,7 +190,7 @@ def test_a_market_order_that_cannot_be_held_to_the_approved_premium_is_refused()
     at_market = replace(SETTINGS, high_confidence_type="market")
     sure = replace(APPROVAL, confidence=90.0, limit_price=Decimal("4.05"), quantity=1)
     assert entry_terms(sure, prices(), at_market) == EntryTerms(1, Decimal("4.10"))
-    with pytest.raises(Refused, match="premium: one contract at the ask 4.05 is over the approved 4.04 for 1"):
+    with pytest.raises(Refused, match=r"premium: one contract at the ask 4.05 is over the approved 4.04 for 1"):
         entry_terms(replace(sure, limit_price=Decimal("4.04")), prices(), at_market)
     with pytest.raises(Refused, match="limit_price is NaN"):
         entry_terms(replace(sure, limit_price=Decimal("NaN")), prices(), SETTINGS)
@@ -199,7 +199,7 @@ def test_a_market_order_that_cannot_be_held_to_the_approved_premium_is_refused()
 def test_a_stop_that_the_market_has_fallen_to_would_sell_at_once_and_is_refused() -> None:
     check_stop(Decimal("3.92"), prices())  # stands at 3.90, a tick under the bid
     for stop in ("3.93", "3.95", "4.00", "NaN"):  # 3.93 would stand at 3.95
-        with pytest.raises(Refused, match="would sell at once|stop_price is NaN"):
+        with pytest.raises(Refused, match=r"would sell at once|stop_price is NaN"):
             check_stop(Decimal(stop), prices())
 
 

@@ -117,13 +117,33 @@ def test_who_has_paid_is_sent_to_the_portal_and_upgrades_there(pages: Pages) -> 
     pages.wait_tier(user, "premium")
 
 
-@pytest.mark.parametrize(("steps", "where"), [(["past_due", "unpaid"], "/stripe/portal/"), (["cancel"], "/checkout/")])
-def test_whose_payment_failed_is_sent_to_pay_it_and_not_to_buy_a_second_time(pages: Pages, steps: list[str], where: str) -> None:
+@pytest.mark.parametrize(
+    ("steps", "where"),
+    [
+        (["past_due", "unpaid"], "/stripe/portal/"),
+        (["refund"], "/stripe/portal/"),
+        (["dispute"], "/stripe/portal/"),
+        (["cancel"], "/checkout/"),
+    ],
+)
+def test_whose_subscription_goes_on_without_access_is_sent_to_it_and_not_to_buy_a_second_time(
+    pages: Pages, steps: list[str], where: str
+) -> None:
     user, subscription = pages.subscribed("basic")
     for step in steps:
         pages.happen(subscription, step)
     pages.wait_tier(user, "free")
     assert where in pages.checkout(user, "basic")
+
+
+def test_a_newer_subscription_that_ended_does_not_hide_an_older_one_that_is_to_be_paid(pages: Pages) -> None:
+    user = next(pages.users)
+    first, second = pages.checkout(user, "basic"), pages.checkout(user, "basic")
+    older, newer = pages.pay(first), pages.pay(second)
+    for subscription, step in ((older, "past_due"), (older, "unpaid"), (newer, "renew"), (newer, "cancel")):
+        pages.happen(subscription, step)
+    pages.wait_tier(user, "free")
+    assert "/stripe/portal/" in pages.checkout(user, "basic")
 
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(1, 5))])

@@ -75,9 +75,9 @@ def entry_terms(approval: Approval, prices: Prices, settings: Orders) -> EntryTe
     """What to buy at which limit.
 
     Up to `high_confidence` the limit is the approved one, or the ask where the market has moved up to `entry_slippage_ticks` away
-    since: an order that stays behind misses. Above it the limit is through the ask, wherever that stands within the collar. Paying
-    more buys less: the premium at the ask stays within what risk approved, and where not even one contract fits into it the
-    approved limit stands.
+    since: an order that stays behind misses. Above it the limit is through the ask, wherever that stands within the collar.
+    Paying more buys less: the premium at the ask stays within what risk approved, and where not even one contract fits into it
+    the approved limit stands.
     """
     limit = entry_price(approval, prices, settings)
     approved, ask = finite(approval.limit_price, "limit_price"), prices.on_grid(prices.ask, "up")

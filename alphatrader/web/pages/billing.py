@@ -20,7 +20,7 @@ from alphatrader.clients.stripe import MissingError, StripeAccount, StripeEvent,
 from alphatrader.contract import keys as k
 from alphatrader.contract.messages.billing import Price, Subscription
 from alphatrader.contract.messages.distribution import Subscriber, TelegramTier
-from alphatrader.core.billing import Access, PaidTier, offers, standing
+from alphatrader.core.billing import Access, PaidTier, may_charge, offers, standing
 from alphatrader.runtime.batch import Batch
 from alphatrader.runtime.clock import SECOND
 from alphatrader.runtime.context import Context
@@ -30,8 +30,6 @@ from alphatrader.runtime.store import Store
 _TURN_SECONDS: Final = 12.0
 """Longest wait for another thread's turn: Stripe gives a webhook's receiver about 20 s."""
 _DAY: Final = 86_400
-_STILL_CHARGED: Final = ("past_due", "unpaid", "paused")
-"""Without access, but Stripe goes on with the subscription when it is paid or resumed."""
 
 
 class Billing:
@@ -223,7 +221,8 @@ class Billing:
     def buy(self, telegram_id: int, tier: PaidTier, *, success_url: str, back_url: str) -> str:
         """Where to send a visitor who wants a tier: to Checkout, or to the portal when they pay already (never twice).
 
-        So, too, when they are to pay: a second subscription would be charged beside the first as soon as that recovers."""
+        So, too, when a subscription without access goes on at Stripe (unpaid, paused, refunded, disputed, of a price that is not
+        ours): a second one would be charged beside it."""
         record = self.record(telegram_id)
         if record is not None and record.stripe_customer is not None:
             self.refresh(record.stripe_customer)
@@ -231,7 +230,7 @@ class Billing:
         if record is None or record.stripe_customer is None:
             record = self._new_customer(telegram_id)
         customer = str(record.stripe_customer)
-        if record.tier != "free" or record.status in _STILL_CHARGED:
+        if record.tier != "free" or any(may_charge(one) for one in self._held.get(record.id, [])):
             return self._account.portal(customer, back_url)
         return self._account.checkout(self.sold[tier], customer, telegram_id, success_url=success_url, cancel_url=back_url)
 
