@@ -237,9 +237,48 @@ def test_a_reopening_is_told_for_a_minute_and_none_of_a_halt_that_the_line_lost(
     assert [halts.state(SECOND + after) for after in (0, 60 * SECOND - 1, 60 * SECOND)] == ["reopened", "reopened", "open"]
     halts.tell(1, 90 * SECOND, "today")
     halts.forget()
-    assert (halts.stopped, halts.halted, halts.state(91 * SECOND)) == (False, None, "unknown")
+    assert (halts.halted, halts.state(91 * SECOND)) == (None, "unknown")
     halts.tell(0, 92 * SECOND, "today")
     assert (halts.halted, halts.state(92 * SECOND)) == (False, "open")  # it may have opened long ago
+
+
+def test_a_halt_that_the_new_line_tells_again_is_the_one_that_the_old_line_told() -> None:
+    halts = Halts()
+    halts.tell(2, 10 * SECOND, "today")
+    for second, said in ((20, 2), (30, -1), (40, 1)):
+        halts.forget()
+        halts.tell(said, second * SECOND, "today")
+    assert (halts.today, halts.since_ns, halts.state(40 * SECOND)) == (1, 10 * SECOND, "halted")
+    # one that ended is another, also where its end was told by the new line
+    halts.forget()
+    halts.tell(0, 50 * SECOND, "today")
+    halts.tell(2, 60 * SECOND, "today")
+    assert (halts.today, halts.since_ns, halts.state(60 * SECOND)) == (2, 60 * SECOND, "paused")
+    # of another session a halt that the line lost is not known to be the same, one that it told all along is
+    for lost, today, since in ((True, 1, 90 * SECOND), (False, 0, 60 * SECOND)):
+        overnight = Halts()
+        overnight.tell(1, 60 * SECOND, "today")
+        if lost:
+            overnight.forget()
+        overnight.tell(1, 90 * SECOND, "tomorrow")
+        assert (overnight.today, overnight.since_ns) == (today, since)
+    # and an unknown state that turns out to be a halt began when it was told
+    other = Halts()
+    other.tell(-1, 10 * SECOND, "today")
+    other.tell(1, 20 * SECOND, "today")
+    assert (other.today, other.since_ns) == (1, 20 * SECOND)
+
+
+def test_the_bands_start_anew_after_a_halt_whose_end_a_new_line_tells() -> None:
+    hours, status, quote = Hours("2027-01-15", OPEN, CLOSE), InstrumentStatus("AAPL", MarketWide(), equity=True), QuoteFold()
+    status.printed(OPEN, 100.0, 100.0, hours)
+    status.tell_halt(2, OPEN + SECOND, hours)
+    status.halts.forget()
+    status.tell_halt(0, OPEN + 2 * SECOND, hours)
+    now = OPEN + 3 * SECOND
+    status.printed(now, 100.9, 100.0, hours)
+    told = status.message(now, now, hours, quote, depth="none", depth_reason=None, prints="none")
+    assert told.luld and told.luld.reference == 100.9
 
 
 @pytest.mark.parametrize(

@@ -30,10 +30,11 @@ class Halts:
     def __init__(self) -> None:
         self.code: int | None = None
         self.since_ns: int | None = None
+        """When the halt began whose end was not told: one that a new line tells again in the same session is the same."""
         self.today = 0
         self._reopened_ns: int | None = None
         self._stopped = False
-        """By the last word that was not "unknown": what opens after that reopens, whatever stood between."""
+        """By the last word of this line that was not "unknown": what opens after that reopens, whatever stood between."""
         self._session: str | None = None
 
     def tell(self, value: float, now_ns: int, session: str | None = None) -> bool:
@@ -41,17 +42,17 @@ class Halts:
         code = int(value) if value in (OPEN, GENERAL, VOLATILITY) else None
         if session != self._session:
             self._session, self.today = session, 0
+            if self.code is None:
+                self.since_ns = None
         if code == self.code:
             return False
         if code in _STATES:
-            if not self._stopped:
+            if self.since_ns is None:
                 self.since_ns, self.today = now_ns, self.today + 1
             self._stopped = True
         elif code == OPEN:
             self._reopened_ns = now_ns if self._stopped else None
             self._stopped, self.since_ns = False, None
-        else:
-            self.since_ns = self.since_ns or now_ns
         self.code = code
         return True
 
@@ -68,13 +69,8 @@ class Halts:
 
     def forget(self) -> None:
         """The line broke: nothing is known until the broker says it again."""
-        self.code = self.since_ns = self._reopened_ns = None
+        self.code = self._reopened_ns = None
         self._stopped = False
-
-    @property
-    def stopped(self) -> bool:
-        """Whether the last word that was not "unknown" was a halt."""
-        return self._stopped
 
     @property
     def halted(self) -> bool | None:

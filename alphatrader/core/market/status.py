@@ -121,9 +121,9 @@ class InstrumentStatus:
 
     def tell_halt(self, value: float, now_ns: int, hours: Hours | None) -> bool:
         """Tick 49; True when the state changed."""
-        stopped_before = self.halts.stopped
+        stood = self.halts.since_ns is not None
         changed = self.halts.tell(value, now_ns, hours.name if hours else None)
-        if stopped_before and self.halts.halted is False and self._luld is not None:
+        if stood and self.halts.halted is False and self._luld is not None:
             self._luld.restart()
         return changed
 
