@@ -104,7 +104,7 @@ def finding(ops: list[Op], side: int, best: float) -> str | None:
     except BookError:
         return "position"
     quote = (best, OPPOSITE[side]) if side == BID else (OPPOSITE[side], best)
-    return line.why_not_ready(0.0, line.levels(), quote, regular_hours=True)
+    return line.why_not_ready(0.0, line.levels(), quote, continuous=True)
 
 
 def replayed(ops: list[Op]) -> list[tuple[float, float]] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from alphatrader.contract.messages.market import StatusEvent
+from alphatrader.core.market.book import ASK, BID, INSERT, UPDATE
 from alphatrader.core.market.feed import SymbolFeed
 from alphatrader.core.market.status import Hours, MarketWide
 from tests.core.feed_story import MINUTE, NS, START, Story, Time
@@ -122,6 +123,61 @@ def test_a_crossed_quote_is_a_book_before_the_open_and_after_the_close_and_none_
         book = feed.book(time.monotonic())
         ready[seconds] = book.ready
     assert list(ready.values()) == [True, False, False, True]
+
+
+def test_a_book_may_cross_and_rest_in_a_halt_and_not_after_it() -> None:
+    time = Time()
+    hours = Hours("today", START, START + 390 * MINUTE)
+    feed = SymbolFeed(
+        "AAPL", full=True, depth_rows=10, quiet_seconds=5.0, market_ns=time.market_ns, monotonic=time.monotonic,
+        session=lambda _: hours,
+    )  # fmt: skip
+    feed.tick_generic(49, 2)
+    feed.tick_price(1, 100.02, 100)
+    feed.tick_price(2, 100.00, 100)
+    assert feed.book(time.monotonic()).ready  # orders gather for the reopening
+    feed.set_depth(True)
+    feed.depth(INSERT, 0, BID, 100.02, 100, "ARCA", "")
+    feed.depth(INSERT, 0, ASK, 100.00, 100, "NASDAQ", "")
+    assert feed.book(time.monotonic()).ready
+    time.seconds += 300.0
+    resting = feed.book(time.monotonic())
+    assert not resting.ready and "silent" in str(resting.reason) and feed.depth_broken is None  # nobody asks for it anew
+    # when it trades again it has the usual time to come right
+    feed.tick_generic(49, 0)
+    feed.depth(UPDATE, 0, BID, 100.02, 200, "ARCA", "")
+    assert "crossed" in str(feed.book(time.monotonic()).reason) and feed.depth_broken is None
+    time.seconds += 1.5
+    assert "crossed" in str(feed.book(time.monotonic()).reason) and feed.depth_broken == "crossed for 1 s"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "halt", "excluded", "crossed"),
+    [
+        (60 + 0.0, 0, ("ARCA",), False),  # in regular hours the quote that others moved through is an old one
+        (60 - 0.001, 0, (), True),  # before the open venues may cross each other, and a quiet one stands
+        (60 + 0.0, 2, (), True),
+        (391 * 60.0, 0, (), True),
+    ],
+)
+def test_a_quiet_venue_is_left_out_of_the_best_quote_only_while_trading_is_continuous(
+    seconds: float, halt: int, excluded: tuple[str, ...], crossed: bool
+) -> None:
+    time = Time()
+    hours = Hours("today", START + MINUTE, START + 391 * MINUTE)
+    feed = SymbolFeed(
+        "AAPL", full=True, depth_rows=10, quiet_seconds=5.0, market_ns=time.market_ns, monotonic=time.monotonic,
+        session=lambda _: hours,
+    )  # fmt: skip
+    feed.set_depth(True)
+    feed.tick_generic(49, halt)
+    time.seconds = seconds - 6.0
+    feed.depth(INSERT, 0, ASK, 100.00, 100, "ARCA", "")
+    time.seconds = seconds
+    feed.depth(INSERT, 0, BID, 100.02, 100, "NASDAQ", "")
+    feed.depth(INSERT, 1, ASK, 100.04, 100, "NASDAQ", "")
+    told = feed.book(time.monotonic()).nbbo
+    assert told and (told.excluded, told.crossed) == (excluded, crossed)
 
 
 @pytest.mark.parametrize(

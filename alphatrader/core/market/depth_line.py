@@ -16,13 +16,13 @@ from alphatrader.core.market.book import BookError, BookStands, DepthBook
 from alphatrader.core.market.venues import venue_name
 
 CROSSED_SECONDS: Final = 1.0
-"""In regular hours a book crossed, or out of the order of its prices, this long has lost rows."""
+"""While trading is continuous a book crossed, or out of the order of its prices, this long has lost rows."""
 APART_SHARE: Final = 0.01
 """A book whose middle is further than this from the quote's is not to be believed."""
 APART_SECONDS: Final = 2.0
 """So long, and it is asked for anew."""
 SILENT_SECONDS: Final = 10.0
-"""In regular hours a depth line silent this long (or twice the instrument's own quiet time) is asked for anew."""
+"""While trading is continuous a depth line silent this long (or twice the instrument's own quiet time) is asked for anew."""
 
 Sides = tuple[tuple[Level, ...], tuple[Level, ...]]
 
@@ -89,38 +89,40 @@ class DepthLine:
     def levels(self) -> Sides:
         return self._book.levels()
 
-    def national(self, now: float, price: float | None) -> Nbbo | None:
-        """`price`: by which the round lot goes; None where no price is known yet."""
+    def national(self, now: float, price: float | None, *, continuous: bool) -> Nbbo | None:
+        """`price`: by which the round lot goes; None where no price is known yet. `continuous`: in regular hours and no halt."""
         if price is None or self.broken or self.heard is None:
             return None
         bids, asks = self._book.bids, self._book.asks
         lot, seconds = national.round_lot(price), max(national.STALE_SECONDS, self._quiet_seconds)
-        excluded = national.stale(bids, asks, self._venues_heard, now, lot=lot, stale_seconds=seconds)
+        excluded = national.stale(bids, asks, self._venues_heard, now, lot=lot, stale_seconds=seconds, continuous=continuous)
         return national.nbbo(bids, asks, lot=lot, excluded=excluded)
 
     def why_not_ready(
-        self, now: float, sides: Sides, quote: tuple[float | None, float | None], *, regular_hours: bool
+        self, now: float, sides: Sides, quote: tuple[float | None, float | None], *, continuous: bool
     ) -> str | None:
-        """The reason; what lasts too long in regular hours also breaks the line. `quote`: the best of the quote line."""
+        """The reason; what lasts too long while trading is `continuous` (in regular hours and no halt) also breaks the line.
+        `quote`: the best of the quote line."""
         if self.broken:
             return f"depth is broken: {self.broken}"
         bids, asks = sides
         if not bids or not asks:
             return "no bid and no ask" if not bids and not asks else "no bid" if not bids else "no ask"
-        wrong = self._wrong(now, sides, quote, regular_hours=regular_hours)
-        self._wrong_since = {name: self._wrong_since.get(name, now) for name in wrong}
-        for name, (_, seconds) in wrong.items():
-            if regular_hours and now - self._wrong_since[name] > seconds:
+        wrong = self._wrong(now, sides, quote, continuous=continuous)
+        self._wrong_since = {name: self._wrong_since.get(name, now) for name in wrong} if continuous else {}
+        for name, since in self._wrong_since.items():
+            seconds = wrong[name][1]
+            if now - since > seconds:
                 self.broken = f"{name} for {seconds:g} s"
         return next((reason for reason, _ in wrong.values()), None)
 
     def _wrong(
-        self, now: float, sides: Sides, quote: tuple[float | None, float | None], *, regular_hours: bool
+        self, now: float, sides: Sides, quote: tuple[float | None, float | None], *, continuous: bool
     ) -> dict[str, tuple[str, float]]:
         """What is wrong: its name, the reason, and the seconds it may last."""
         wrong: dict[str, tuple[str, float]] = {}
         best_bid, best_ask = sides[0][0].price, sides[1][0].price
-        if best_bid > best_ask and regular_hours:
+        if best_bid > best_ask and continuous:
             wrong["crossed"] = (f"crossed: bid {best_bid} over ask {best_ask}", CROSSED_SECONDS)
         if (out_of_order := self._book.out_of_order()) is not None:
             wrong["out of order"] = (out_of_order, CROSSED_SECONDS)

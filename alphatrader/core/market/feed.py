@@ -66,10 +66,11 @@ class SymbolFeed:
         self._quote = QuoteFold()
         self._hours = HoursNow(session)
         self._depth = DepthLine(depth_rows, quiet_seconds)
-        self._book = FeedBook(symbol, self._depth, self._quote, self._hours, market_ns, equity=equity)
         self.makers = MakerBook(depth_rows, market_ns, monotonic)
         self._tape = Tape(cta=LISTED_ON.get(symbol) != UTP_LISTS, below_zero=not equity and symbol in BELOW_ZERO)
         self._status = InstrumentStatus(symbol, market_wide or MarketWide(), equity=equity)
+        halts = self._status.halts
+        self._book = FeedBook(symbol, self._depth, self._quote, self._hours, halts, market_ns, equity=equity)
         self._before: tuple[float | None, float | None] = (None, None)
         self._received_ns = self._folded_ns = 0
         self._published = (0, 0)

@@ -11,6 +11,7 @@ from typing import Literal
 from alphatrader.contract.messages.market import Book
 from alphatrader.core.market.checksum import checksum
 from alphatrader.core.market.depth_line import DepthLine, Sides
+from alphatrader.core.market.halts import Halts
 from alphatrader.core.market.quotes import QuoteFold
 from alphatrader.core.market.status import HoursNow
 
@@ -19,12 +20,20 @@ Depth = Literal["none", "not ready", "ready"]
 
 class FeedBook:
     def __init__(
-        self, symbol: str, line: DepthLine, quote: QuoteFold, hours: HoursNow, market_ns: Callable[[], int], *, equity: bool
+        self,
+        symbol: str,
+        line: DepthLine,
+        quote: QuoteFold,
+        hours: HoursNow,
+        halts: Halts,
+        market_ns: Callable[[], int],
+        *,
+        equity: bool,
     ) -> None:
         self.depth_ns = 0
         """Reception of the newest message of depth; 0 before the first."""
         self._symbol, self._line, self._quote, self._equity = symbol, line, quote, equity
-        self._hours, self._market_ns = hours, market_ns
+        self._hours, self._halts, self._market_ns = hours, halts, market_ns
         self._told: tuple[tuple[float, int, int, float | None], Book] | None = None
         """(what it was made of, the book): the event and the state key of one turn share it."""
 
@@ -62,11 +71,16 @@ class FeedBook:
             bids=bids,
             asks=asks,
             crc32=checksum(bids, asks),
-            nbbo=line.national(now, price) if line.on and self._equity else None,
+            nbbo=line.national(now, price, continuous=self._continuous()) if line.on and self._equity else None,
         )
 
     def _why_not_ready(self, now: float, sides: Sides) -> str | None:
-        quote, regular_hours = self._quote, self._hours.regular(self._market_ns())
+        quote, continuous = self._quote, self._continuous()
         if self._line.on:
-            return self._line.why_not_ready(now, sides, (quote.bid, quote.ask), regular_hours=regular_hours)
-        return quote.why_no_book(regular_hours=regular_hours)
+            return self._line.why_not_ready(now, sides, (quote.bid, quote.ask), continuous=continuous)
+        return quote.why_no_book(continuous=continuous)
+
+    def _continuous(self) -> bool:
+        """Whether bids and offers trade as they come: in regular hours and no halt. Else they gather for an auction, and may
+        lock, cross and stand still."""
+        return self._hours.regular(self._market_ns()) and not self._halts.halted

@@ -123,13 +123,17 @@ def stale(
     *,
     lot: int,
     stale_seconds: float = STALE_SECONDS,
+    continuous: bool = True,
 ) -> frozenset[str]:
     """Venues whose quote is not to be believed: silent while the others moved away, so that it would lock or cross them; all of
     them where the whole line is silent. `heard`: monotonic seconds of each venue's newest row. Silence alone is none: a venue
-    that stands still sends nothing, see decision 030."""
+    that stands still sends nothing, see decision 030. And where trading is not `continuous` (outside regular hours, in a halt) no
+    rule forbids to lock or cross, so that proves nothing either."""
     silent = frozenset(venue for venue, at in heard.items() if now - at > stale_seconds)
     if not silent or len(silent) == len(heard):
         return silent
+    if not continuous:
+        return frozenset()
     others = nbbo(bids, asks, lot=lot, excluded=silent)
     found = set()
     for venue in silent:

@@ -106,11 +106,11 @@ class QuoteFold:
         asks = (Level(self.ask, self.ask_size or 0.0),) if self.ask is not None else ()
         return bids, asks
 
-    def why_no_book(self, *, regular_hours: bool) -> str | None:
+    def why_no_book(self, *, continuous: bool) -> str | None:
         """Why those levels are no book to rely on."""
         if self.bid is None or self.ask is None:
             return "no bid and no ask" if self.bid is None and self.ask is None else "no bid" if self.bid is None else "no ask"
-        if self.bid > self.ask and regular_hours:
+        if self.bid > self.ask and continuous:
             return f"crossed: bid {self.bid} over ask {self.ask}"
         return None
 
