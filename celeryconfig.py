@@ -67,7 +67,7 @@ task_send_sent_event = True
 
 timezone = "America/New_York"
 enable_utc = True
-beat_scheduler = "redbeat.RedBeatScheduler"
+beat_scheduler = "alphatrader.runtime.beat.Scheduler"
 beat_max_loop_interval = 0.25
 beat_cron_starting_deadline = 600
 redbeat_redis_url = broker_url

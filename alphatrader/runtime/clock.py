@@ -88,6 +88,26 @@ class Clock:
         return (market_ns - self.market_ns()) / SECOND / self.speed
 
 
+class ClockSteps:
+    """Whether somebody set the machine's clock: it and the monotonic clock then moved apart. One that is corrected bit by bit,
+    as time servers do, stays far under LEAST_SECONDS between two looks; a machine that slept did not count its sleep."""
+
+    LEAST_SECONDS: Final = 1.0
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._apart = self._now()
+
+    def _now(self) -> float:
+        return self._clock.machine_ns() / SECOND - self._clock.monotonic()
+
+    def look(self) -> float:
+        """Seconds that the clock was set forward (+) or back (-) since the last look; 0.0 where it ran on."""
+        before, self._apart = self._apart, self._now()
+        step = self._apart - before
+        return step if abs(step) >= self.LEAST_SECONDS else 0.0
+
+
 def _read(path: Path) -> dict[str, float] | None:
     try:
         content = json.loads(path.read_text())

@@ -20,6 +20,7 @@ from alphatrader.contract import keys as k
 from alphatrader.contract.key import Server
 from alphatrader.contract.modules import Module
 from alphatrader.runtime.build import refusal
+from alphatrader.runtime.clock import ClockSteps
 from alphatrader.runtime.context import Context, process_context
 from alphatrader.runtime.health import Heartbeat
 from alphatrader.runtime.lock import LockLostError, ModuleLock
@@ -34,6 +35,10 @@ _CANCELS: Final = 3
 _CANCEL_SECONDS: Final = 1.0
 _THREAD_SECONDS: Final = 0.0005
 """How long the thread that packs the audit log may hold the interpreter while the event loop wants it; Python's own is 5 ms."""
+
+
+class ClockSetError(RuntimeError):
+    """Ages can no longer be told from what was stamped before. The next start recovers by the new time."""
 
 
 class StreamModule(ABC):
@@ -96,6 +101,7 @@ class _Loop:
     def __init__(self, module: StreamModule) -> None:
         self._module = module
         self._lock = ModuleLock(module.own_store, module.context.instance)
+        self._steps = ClockSteps(module.context.clock)
 
     async def live(self) -> None:
         module = self._module
@@ -177,6 +183,8 @@ class _Loop:
     async def _beat(self) -> None:
         module, told = self._module, None
         while True:
+            if step := self._steps.look():
+                raise ClockSetError(f"the machine's clock was set by {step:+.1f} s: what is held is of another time")
             await self._lock.renew()
             if module.recorder is not None:
                 module.health.fact("recording", module.recorder.standing())

@@ -28,7 +28,7 @@ from alphatrader.core.watch.board import AlarmBoard
 from alphatrader.core.watch.restarts import SECOND, Restarts
 from alphatrader.core.watch.sight import Sight, alarms, missed, unseen
 from alphatrader.roster import AlphaTrader
-from alphatrader.runtime.clock import exchange_instant
+from alphatrader.runtime.clock import ClockSteps, exchange_instant
 from alphatrader.runtime.context import Context, process_context
 from alphatrader.runtime.health import Heartbeat
 from alphatrader.runtime.store import Store, StoreError
@@ -42,6 +42,8 @@ AGAIN_SECONDS: Final = 15.0
 MOST_UNTOLD: Final = 100
 UNKNOWN_NS: Final = 3_600 * SECOND
 """How long a delivery of which the end is not known alarms: it is never resent, and `troubles` and the ledger keep it."""
+STEP_SECONDS: Final = 60.0
+"""How long an alarm stands of a clock that was set."""
 _STORE_TIMEOUT: Final = 1.5
 _QUEUES: Final = (k.PREMIUM_QUEUE, k.BASIC_QUEUE, k.FREE_QUEUE, k.TELEGRAM_ANALYSIS_QUEUE)
 _SWEPT: Final = "ran delivery.sweep"
@@ -78,6 +80,9 @@ class Watchdog:
         self._swept = (-1, context.clock.monotonic())
         self._started = context.clock.monotonic()
         self._since_ns = context.clock.market_ns()
+        self._steps = ClockSteps(context.clock)
+        self._step = (0.0, self._started)
+        """How far the clock was set when it last was, and when."""
 
     # -- looking
 
@@ -98,6 +103,7 @@ class Watchdog:
             in_session=self._context.calendar.at(clock.market_ns()) is not None,
             servers=servers,
             memory_share=memory,
+            clock_set_seconds=self._clock_step(),
             closed_ports=self._closed_ports(),
             resetting=in_window(f"{clock.market_datetime():%H:%M}", broker.reset_from, broker.reset_until),
         )
@@ -151,6 +157,12 @@ class Watchdog:
             routines=tuple(runs.values()),
             routines_missed=missed(due_ns, {run.name for run in runs.values()}, self._since_ns, now),
         )
+
+    def _clock_step(self) -> float:
+        now = self._context.clock.monotonic()
+        if step := self._steps.look():
+            self._step = (step, now)
+        return self._step[0] if now - self._step[1] < STEP_SECONDS else 0.0
 
     def _beat_silence(self, delivery: object) -> float:
         """Seconds since the sweep that beat sends every 5 s was last done."""

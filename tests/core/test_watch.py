@@ -49,6 +49,7 @@ def test_each_fault_is_named() -> None:
         "chain SPY": replace(CLEAN, chains={"SPY": None}),
         "queue basic": replace(CLEAN, late_seconds={"basic": 21.0}),
         "port dashboard": replace(CLEAN, closed_ports=("dashboard",)),
+        "clock": replace(CLEAN, clock_set_seconds=-3600.0),
         "beat": replace(CLEAN, beat_silent_seconds=21.0),
         "unknown orders": replace(CLEAN, unknown_orders=1),
         "order a": replace(CLEAN, unconfirmed_orders=("a",)),
@@ -76,6 +77,11 @@ def test_a_module_that_comes_back_again_and_again_is_told_though_each_look_finds
 
 def started(ns: int) -> Health:
     return replace_message(health(), started_machine_ns=ns)
+
+
+def test_which_way_the_clock_was_set_is_said() -> None:
+    said = {step: alarms(replace(CLEAN, clock_set_seconds=step), LIMITS)["clock"] for step in (3600.0, -2.0)}
+    assert "set forward by 3600 s" in said[3600.0] and "set back by 2 s" in said[-2.0]
 
 
 def test_a_routine_that_fell_due_and_never_began_is_missed_after_beats_own_time_to_make_up_for_it() -> None:

@@ -13,6 +13,7 @@ from alphatrader.runtime.clock import (
     SECOND,
     Clock,
     ClockError,
+    ClockSteps,
     Epoch,
     ResumeRule,
     exchange_datetime,
@@ -130,3 +131,36 @@ def test_windows_move_with_an_early_close() -> None:
 def test_exchange_time_follows_daylight_saving() -> None:
     spring = exchange_instant(date(2026, 3, 9), "09:30") - exchange_instant(date(2026, 3, 6), "09:30")
     assert spring == (3 * 24 - 1) * 3600 * SECOND
+
+
+class Machine(Clock):
+    """Its two clocks, as a test sets them."""
+
+    now_ns, seconds = START, 100.0
+
+    def machine_ns(self) -> int:
+        return Machine.now_ns
+
+    def monotonic(self) -> float:
+        return Machine.seconds
+
+    @classmethod
+    def passes(cls, seconds: float, shown: float | None = None) -> None:
+        cls.seconds += seconds
+        cls.now_ns += round((seconds if shown is None else shown) * SECOND)
+
+
+def test_a_clock_that_was_set_is_told_once_and_one_that_is_corrected_is_not() -> None:
+    steps = ClockSteps(Machine())
+    Machine.passes(3600.0)
+    assert steps.look() == 0.0
+    Machine.passes(1.0, shown=1.999)
+    assert steps.look() == 0.0
+    Machine.passes(1.0, shown=3601.0)
+    assert steps.look() == pytest.approx(3600.0, abs=1e-6)
+    Machine.passes(1.0)
+    assert steps.look() == 0.0
+    Machine.passes(1.0, shown=-1.5)
+    assert steps.look() == pytest.approx(-2.5, abs=1e-6)
+    Machine.passes(5.0)
+    assert steps.look() == 0.0

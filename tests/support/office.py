@@ -21,7 +21,7 @@ from alphatrader.runtime.calendar import nyse
 from alphatrader.runtime.clock import Clock, Epoch, ResumeRule
 from alphatrader.runtime.settings import ROOT
 from tests.support.people import MONDAY_TEN_NS, a_verdict, made, vendor_environment
-from tests.support.servers import Servers
+from tests.support.servers import Servers, running_servers
 from tests.support.vendors import Running
 
 SPEED = 20.0
@@ -113,3 +113,14 @@ def running_office(servers: Servers, clock: Clock, log: Path, vendors: Running |
         yield office
     finally:
         office.end()
+
+
+@contextlib.contextmanager
+def office_on(folder: Path, start_ns: int = MONDAY_TEN_NS, **settings: str) -> Iterator[Office]:
+    """One with servers of its own and no vendors."""
+    with (
+        running_servers(folder, **settings) as servers,
+        running_clock(servers.folder, start_ns) as clock,
+        running_office(servers, clock, folder / "processes.log") as office,
+    ):
+        yield office

@@ -14,9 +14,8 @@ import pytest
 from alphatrader.contract.key import Server
 from alphatrader.contract.modules import Module
 from alphatrader.runtime.clock import exchange_instant
-from tests.support.office import Office, running_clock, running_office
+from tests.support.office import Office, office_on
 from tests.support.people import until
-from tests.support.servers import running_servers
 
 MONDAY = date(2026, 11, 23)
 MIDDAY, CLOSE = "12:00", "12:06"
@@ -24,11 +23,7 @@ MIDDAY, CLOSE = "12:00", "12:06"
 
 @pytest.fixture
 def office(tmp_path: Path) -> Iterator[Office]:
-    with (
-        running_servers(tmp_path, routines__midday=MIDDAY, routines__close=CLOSE) as servers,
-        running_clock(servers.folder, exchange_instant(MONDAY, "11:53")) as clock,
-        running_office(servers, clock, tmp_path / "processes.log") as office,
-    ):
+    with office_on(tmp_path, exchange_instant(MONDAY, "11:53"), routines__midday=MIDDAY, routines__close=CLOSE) as office:
         yield office
 
 
@@ -70,3 +65,16 @@ def test_each_routine_is_asked_for_once_by_two_beats_and_after_there_was_none(of
     before = len(waiting(office))
     until(lambda: len(waiting(office)) > before + 2, 30)
     assert routines(office) == ["midday", "close"]
+
+
+def test_a_clock_that_is_set_back_holds_up_no_task_and_doubles_no_routine(office: Office, tmp_path: Path) -> None:
+    # given a beat that has sent a routine, and tasks that it sends every minute
+    clock = tmp_path / "seconds"
+    office.start(Module.BEAT, "tests.support.set_clock", Module.BEAT, str(clock))
+    until(lambda: routines(office) == ["midday"], 60)
+    # when its machine's clock is set back by an hour, 20 of the market's
+    clock.write_text("-3600")
+    before = len(waiting(office))
+    # then what is due every minute goes on, though the clock says that it was all sent tomorrow
+    until(lambda: len(waiting(office)) > before + 3, 30)
+    assert routines(office) == ["midday"]

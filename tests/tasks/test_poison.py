@@ -9,20 +9,15 @@ import pytest
 
 from alphatrader.contract import keys as k
 from alphatrader.contract.modules import Module
-from tests.support.office import Office, running_clock, running_office
+from tests.support.office import Office, office_on
 from tests.support.people import until
-from tests.support.servers import running_servers
 
 POISON = "tests.support.poison"
 
 
 @pytest.fixture
 def office(tmp_path: Path) -> Iterator[Office]:
-    with (
-        running_servers(tmp_path) as servers,
-        running_clock(servers.folder) as clock,
-        running_office(servers, clock, tmp_path / "processes.log") as office,
-    ):
+    with office_on(tmp_path) as office:
         yield office
 
 

@@ -12,21 +12,16 @@ from alphatrader.contract import keys as k
 from alphatrader.contract.messages.operations import Health, Stamp
 from alphatrader.contract.modules import Module
 from alphatrader.runtime.build import build_id
-from tests.support.office import Office, running_clock, running_office
+from tests.support.office import Office, office_on
 from tests.support.people import until
-from tests.support.servers import free_port, running_servers
+from tests.support.servers import free_port
 
 OTHER = "0123456789ab"
 
 
 @pytest.fixture
 def office(tmp_path: Path) -> Iterator[Office]:
-    port = str(free_port())
-    with (
-        running_servers(tmp_path, web__dashboard_port=port) as servers,
-        running_clock(servers.folder) as clock,
-        running_office(servers, clock, tmp_path / "processes.log") as office,
-    ):
+    with office_on(tmp_path, web__dashboard_port=str(free_port())) as office:
         yield office
 
 

@@ -31,6 +31,8 @@ class Sight:
     chains: dict[str, Chain | None] | None = None
     late_seconds: dict[str, float] = field(default_factory=dict)
     """Queue -> machine seconds its earliest message is overdue."""
+    clock_set_seconds: float = 0.0
+    """By how much the machine's clock was set lately, forward (+) or back."""
     closed_ports: tuple[str, ...] = ()
     """What should listen and does not."""
     beat_silent_seconds: float = 0.0
@@ -88,6 +90,10 @@ def alarms(sight: Sight, limits: Watchdog) -> dict[str, str]:
     for queue, late in sight.late_seconds.items():
         if late > limits.queue_late_after_seconds:
             found[f"queue {queue}"] = f"{queue}: a message is {late:.0f} s overdue."
+    if step := sight.clock_set_seconds:
+        found["clock"] = (
+            f"This machine's clock was set {'forward' if step > 0 else 'back'} by {abs(step):.0f} s: every module begins anew."
+        )
     for name in sight.closed_ports:
         found[f"port {name}"] = f"{name} does not listen."
     if sight.beat_silent_seconds > limits.queue_late_after_seconds:
