@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from alphatrader.contract.messages.broker import CommissionNews
 from alphatrader.contract.messages.orders import Fill
 from alphatrader.core.orders.fills import FillBook
+from alphatrader.core.positions.booking import newer
 from tests.core.test_orders_book import execution
 
 D = Decimal
@@ -17,7 +18,7 @@ D = Decimal
 def heard(exec_id: str = "a.01", quantity: int = 2, price: str = "4.00", commission: str | None = None) -> Fill:
     fill = FillBook().hear(execution(exec_id, quantity, price), None)
     assert fill is not None
-    return replace(fill, commission=D(commission) if commission else None)
+    return replace(fill, commission=D(commission), commission_revision=fill.revision) if commission else fill
 
 
 def test_an_older_or_equal_revision_is_no_news() -> None:
@@ -37,6 +38,23 @@ def test_a_commission_waits_for_its_execution_and_an_older_one_says_nothing() ->
     assert book.hear_commission(CommissionNews("a.02", D("0.65"))) is None
     changed = book.hear_commission(CommissionNews("a.03", D("0.70")))
     assert changed is not None and book.by_key["a"].commission == D("0.70")
+
+
+def test_a_correction_bears_the_older_commission_until_its_own_comes_over_a_restart_too() -> None:
+    book = FillBook()
+    book.hear(execution("a.01", 2, "4.00"), None)
+    book.hear_commission(CommissionNews("a.01", D("1.30")))
+    # given a correction before its own commission, and execution started anew between the two
+    corrected = book.hear(execution("a.02", 1, "4.00"), None)
+    assert corrected is not None and (corrected.commission, corrected.commission_revision) == (D("1.30"), 1)
+    restarted = FillBook(book.by_key.values())
+    assert restarted.hear_commission(CommissionNews("a.01", D("1.30"))) is None
+    # then its own counts, smaller as it is, and from the journal as well
+    last = restarted.hear_commission(CommissionNews("a.02", D("0.65")))
+    assert last is not None and (last.commission, last.commission_revision) == (D("0.65"), 2)
+    assert book.restore(last) and book.by_key["a"].commission == D("0.65")
+    assert not restarted.restore(corrected)
+    assert newer(corrected, last) == newer(last, corrected) == last
 
 
 def test_the_journal_gives_what_was_lost_and_never_takes_back_what_is_known() -> None:

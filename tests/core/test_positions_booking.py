@@ -165,7 +165,10 @@ def _histories(draw: st.DrawFn) -> list[Fill]:
         if draw(st.booleans()):
             fills.append(one)
         if draw(st.booleans()):
-            fills.append(replace(one, revision=2, exec_id=f"k{number}.02", quantity=draw(st.integers(0, 4))))
+            corrected = replace(one, revision=2, exec_id=f"k{number}.02", quantity=draw(st.integers(0, 4)))
+            fills.append(corrected)
+            if draw(st.booleans()):  # and its own commission, less than the one it bore until then
+                fills.append(replace(corrected, commission=D("0.01"), commission_revision=2))
     return fills
 
 
@@ -186,7 +189,8 @@ def test_any_shuffle_duplication_or_redelivery_gives_the_same_ledger(history: li
     latest: dict[str, Fill] = {}
     for one in history:
         known = latest.get(one.key)
-        if known is None or (one.revision, one.commission is not None) > (known.revision, known.commission is not None):
+        rank = [(f.revision, f.commission is not None, f.commission_revision) for f in (one, known or one)]
+        if known is None or rank[0] > rank[1]:
             latest[one.key] = one
     cash = sum(
         (one.quantity * one.price * 100 * (-1 if one.side == "BUY" else 1) - (one.commission or 0) * bool(one.quantity))

@@ -79,6 +79,8 @@ class Fill(Event, frozen=True):
     account: str
     reference_price: Decimal | None = None
     """Mid of the quote when the order was sent: slippage is measured against it."""
+    commission_revision: int = 0
+    """Of which revision the commission was reported: an older one's counts until the newer one's comes."""
 
 
 class BrokerPosition(Event, frozen=True, tag=False):

@@ -20,6 +20,11 @@ def split_exec_id(exec_id: str) -> tuple[str, int]:
     return (head, int(tail)) if dot and tail.isascii() and tail.isdigit() else (exec_id, 0)
 
 
+def newness(fill: Fill) -> tuple[int, bool, int]:
+    """Of two reports of one execution the one with the higher counts."""
+    return fill.revision, fill.commission is not None, fill.commission_revision
+
+
 class FillBook:
     def __init__(self, fills: Iterable[Fill] = ()) -> None:
         self.by_key: dict[str, Fill] = {}
@@ -33,7 +38,7 @@ class FillBook:
         for fill in fills:
             self._put(fill)
         self._commissions: dict[str, tuple[int, Decimal]] = {
-            fill.key: (fill.revision, fill.commission) for fill in self.by_key.values() if fill.commission is not None
+            fill.key: (fill.commission_revision, fill.commission) for fill in self.by_key.values() if fill.commission is not None
         }
 
     def _put(self, fill: Fill) -> None:
@@ -58,6 +63,7 @@ class FillBook:
         known = self.by_key.get(key)
         if known is not None and known.revision >= revision:
             return None
+        commission_revision, commission = self._commissions.get(key, (0, None))
         fill = Fill(
             key=key,
             exec_id=news.exec_id,
@@ -69,11 +75,12 @@ class FillBook:
             side=news.side,
             quantity=news.quantity,
             price=news.price,
-            commission=self._commission(key),
+            commission=commission,
             ts_ns=news.ts_ns,
             perm_id=news.perm_id,
             account=news.account,
             reference_price=reference_price,
+            commission_revision=commission_revision,
         )
         self._put(fill)
         return fill
@@ -81,11 +88,11 @@ class FillBook:
     def restore(self, fill: Fill) -> bool:
         """Takes a fill from the journal; says whether it was not known."""
         known = self.by_key.get(fill.key)
-        if known is not None and (known.revision, known.commission is not None) >= (fill.revision, fill.commission is not None):
+        if known is not None and newness(known) >= newness(fill):
             return False
         self._put(fill)
         if fill.commission is not None:
-            self._commissions[fill.key] = (fill.revision, fill.commission)
+            self._commissions[fill.key] = (fill.commission_revision, fill.commission)
         return True
 
     def hear_commission(self, news: CommissionNews) -> Fill | None:
@@ -98,12 +105,8 @@ class FillBook:
         fill = self.by_key.get(key)
         if fill is None or fill.commission == news.amount:
             return None
-        self._put(replace(fill, commission=news.amount))
+        self._put(replace(fill, commission=news.amount, commission_revision=revision))
         return self.by_key[key]
-
-    def _commission(self, key: str) -> Decimal | None:
-        known = self._commissions.get(key)
-        return known[1] if known else None
 
     def filled(self, order_ref: str) -> tuple[int, Decimal | None]:
         """Quantity and average price of an order, from its executions."""

@@ -14,6 +14,7 @@ from typing import Final
 
 from alphatrader.contract.messages.contracts import OptionRef
 from alphatrader.contract.messages.orders import Fill
+from alphatrader.core.orders.fills import newness
 from alphatrader.core.orders.refs import FLATTEN, external, intent_of, is_ours, role_of
 
 ADOPTED: Final = "account:adopted"
@@ -43,10 +44,10 @@ def fault(fill: Fill) -> str | None:
 
 
 def newer(known: Fill | None, heard: Fill) -> Fill:
-    """Of two reports of one execution, the one that counts: the higher revision, then the one that knows its commission."""
+    """Of two reports of one execution, the one that counts: the higher revision, then the one with the newer commission."""
     if known is None:
         return heard
-    return max(known, heard, key=lambda f: (f.revision, f.commission is not None, f.commission or _ZERO, f.exec_id))
+    return max(known, heard, key=lambda f: (*newness(f), f.commission or _ZERO, f.exec_id))
 
 
 @dataclass(slots=True)
