@@ -100,6 +100,7 @@ TABLE: list[tuple[str, Picture, Picture]] = [
     ("consecutive losses", with_state(consecutive_losses=2), with_state(consecutive_losses=3)),
     ("drawdown", with_state(peak_equity=D(100_000), equity=D("90000.01")), with_state(peak_equity=D(100_000), equity=D(90_000))),
     ("drawdown", with_state(), with_state(equity=None)),
+    ("drawdown", with_state(), with_state(peak_equity=None)),
     ("positions and opening orders", picture(places=dict.fromkeys("abcd", "X")), picture(places=dict.fromkeys("abcde", "X"))),
     ("positions a symbol", picture(places={"a": "SPY"}), picture(places={"a": "SPY", "b": "SPY"})),
     ("unknown orders", picture(), picture(unknown_orders=("i-1",))),
@@ -133,7 +134,7 @@ TABLE: list[tuple[str, Picture, Picture]] = [
     ("window", picture(), picture(windows={})),
     ("expiry", picture(flat_ns=NOW_NS + 1), picture(flat_ns=NOW_NS)),
     ("expiry", picture(session="2026-11-17", flat_ns=NOW_NS), picture(session="2026-11-19")),
-    ("account", picture(), picture(account=account(machine_ns=old(-1.1)))),
+    ("account", picture(account=account(machine_ns=old(-1))), picture(account=account(machine_ns=old(-1.1)))),
 ]  # fmt: skip
 
 

@@ -65,6 +65,31 @@ def test_what_a_place_can_lose_is_what_was_approved_until_the_entry_ended_and_th
     # an entry that no approval is known of any more counts by its own terms
     adopted = places.bets({}, [order("i", "UNKNOWN", quantity=2, limit_price=D(4))], [])
     assert adopted == {"i": Bet("SPY", "C", D(800))}
+    # ... at market by the mid it was sent at, and a stop of its own risks nothing more
+    market = order("i", "SENT", limit_price=None, reference_price=D(3))
+    assert places.bets({}, [market, order("i", "WORKING", id="i/stop", role="stop")], []) == {"i": Bet("SPY", "C", D(600))}
+
+
+def test_what_may_be_a_position_or_become_one_holds_a_place_without_any_approval() -> None:
+    # given an entry found again at the broker, one of which nothing is known, a trade by hand, and a position on its way out
+    entries = [order("i-1", "WORKING"), order("i-2", "UNKNOWN", symbol="QQQ")]
+    by_hand = replace(position("ext-7", 3, 3), status="external")
+    leaving = replace(position("i-3", 1, 2, "IWM"), status="closing")
+    expected = {"i-1": "SPY", "i-2": "QQQ", "ext-7": "SPY", "i-3": "IWM"}
+    assert places.places({}, entries, [by_hand, leaving]) == expected
+    # while what can only close, what has ended, and what is closed hold none; one intent holds one
+    stop = order("i-4", "WORKING", id="i-4/stop", role="stop")
+    over = [order("i-5", state) for state in ("FILLED", "CANCELLED", "REJECTED", "EXPIRED")]
+    assert places.places({}, [stop, *over], [position("i-6", 0, 2)]) == {}
+    assert places.places({"i": Reservation("i", "SPY", 0, D(1))}, [order("i", "SENT")], [position("i", 1, 1)]) == {"i": "SPY"}
+
+
+def test_a_position_that_is_held_keeps_its_place_whatever_its_entry_says() -> None:
+    # a correction took the entry's fill away and the position has not followed yet
+    assert not places.ended(order("i", "CANCELLED"), 0, position("i", 1, 1))
+    assert places.ended(order("i", "CANCELLED"), 0, position("i", 0, 1))
+    late = MACHINE_NS + 61 * 10**9
+    assert places.settled(order("i", "CANCELLED"), position("i", 0, 1), late)
 
 
 def test_an_approval_nobody_acted_on_frees_its_place_after_a_while() -> None:
