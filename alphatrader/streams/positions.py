@@ -182,8 +182,9 @@ class PositionManager(StreamModule):
         before, last = self._positions.get(held.id), self._exits.get(held.id)
         if before is None and (self._history.get(held.id) == held.realized or self._is_history(held, now_ns)):
             return
-        told = before is not None and before.status == "closed" and before.realized == held.realized and held.id in self._trades
-        if told and held.quantity == 0:
+        result = (held.realized, held.commissions_known)
+        told = before is not None and before.status == "closed" and (before.realized, before.commissions_known) == result
+        if told and held.quantity == 0 and held.id in self._trades:
             return
         approval = None
         if before is None and not held.external:

@@ -67,7 +67,8 @@ class TwitterBot:
                 self._post(trade)
 
     def _wins(self, trade: ClosedTrade) -> bool:
-        return trade.pnl > 0 and trade.exit_known and not trade.position_id.startswith("ext-")
+        known = trade.exit_known and trade.commissions_known  # else the sweep comes again
+        return known and trade.pnl > 0 and not trade.position_id.startswith("ext-")
 
     def _due_ns(self, trade: ClosedTrade) -> int:
         return trade.closed_ns + delay_ns("free", self._settings.distribution)

@@ -70,6 +70,10 @@ def test_the_words_of_a_position_to_each_tier(result, shown_as):
     assert over["basic"].fields == contract | {"Result": f"{shown_as} after commissions, of 2 bought at $4.05"} | at
     assert over["basic"].title == over["premium"].title == f"SPY: position closed, {shown_as}"
     assert (over["premium"].lines, over["basic"].lines) == (("exit",), ()), "why it was closed is premium's"
+    event = closed(signal, result, MONDAY_TEN_NS)
+    early = by_tier(tiers.of_position(replace(event, position=replace(event.position, commissions_known=False)), RULES))
+    said = f"{shown_as} before commissions that the broker has not reported yet, of 2 bought at $4.05"
+    assert early["premium"].fields["Result"] == early["basic"].fields["Result"] == said
     for one in tiers.of_position(bare, RULES):
         assert one.lines == () and one.fields["Stop"] == "not known"
 

@@ -49,10 +49,16 @@ def test_a_commission_that_comes_later_changes_the_result_and_nothing_else() -> 
     ledger = Ledger()
     early = fill("i", "BUY", 1, "4.00", commission=None)
     assert ledger.hear(early) and ledger.positions()["i"].cost == D("400.00")
+    assert not ledger.positions()["i"].commissions_known
     assert ledger.hear(replace(early, commission=D("1.05")))
-    assert ledger.positions()["i"].cost == D("401.05")
+    assert ledger.positions()["i"].cost == D("401.05") and ledger.positions()["i"].commissions_known
     assert not ledger.hear(early)
     assert ledger.positions()["i"].cost == D("401.05")
+    # one of several that is not known leaves the whole unknown, whichever it is; none at all is a commission, too
+    exit_ = fill("i/stop", "SELL", 1, "3.00", at=9, commission=None)
+    assert [booked(early, replace(exit_, commission=D(0)))["i"].commissions_known, ledger.hear(exit_)] == [False, True]
+    assert not ledger.positions()["i"].commissions_known
+    assert ledger.hear(replace(exit_, commission=D(0))) and ledger.positions()["i"].commissions_known
 
 
 def test_a_correction_replaces_and_an_old_revision_is_no_news() -> None:

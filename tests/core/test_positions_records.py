@@ -105,6 +105,9 @@ def test_a_trade_says_how_it_ended_and_in_which_session() -> None:
     assert (stopped.reason, stopped.session, stopped.pnl, stopped.quantity) == ("stop", session_of(NOW_NS), D("-202.60"), 2)
     assert (stopped.entry_price, stopped.exit_price, stopped.commissions) == (D(4), D(3), D("2.60"))
     assert (stopped.closed_ns, stopped.exit_known, stopped.confidence) == (NOW_NS + 60 * SECOND, True, 70.0)
+    untold = held(BOUGHT, replace(SOLD, commission=None))
+    assert [records.trade(told(h), h, WISH, session_of).commissions_known for h in (held(BOUGHT, SOLD), untold)] == [True, False]
+    assert not told(untold).commissions_known
     out = held(BOUGHT, fill("i/exit-1", "SELL", 2, "4.40", at=60))
     assert records.trade(told(out), out, WISH, session_of).reason == "exit: time"
     assert records.trade(told(out), out, None, session_of).reason == "exit"

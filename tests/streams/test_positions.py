@@ -207,6 +207,12 @@ def test_a_restart_at_any_moment_books_nothing_twice_and_loses_nothing(servers: 
             # a commission that comes late corrects the trade and announces no second end
             on.fill(replace(fill("i-1/stop", "SELL", 2, "4.50", at=9), revision=2, exec_id="x.02", commission=D("2.30")))
             await until(lambda: trades(on)["i-1"].pnl == D("195.10"), what="corrected")
+            # and while one is awaited the trade says so, until it comes, were it nothing
+            unbilled = replace(fill("i-1/stop", "SELL", 2, "4.50", at=9), revision=3, exec_id="x.03", commission=None)
+            on.fill(unbilled)
+            await until(lambda: not trades(on)["i-1"].commissions_known, what="a bill that is open")
+            on.fill(replace(unbilled, commission=D(0), commission_revision=3))
+            await until(lambda: trades(on)["i-1"].commissions_known and trades(on)["i-1"].pnl == D("197.40"), what="the bill")
         kinds = [event.kind for event in events(on)]
         assert kinds.count("opened") == 1 and kinds.count("closed") == 1
 

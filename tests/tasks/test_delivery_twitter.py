@@ -81,12 +81,13 @@ def test_it_waits_for_the_free_tiers_delay(desk):
     assert 9 < left <= 10 and desk.told() == [] and desk.state(position) is None
 
 
-def test_losses_adopted_positions_guessed_exits_and_old_news_are_not_posted(desk):
+def test_losses_adopted_positions_guessed_exits_open_bills_and_old_news_are_not_posted(desk):
     desk.trade(1, "-5", 400)
     desk.trade(2, "0", 400)
     desk.trade(3, "50", 400, exit_known=False)
     desk.trade(4, "50", 400, position_id="ext-501")
     desk.trade(5, "50", 25 * 3600)
+    desk.trade(6, "50", 400, commissions_known=False)
 
     desk.bot.sweep()
 

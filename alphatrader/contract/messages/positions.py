@@ -43,6 +43,8 @@ class Position(Message, frozen=True):
     planned_quantity: int = 0
     """What risk approved; 0 for an external position."""
     confidence: float | None = None
+    commissions_known: bool = True
+    """False while the commission of one of its fills is not reported yet: `realized` is more than it will be."""
 
 
 class PositionsSummary(Message, frozen=True):
@@ -120,3 +122,5 @@ class ClosedTrade(Message, frozen=True):
     reason: str
     exit_known: bool = True
     """False: it ended at the broker without an execution that we saw; `exit_price` is what `reason` says, not a price paid."""
+    commissions_known: bool = True
+    """As of its position."""

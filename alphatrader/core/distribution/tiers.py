@@ -119,9 +119,10 @@ def _opened(position: Position) -> tuple[str, dict[str, str]]:
 
 def _closed(position: Position) -> tuple[str, dict[str, str]]:
     result = f"{'+' if position.realized >= 0 else '-'}{usd(abs(position.realized))}"
+    costs = "after commissions" if position.commissions_known else "before commissions that the broker has not reported yet"
     return f"{position.symbol}: position closed, {result}", {
         "Contract": contract_text(position.contract),
-        "Result": f"{result} after commissions, of {position.opened_quantity} bought at {usd(position.average_price)}",
+        "Result": f"{result} {costs}, of {position.opened_quantity} bought at {usd(position.average_price)}",
     }
 
 

@@ -77,6 +77,8 @@ class Booked:
     closed_by: str = ""
     """How the last closing fill came about: stop, target, exit, flatten, by hand, expired, vanished."""
     exit_known: bool = True
+    commissions_known: bool = True
+    """Whether each of its fills has reported one."""
 
     @property
     def realized(self) -> Decimal:
@@ -139,6 +141,7 @@ def _apply(held: Booked, signed: int, fill: Fill) -> None:
     if opening:
         _open(held, direction * opening, fill)
     held.updated_ns = fill.ts_ns
+    held.commissions_known = held.commissions_known and fill.commission is not None
     if fill.side == "BUY" or fill.reference_price is not None:
         held.slippage = _slipped(held, signed, fill)
 

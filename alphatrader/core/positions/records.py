@@ -71,6 +71,7 @@ def position(held: Booked, approval: Approval | None, before: Position | None, m
         targets_hit=before.targets_hit if before else 0,
         planned_quantity=before.planned_quantity if before else approval.quantity if approval else 0,
         confidence=before.confidence if before else approval.confidence if approval else None,
+        commissions_known=held.commissions_known,
     )
 
 
@@ -125,6 +126,7 @@ def trade(now: Position, held: Booked, wanted: WantedExit | None, session_of: Se
         session=session_of(closed_ns),
         reason=reason,
         exit_known=held.exit_known,
+        commissions_known=held.commissions_known,
     )
 
 
