@@ -19,6 +19,8 @@ SECOND_NS: Final = 1_000_000_000
 WINDOW_NS: Final = 300 * SECOND_NS
 STANDS_NS: Final = 30 * SECOND_NS
 MOVE_SHARE: Final = 0.01
+SLACK: Final = 1e-9
+"""Dollars, far under any price step: what a mean of floats lacks of a whole percent is none."""
 DOUBLED_NS: Final = 25 * 60 * SECOND_NS
 LIMIT_STATE_NS: Final = 15 * SECOND_NS
 PAUSE_NS: Final = 300 * SECOND_NS
@@ -102,7 +104,7 @@ class LuldEstimate:
         if self._reference is None or not self._prints or now_ns - self._reference_ns < STANDS_NS:
             return
         mean = self._sum / len(self._prints)
-        if abs(mean - self._reference) >= MOVE_SHARE * self._reference:
+        if abs(mean - self._reference) >= MOVE_SHARE * self._reference - SLACK:
             self._reference, self._reference_ns = mean, now_ns
 
     def estimate(self, now_ns: int, bid: float | None, ask: float | None) -> Luld | None:
@@ -138,4 +140,4 @@ class LuldEstimate:
 def pause_ends_ns(paused_ns: int, close_ns: int) -> int:
     """When trading may resume at the earliest, an estimate: five minutes on, but not in the last ten minutes before the close."""
     ends = paused_ns + PAUSE_NS
-    return close_ns if paused_ns >= close_ns - NO_REOPENING_NS or ends >= close_ns - NO_REOPENING_NS else ends
+    return close_ns if ends >= close_ns - NO_REOPENING_NS else ends
