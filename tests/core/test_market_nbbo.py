@@ -88,6 +88,44 @@ def test_a_silent_venue_is_left_out_only_when_the_others_moved_through_its_quote
     assert stale(bids, asks, heard, 1000.0, lot=100) == left_out
 
 
+HEARD = st.dictionaries(st.sampled_from(("ARCA", "NASDAQ", "IEX")), st.sampled_from((100.0, 95.0, 94.9, 40.0)), min_size=1)
+
+
+@given(ROWS, ROWS, HEARD, st.sampled_from((100, 40)), st.booleans())
+def test_stale_venues_by_trying_every_price(
+    bids: list[Row], asks: list[Row], heard: dict[str, float], lot: int, continuous: bool
+) -> None:
+    """Silent for over 5 s, and its best round lot is at or through the best of those that are not."""
+    silent = {venue for venue, at in heard.items() if at < 95.0}
+
+    def best(rows: list[Row], venue: str, *, bid: bool) -> float | None:
+        of = [row for row in rows if row.venue == venue]
+        for price in sorted({row.price for row in of}, reverse=bid):
+            if sum(row.size for row in of if (row.price >= price if bid else row.price <= price)) >= lot:
+                return price
+        return None
+
+    speak = {"ARCA", "NASDAQ", "IEX"} - silent
+    top = max((price for venue in speak if (price := best(bids, venue, bid=True)) is not None), default=float("-inf"))
+    bottom = min((price for venue in speak if (price := best(asks, venue, bid=False)) is not None), default=float("inf"))
+    through = set()
+    for venue in silent:
+        its_bid, its_ask = best(bids, venue, bid=True), best(asks, venue, bid=False)
+        if (its_bid is not None and its_bid >= bottom) or (its_ask is not None and its_ask <= top):
+            through.add(venue)
+    expected = silent if len(silent) == len(heard) else through if continuous else set()
+    assert stale(bids, asks, heard, 100.0, lot=lot, continuous=continuous) == expected
+
+
+def test_a_market_without_a_side_is_neither_locked_nor_crossed() -> None:
+    assert [(best.locked, best.crossed) for best in (nbbo([], [], lot=100), nbbo([Row(10.0, 100, "ARCA")], [], lot=100))] == [
+        (False, False),
+        (False, False),
+    ]
+    none = nbbo([Row(10.0, 0, "FINRA")], [Row(10.0, 0, "ARCA")], lot=1)
+    assert (none.bid, none.ask, none.excluded) == (None, None, ())  # a row of no size is nobody's quote
+
+
 def test_venues_without_protected_quotes_are_left_out_and_named() -> None:
     rows = [Row(10.05, 100, "FINRA"), Row(10.04, 100, "MEMX"), Row(10.0, 100, "ARCA")]
     best = nbbo(rows, [], lot=100, excluded={"MEMX"})
