@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from alphatrader.contract.messages.market import Bar
-from alphatrader.core.market.bar_check import BarCheck
+from alphatrader.core.market.bar_check import KEPT, BarCheck
 from alphatrader.core.market.conditions import counts
 from alphatrader.core.market.day import REMEMBERED, DayFold, Repeats, impossible
 from alphatrader.core.market.quotes import BadTickError
@@ -203,6 +203,75 @@ def test_bars_are_compared_only_where_ours_is_whole() -> None:
     assert check.different == 1
     check.broken()
     assert check.compare(bar(15, 500, 100)) is None and check.reconciled == 2
+
+
+def whole_bar(volume: float, *, low: float = 99.0, high: float = 101.0) -> BarCheck:
+    """A check that heard one whole bar of five seconds from `OPEN` on."""
+    check = BarCheck()
+    check.add(OPEN - 5 * SECOND, 100.0, 1, volume=True, in_range=True)
+    for price, size in ((low, volume / 2), (100.0, 0.0), (high, volume / 2)):
+        check.add(OPEN, price, size, volume=True, in_range=True)
+    check.add(OPEN + SECOND, 500.0, 9000, volume=False, in_range=False)  # an official price is of neither
+    return check
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "differs"),
+    [
+        (1000, 1200, False),  # 200 shares at the edge of a small bar
+        (1000, 1201, True),
+        (1201, 1000, True),
+        (9500, 10_000, False),  # 5 % of a large one
+        (9499, 10_000, True),
+        (10_501, 10_000, True),
+    ],
+)
+def test_a_bars_volume_may_differ_by_its_edges(ours: float, theirs: float, differs: bool) -> None:
+    check = whole_bar(ours)
+    said = check.compare(Bar(OPEN, 100, 101.0, 99.0, 100, theirs, 100, 5))
+    assert said == (f"volume {theirs}, from prints {ours}" if differs else None) and check.different == differs
+
+
+@pytest.mark.parametrize(
+    ("theirs", "differs"),
+    [
+        ((101.05, 99.0), None),  # a twentieth of a percent
+        ((101.06, 99.0), "high 101.06, from prints 101"),
+        ((100.94, 99.0), "high 100.94, from prints 101"),
+        ((101.0, 99.04), None),
+        ((101.0, 99.06), "low 99.06, from prints 99"),
+        ((101.06, 98.9), "high 101.06, from prints 101; low 98.9, from prints 99"),
+    ],
+)
+def test_a_bars_range_may_differ_by_a_hair(theirs: tuple[float, float], differs: str | None) -> None:
+    check = whole_bar(1000)
+    assert check.compare(Bar(OPEN, 100, *theirs, 100, 1000, 100, 5)) == differs == check.difference
+
+
+def test_a_bar_of_ours_without_prints_has_no_range_and_prints_of_theirs_are_missed() -> None:
+    check = BarCheck()
+    check.add(OPEN - 5 * SECOND, 100.0, 1, volume=True, in_range=True)
+    assert check.compare(Bar(OPEN, 100, 100, 100, 100, 0, 100, 0)) is None  # nothing traded
+    assert check.compare(Bar(OPEN + 5 * SECOND, 90, 90, 90, 90, 500, 90, 1)) == "volume 500, from prints 0"
+    check.add(OPEN + 10 * SECOND, 100.0, 50, volume=True, in_range=True)
+    assert check.compare(Bar(OPEN + 10 * SECOND, 90, 90, 90, 90, 0, 90, 0)) is None  # theirs tells no trade: no range to compare
+    assert check.reconciled == 3
+
+
+def test_bars_of_ours_are_kept_for_half_a_minute_and_not_over_a_break() -> None:
+    check = BarCheck()
+    for n in range(-1, KEPT):
+        check.add(OPEN + n * 5 * SECOND, 100.0, 1000, volume=True, in_range=True)
+    check.add(OPEN - 300 * SECOND, 100.0, 1000, volume=True, in_range=True)  # a late one takes no newer one's place
+    for n in range(KEPT):
+        assert check.compare(Bar(OPEN + n * 5 * SECOND, 100, 100, 100, 100, 1000, 100, 1)) is None
+    assert (check.reconciled, check.different) == (KEPT, 0)
+    check.add(OPEN + 60 * SECOND, 100.0, 1000, volume=True, in_range=True)
+    check.broken()
+    check.add(OPEN + 54 * SECOND, 100.0, 1, volume=True, in_range=True)
+    check.add(OPEN + 61 * SECOND, 100.0, 700, volume=True, in_range=True)
+    assert check.compare(Bar(OPEN + 60 * SECOND, 100, 100, 100, 100, 700, 100, 1)) is None  # what was before is not in it
+    assert (check.reconciled, check.different) == (KEPT + 1, 0)
 
 
 def test_exchange_time_going_back_is_a_violation_and_the_offset_is_the_least_of_a_minute() -> None:
