@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
 import pytest
 
 from alphatrader.contract.messages.market import BookEvent, GapEvent, QuoteEvent, Trade
 from alphatrader.core.market.book import ASK, BID, INSERT, UPDATE
 from alphatrader.core.market.feed import CONFLATE_SECONDS, SymbolFeed
+from alphatrader.core.market.status import Hours
 from alphatrader.core.market.tick_line import MUTE_TICKS
+from alphatrader.runtime.calendar import nyse
 from tests.core.feed_story import NS, START, Story, Time
 
 
@@ -79,6 +84,37 @@ def test_crude_oil_trades_below_zero_and_nothing_else_does(
     day = feed.last().day
     assert [trade.price for trade in feed.trades().trades] == list(told)
     assert day and (day.low, day.last, day.impossible) == (low, told[-1], len(prints) - len(told))
+
+
+NEW_YORK = ZoneInfo("America/New_York")
+
+
+@pytest.mark.parametrize(
+    ("symbol", "equity", "days"),
+    [
+        ("ES", False, ["2026-11-02", "2026-11-02", "2026-11-03", "2026-11-03", "2026-11-03", "2026-11-27", "2026-11-30"]),
+        ("SPY", True, ["2026-11-02", "2026-11-02", "2026-11-02", "2026-11-02", "2026-11-03", "2026-11-27", "2026-11-27"]),
+    ],
+)
+def test_a_futures_day_begins_on_the_evening_before_and_a_shares_at_midnight(symbol: str, equity: bool, days: list[str]) -> None:
+    """Over the leap of the clocks on Sunday, 1 November 2026, and over Thanksgiving and its half day."""
+    now = 0
+
+    def hours(ts_ns: int) -> Hours | None:
+        session = nyse().known(ts_ns)
+        return session and Hours(session.name, session.open_ns, session.close_ns)
+
+    feed = SymbolFeed(
+        symbol, full=True, depth_rows=10, quiet_seconds=5.0, market_ns=lambda: now, monotonic=lambda: 0.0, session=hours,
+        equity=equity,
+    )  # fmt: skip
+    told = []
+    for when in ("11-01 18:00", "11-02 17:59", "11-02 18:00", "11-02 23:59", "11-03 00:00", "11-26 11:00", "11-27 18:00"):
+        now = int(datetime.strptime(f"2026-{when}", "%Y-%m-%d %H:%M").replace(tzinfo=NEW_YORK).timestamp()) * NS
+        feed.tick_text(48, f"100.25;1;{now // 1_000_000};1;1;true")
+        day = feed.last().day
+        told.append(day.session if day else "")
+    assert told == days
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), 1e9])

@@ -17,7 +17,7 @@ from alphatrader.core.market.book import BookError
 from alphatrader.core.market.conflation import Conflation
 from alphatrader.core.market.depth_line import DepthLine
 from alphatrader.core.market.feed_book import FeedBook
-from alphatrader.core.market.futures import BELOW_ZERO
+from alphatrader.core.market.futures import BELOW_ZERO, EVENING_NS
 from alphatrader.core.market.maker_book import MakerBook
 from alphatrader.core.market.quotes import HALTED_TICK, RT_VOLUME_TICK, BadTickError, QuoteFold, checked_time
 from alphatrader.core.market.standing import FeedStands
@@ -64,7 +64,7 @@ class SymbolFeed:
         self._market_ns, self._monotonic = market_ns, monotonic
         self._equity = equity
         self._quote = QuoteFold()
-        self._hours = HoursNow(session)
+        self._hours, self._look_up = HoursNow(session), session
         self._depth = DepthLine(depth_rows, quiet_seconds)
         self.makers = MakerBook(depth_rows, market_ns, monotonic)
         self._tape = Tape(cta=LISTED_ON.get(symbol) != UTP_LISTS, below_zero=not equity and symbol in BELOW_ZERO)
@@ -414,10 +414,15 @@ class SymbolFeed:
     def _priced(self, price: float, hours: Hours | None) -> None:
         self._status.printed(self._received_ns, price, self._quote.prev_close, hours)
 
+    def _trade_date(self, at_ns: int) -> Hours | None:
+        """The session that a future's day is named by: from the evening before on."""
+        return None if self._look_up is None else self._look_up(at_ns + EVENING_NS)
+
     def _print(self, raw: Raw) -> None:
         tape, received_ns = self._tape, self._received_ns
         hours = self._hours.at(received_ns)
-        session = hours.name if hours else ""
+        day = hours if self._equity else self._trade_date(received_ns)
+        session = day.name if day else ""
         after_hours = self._equity and hours is not None and not hours.open_ns <= received_ns < hours.close_ns
         trade = tape.add(
             raw, self.seq + 1, received_ns, session, self._before, tick_by_tick=self.ticks.on, after_hours=after_hours

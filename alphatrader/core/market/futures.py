@@ -16,6 +16,8 @@ MONTH_LETTERS: Final = "FGHJKMNQUVXZ"
 QUARTERS: Final = "HMUZ"
 VOLUME_SESSIONS: Final = 2
 """The next month must trade more than the front on so many sessions in a row."""
+EVENING_NS: Final = 6 * 3_600_000_000_000
+"""The trade date of a future begins at 18:00 in New York on the evening before: so long before midnight."""
 BELOW_ZERO: Final = frozenset({"CL"})
 """Roots whose price may fall to zero and under it: crude oil, which settled at -37.63 on 20 April 2020 (CME Clearing, notice
 20-152). What else is traded here is worth something, so that a print of nothing is a mistake."""
