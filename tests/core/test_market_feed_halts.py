@@ -223,6 +223,30 @@ def test_there_are_no_bands_without_a_previous_close_and_none_of_a_future() -> N
             feed.tick_price(9, close, None)
         feed.set_ticks(True)
         feed.trade(START // NS, 100.0, 100, False, False, "ARCA", "")
-        feed.tick_generic(49, 2)
         said = feed.status()
-        assert (said.luld is not None, said.pause_ends_ns is not None) == (equity and bool(close), equity)
+        feed.tick_generic(49, 2)
+        paused = feed.status()
+        assert (said.luld is not None, paused.pause_ends_ns is not None) == (equity and bool(close), equity)
+
+
+def test_no_band_is_in_force_in_a_halt_and_a_general_one_has_no_known_end() -> None:
+    time = Time()
+    hours = Hours("today", START - MINUTE, START + 390 * MINUTE)
+    feed = SymbolFeed(
+        "AAPL", full=True, depth_rows=10, quiet_seconds=5.0, market_ns=time.market_ns, monotonic=time.monotonic,
+        session=lambda _: hours,
+    )  # fmt: skip
+    feed.tick_generic(49, 0)
+    feed.tick_price(9, 100.0, None)
+    feed.tick_price(1, 105.0, 100)
+    feed.tick_text(48, f"100.0;100;{START // 1_000_000};1;1;true")
+    said = feed.status()
+    assert said.luld and said.luld.state == "limit_up" and said.pause_ends_ns
+    feed.tick_generic(49, 1)
+    said = feed.status()
+    assert said.luld is None and said.pause_ends_ns is None
+    feed.tick_generic(49, 0)
+    time.seconds += 1
+    feed.tick_text(48, f"110.0;100;{START // 1_000_000};1;1;true")
+    said = feed.status()
+    assert said.luld and (said.luld.reference, said.luld.state) == (110.0, "inside")

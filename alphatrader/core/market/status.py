@@ -193,7 +193,8 @@ class InstrumentStatus:
         return None
 
     def _bands(self, now_ns: int, quote: QuoteFold) -> Luld | None:
-        return None if self._luld is None else self._luld.estimate(now_ns, quote.bid, quote.ask)
+        """None in a halt: no band is in force, and orders that gather beyond the last ones are no limit state."""
+        return None if self._luld is None or self.halts.halted else self._luld.estimate(now_ns, quote.bid, quote.ask)
 
     def _closing(self, now_ns: int, hours: Hours | None, quote: QuoteFold) -> Imbalance | None:
         if not self._equity or hours is None or now_ns < hours.open_ns:
