@@ -10,7 +10,7 @@ from alphatrader.core.market.breakers import MINUTE_NS, MarketBreaker
 from alphatrader.core.market.halts import Halts
 from alphatrader.core.market.luld import LuldEstimate, Security, bands, pause_ends_ns
 from alphatrader.core.market.quotes import QuoteFold
-from alphatrader.core.market.status import Hours, InstrumentStatus, MarketWide
+from alphatrader.core.market.status import Hours, HoursNow, InstrumentStatus, MarketWide
 
 SECOND = 1_000_000_000
 OPEN = 1_800_000_000 * SECOND
@@ -160,6 +160,42 @@ def test_a_day_that_a_breaker_ended_says_nothing_of_the_next() -> None:
     wide.see("SPY", monday.open_ns - 60 * MINUTE_NS, 480.0, 600.0, monday)
     wide.see("SPY", monday.open_ns, 480.0, 480.0, monday)
     assert said(monday.open_ns, monday) == (False, 0)
+
+
+def test_the_session_of_an_instant_is_looked_up_once_a_second_and_again_where_the_clock_goes_back() -> None:
+    asked = list[int]()
+
+    def look_up(ns: int) -> Hours | None:
+        asked.append(ns)
+        return Hours("today", OPEN, CLOSE) if ns < CLOSE else None
+
+    now = HoursNow(look_up)
+    first = now.standing()
+    assert [now.regular(ns) for ns in (OPEN - 1, OPEN, OPEN - 2 + SECOND)] == [False, True, True] and asked == [OPEN - 1]
+    assert now.regular(OPEN - 1 + SECOND) and asked == [OPEN - 1, OPEN - 1 + SECOND]
+    assert not now.regular(OPEN - 2) and asked[2:] == [OPEN - 2]
+    assert now.at(OPEN - 2) is not None and len(asked) == 3
+    assert now.at(CLOSE) is None and now.regular(CLOSE)  # no session there: every check is on
+    now.stand_as(first)
+    assert now.standing() == first and HoursNow(None).regular(0)
+
+
+def test_nobody_but_a_proxy_in_a_session_with_a_previous_close_moves_a_breaker() -> None:
+    wide, hours = MarketWide(), Hours("2026-11-18", OPEN, CLOSE)
+    assert wide.state(OPEN, None) is None
+    for symbol, at, close, session in (
+        ("AAPL", OPEN, 600.0, hours),
+        ("SPY", OPEN, None, hours),
+        ("SPY", OPEN, 0.0, hours),
+        ("SPY", OPEN, -1.0, hours),
+        ("SPY", OPEN - 1, 600.0, hours),
+        ("SPY", OPEN, 600.0, None),
+    ):
+        wide.see(symbol, at, 400.0, close, session)
+        assert wide.state(OPEN, hours) is None
+    wide.see("SPY", OPEN, 400.0, 600.0, hours)
+    state = wide.state(CLOSE, None)
+    assert state and state.day_over  # where no session is known, what was reached last stands
 
 
 def test_the_index_itself_stands_before_its_proxy() -> None:

@@ -3,8 +3,8 @@
 sources.md §7. Nasdaq: early imbalance (no indicative prices) from 15:50, in full from 15:55, market-on-close
 orders until 15:55. NYSE: from 15:50, when market-on-close orders end. Arca's orders end at 15:59: NYSE's page of trading hours
 (nyse.com/trade/trading-information) has its closing auction imbalance freeze from 15:59 to 16:00. Its start at 15:00
-stands on no page that was found; neither does Cboe BZX's start, and end of orders, at 15:55.
-Times stand as minutes before the close, so that an early close shifts all. Before data exist,
+stands on an older page of the exchange (tradearca.com, closing auctions, 2006); Cboe BZX's start, and end of orders, at 15:55
+stand on no page that was found. Times stand as minutes before the close, so that an early close shifts all. Before data exist,
 what is computed of the close rests on proxies (order flow, volume), and the message says so.
 """
 
