@@ -1,8 +1,9 @@
 """Hidden executions: lit prints strictly inside the quote that stood before them. sources.md §3.
 
 Off-exchange reports are dark, not hidden, and left out; prints at mid are counted apart (pegs). Prints of one instant, venue,
-price and side are one order's and make one execution. Prints and quotes come on separate streams: an execution's confidence is
-the share of the quotes within 250 ms around it in which it lies strictly inside, the one before it always among them.
+price and side are one order's and make one execution, whatever is printed between. Prints and quotes come on separate streams:
+an execution's confidence is the share of the quotes within 250 ms around it in which it lies strictly inside, the one before it
+always among them, and once.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ class HiddenDetector(msgspec.Struct):
                 bought = shares
             else:
                 sold = shares
-            self._execution(ts_ns, received_ns, price, shares, venue, side, at_mid)
+            self._execution(ts_ns, received_ns, price, shares, venue, side, at_mid, bid, ask)
         self.prints += 1
         second, mid, slots = received_ns // SECOND_NS, shares if at_mid else 0.0, self.slots
         if slots and slots[-1][0] >= second:
@@ -84,21 +85,30 @@ class HiddenDetector(msgspec.Struct):
             slots.append((second, shares, bought, sold, mid))
             self.forget(received_ns)
 
-    def _execution(self, ts_ns: int, received_ns: int, price: float, shares: float, venue: str, side: str, at_mid: bool) -> None:
-        last = self.executions[-1] if self.executions else None
-        if (
-            last is not None
-            and (last.ts_ns, last.price, last.venue, last.side) == (ts_ns, price, venue, side)
-            and received_ns - last.received_ns <= TOLERANCE_NS
-        ):
-            last.shares += shares
-            last.prints += 1
-            return
-        around = [quote for quote in self.quotes if 0 <= received_ns - quote[0] <= TOLERANCE_NS]
-        agree = sum(_inside(price, bid, ask) for _, bid, ask in around)
-        self.executions.append(
-            HiddenExecution(ts_ns, received_ns, price, shares, venue, side, at_mid, len(around) + 1, agree + 1)
-        )
+    def _execution(
+        self,
+        ts_ns: int,
+        received_ns: int,
+        price: float,
+        shares: float,
+        venue: str,
+        side: str,
+        at_mid: bool,
+        bid: float,
+        ask: float,
+    ) -> None:
+        for one in reversed(self.executions):  # an order's prints may come between another's
+            if received_ns - one.received_ns > TOLERANCE_NS:
+                break
+            if (one.ts_ns, one.price, one.venue, one.side) == (ts_ns, price, venue, side):
+                one.shares += shares
+                one.prints += 1
+                return
+        around = [quote[1:] for quote in self.quotes if 0 <= received_ns - quote[0] <= TOLERANCE_NS]
+        if not around or around[-1] != (bid, ask):
+            around.append((bid, ask))
+        agree = sum(_inside(price, *quote) for quote in around)
+        self.executions.append(HiddenExecution(ts_ns, received_ns, price, shares, venue, side, at_mid, len(around), agree))
         del self.executions[:-KEPT]
 
     def forget(self, now_ns: int) -> None:

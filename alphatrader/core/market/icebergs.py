@@ -218,8 +218,8 @@ class IcebergDetector(msgspec.Struct):
 
     def forget(self, now_ns: int) -> None:
         self._leave(now_ns)
-        while self.icebergs and now_ns - self.icebergs[0].last_ns > MEMORY_NS:
-            self.icebergs.pop(0)
+        if any(now_ns - one.last_ns > MEMORY_NS for one in self.icebergs):  # the first found may go on the longest
+            self.icebergs = [one for one in self.icebergs if now_ns - one.last_ns <= MEMORY_NS]
 
     def reset(self) -> None:
         """A hole in the feed ends what was watched; what was found stands."""
