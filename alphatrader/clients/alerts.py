@@ -1,11 +1,13 @@
 """How the watchdog reaches the operator: Discord and Telegram directly, each on its own, without Redis or Celery.
 
-`tell` returns what went wrong on each channel; one that fails does not hold the other.
+`tell` returns what went wrong on each channel; one that fails does not hold the other. `Teller` does it in a thread of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -14,6 +16,9 @@ from discord_webhook import DiscordWebhook
 from telegram import Bot
 from telegram.error import TelegramError
 
+AGAIN_SECONDS = 15.0
+"""What no channel took is told again after this: what cuts off the broker often cuts off the channels, too."""
+MOST_UNTOLD = 100
 _LONGEST = 1900
 """Both vendors allow about 2,000 characters a message."""
 
@@ -78,8 +83,41 @@ class OperatorChannels:
         return None
 
 
+class Teller:
+    """A vendor that hangs must not keep the watchdog from looking. What no channel takes is kept, with its time."""
+
+    def __init__(
+        self, channels: OperatorChannels, *, title: str, stamp: Callable[[], str], heard: Callable[[str, str | None], None]
+    ) -> None:
+        """`stamp`: the time to show; `heard` is told what went wrong on a channel, None where it took a message."""
+        self._channels = channels
+        self._title, self._stamp, self._heard = title, stamp, heard
+        self._changed = threading.Condition()
+        self._new: list[tuple[str, str]] = []
+        threading.Thread(target=self._run, name="teller", daemon=True).start()
+
+    def say(self, texts: list[str]) -> None:
+        """Returns at once."""
+        if texts:
+            with self._changed:
+                self._new += [(text, self._stamp()) for text in texts]
+                self._changed.notify()
+
+    def _run(self) -> None:
+        untold: list[str] = []
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._new, AGAIN_SECONDS if untold else None)
+                new, self._new = self._new, []
+            answers = self._channels.tell("\n".join([f"{self._title}, {self._stamp()}", *untold, *(text for text, _ in new)]))
+            for channel, wrong in answers.items():
+                self._heard(channel, wrong)
+            failed = bool(answers) and all(answers.values())
+            untold = [*untold, *(f"{text} [{stamp}]" for text, stamp in new)][-MOST_UNTOLD:] if failed else []
+
+
 def ping(url: str, timeout_seconds: float) -> str | None:
-    """Tells an outside watcher that all is well; what went wrong, or None."""
+    """Asks for a page, to tell an outside watcher that all is well or to see whether it answers; what went wrong, or None."""
     try:
         requests.get(url, timeout=timeout_seconds).raise_for_status()
     except requests.RequestException as error:

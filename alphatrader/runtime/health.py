@@ -23,20 +23,21 @@ class Heartbeat:
         self._reason: str | None = None
         self._counts: Counter[str] = Counter()
         self._facts: dict[str, Any] = {}
+        self._waits_for: str | None = None
 
     def ready(self) -> None:
-        self._state, self._reason = "ready", None
+        self._state, self._reason, self._waits_for = "ready", None, None
 
-    def degraded(self, reason: str) -> None:
-        """It works, but something a person should know is wrong."""
-        self._state, self._reason = "degraded", reason
+    def degraded(self, reason: str, waits_for: str | None = None) -> None:
+        """It works, but something a person should know is wrong; `waits_for` as in `Health`."""
+        self._state, self._reason, self._waits_for = "degraded", reason, waits_for
 
-    def waiting(self, reason: str) -> None:
+    def waiting(self, reason: str, waits_for: str | None = None) -> None:
         """It cannot work until something else does."""
-        self._state, self._reason = "waiting", reason
+        self._state, self._reason, self._waits_for = "waiting", reason, waits_for
 
     def stopping(self) -> None:
-        self._state, self._reason = "stopping", None
+        self._state, self._reason, self._waits_for = "stopping", None, None
 
     def count(self, name: str, n: int = 1) -> None:
         self._counts[name] += n
@@ -56,5 +57,6 @@ class Heartbeat:
             ts_ns=self._clock.market_ns(),
             counts=counts,
             facts=dict(self._facts),
+            waits_for=self._waits_for,
         )
         batch.put(k.HEALTH.at(module=self._instance), message)

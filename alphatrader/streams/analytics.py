@@ -292,4 +292,4 @@ class AnalyticsEngine(StreamModule):
         if live:
             self.health.ready()
         else:
-            self.health.waiting("no market data yet")
+            self.health.waiting("no market data yet", Module.IBKR)

@@ -345,7 +345,7 @@ class EmergencyManager(StreamModule):
         elif self._disk_problem is not None:
             self.health.degraded(self._disk_problem)
         elif not self.connection.connected:
-            self.health.degraded(f"could not flatten now: broker: {self.connection.problem}")
+            self.health.degraded(f"no connection to the broker, a flatten would wait for it: {self.connection.problem}", "broker")
         elif self.wire is not None and self.wire.problem:
             self.health.degraded(f"audit log: {self.wire.problem}")
         else:

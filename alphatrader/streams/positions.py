@@ -366,7 +366,7 @@ class PositionManager(StreamModule):
         self.health.fact("differences", list(comparison.differences))
         self.health.fact("open", len(self._open()))
         if self._account is None or not self._account.confirmed:
-            self.health.waiting(comparison.differences[0])
+            self.health.waiting(comparison.differences[0], Module.EXECUTION)
         elif not comparison.reconciled:
             self.health.degraded("; ".join(comparison.differences) or "not reconciled")
         elif shorts:

@@ -203,7 +203,7 @@ class SignalGenerator(StreamModule):
         if any(fresh.values()):
             self.health.ready()
         else:
-            self.health.waiting("no metrics yet")
+            self.health.waiting("no metrics yet", Module.ANALYTICS)
 
     def _fresh(self, metrics: list[Metric | None], now_ns: int) -> dict[str, Metric]:
         oldest = now_ns - int(self.settings.signals.max_metric_age_seconds * 1e9 * self.clock.speed)

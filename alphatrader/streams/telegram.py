@@ -96,7 +96,7 @@ class TelegramBot(StreamModule):
         try:
             starting.result()
         except SendError as error:
-            self.health.waiting(f"Telegram: {error}")
+            self.health.waiting(f"Telegram: {error}", "vendors")
             self.log.warning("telegram_away", reason=str(error), retry_seconds=_RETRY_SECONDS)
             await self.pause(_RETRY_SECONDS)
             return False

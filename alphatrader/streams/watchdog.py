@@ -18,13 +18,14 @@ from typing import Final
 from msgspec import structs
 from prometheus_client import Gauge, start_http_server
 
-from alphatrader.clients.alerts import OperatorChannels, ping
+from alphatrader.clients.alerts import OperatorChannels, Teller, ping
 from alphatrader.contract import keys as k
 from alphatrader.contract.key import Server
-from alphatrader.contract.messages.operations import Observed
+from alphatrader.contract.messages.operations import Alarm, Observed
 from alphatrader.contract.modules import Module
 from alphatrader.core.market.link import in_window
 from alphatrader.core.watch.board import AlarmBoard
+from alphatrader.core.watch.causes import STAND_INS, grouped
 from alphatrader.core.watch.restarts import SECOND, Restarts
 from alphatrader.core.watch.sight import Sight, alarms, missed, unseen
 from alphatrader.roster import AlphaTrader
@@ -37,9 +38,8 @@ GRACE_SECONDS: Final = 25.0
 """After its own start: the others are starting, too."""
 CONFIRM_SECONDS: Final = 3.0
 """How long an alarm stands before it is told: with the pause between looks a stalled server is told within 10 s."""
-AGAIN_SECONDS: Final = 15.0
-"""What no channel took is told again after this: what cuts off the broker often cuts off the channels, too."""
-MOST_UNTOLD: Final = 100
+SETTLE_SECONDS: Final = 15.0
+"""How long what a cause brought may take to mend itself after the cause's end, before it is told by itself."""
 UNKNOWN_NS: Final = 3_600 * SECOND
 """How long a delivery of which the end is not known alarms: it is never resent, and `troubles` and the ledger keep it."""
 STEP_SECONDS: Final = 60.0
@@ -52,7 +52,7 @@ UP = Gauge("alphatrader_module_up", "1 while a module's heartbeat is fresh and i
 HEARTBEAT_AGE = Gauge("alphatrader_heartbeat_age_seconds", "Age of a module's heartbeat", ["module"])
 QUEUE_LATE = Gauge("alphatrader_queue_late_seconds", "How overdue a queue's earliest message is", ["queue"])
 MEMORY = Gauge("alphatrader_server_memory_share", "Share of a server's memory in use", ["server"])
-ALARMS = Gauge("alphatrader_alarms", "Alarms that stand")
+ALARMS = Gauge("alphatrader_alarms", "Alarms that stand, without what they bring")
 
 
 class Watchdog:
@@ -62,20 +62,25 @@ class Watchdog:
         self._limits = settings.watchdog
         self._store = Store(Module.WATCHDOG, settings, context.secrets.redis_password, timeout_seconds=_STORE_TIMEOUT)
         self._heartbeat = Heartbeat(Module.WATCHDOG, context.clock)
-        self._board = AlarmBoard(confirm_seconds=CONFIRM_SECONDS, repeat_seconds=self._limits.repeat_seconds)
+        self._board = AlarmBoard(
+            confirm_seconds=CONFIRM_SECONDS, repeat_seconds=self._limits.repeat_seconds, settle_seconds=SETTLE_SECONDS
+        )
         webhook = context.secrets.get("discord_operator")
-        self._channels = OperatorChannels(
+        channels = OperatorChannels(
             discord_url=f"{settings.vendors.discord_url}/{webhook}" if webhook else None,
             telegram_token=context.secrets.get("telegram_token"),
             telegram_chat=context.secrets.get("telegram_operator_chat"),
             telegram_base_url=settings.vendors.telegram_url,
             timeout_seconds=settings.vendors.timeout_seconds,
         )
+        self._teller = Teller(
+            channels,
+            title=f"AlphaTrader {settings.mode}",
+            stamp=lambda: context.clock.market_datetime().strftime("%H:%M:%S ET"),
+            heard=self._heard,
+        )
         lines = (line for line in AlphaTrader.LINES if line.heartbeat and settings.mode in line.modes)
         self._watched = [instance for line in lines for instance in line.instances(settings)]
-        self._untold: list[str] = []
-        """What no channel has taken yet, oldest first."""
-        self._again = 0.0
         self._restarts = Restarts()
         self._swept = (-1, context.clock.monotonic())
         self._started = context.clock.monotonic()
@@ -83,6 +88,8 @@ class Watchdog:
         self._steps = ClockSteps(context.clock)
         self._step = (0.0, self._started)
         """How far the clock was set when it last was, and when."""
+        self._metrics_problem: str | None = None
+        self._serve_metrics()
 
     # -- looking
 
@@ -190,7 +197,10 @@ class Watchdog:
             "flower": ("127.0.0.1", settings.web.flower_port),
         }
         wanted |= {f"gateway {gateway.host}:{gateway.port}": (gateway.host, gateway.port) for gateway in settings.broker.gateways}
-        return tuple(name for name, address in wanted.items() if not _listens(address))
+        closed = [name for name, address in wanted.items() if not _listens(address)]
+        if settings.mode in AlphaTrader.line(STAND_INS).modes and not _answers(settings.sandbox.http_port):
+            closed.append(STAND_INS)
+        return tuple(closed)
 
     # -- telling
 
@@ -198,12 +208,13 @@ class Watchdog:
         clock = self._context.clock
         sight = self.look()
         found = alarms(sight, self._limits)
+        if self._metrics_problem is not None:
+            self._serve_metrics()
         if clock.monotonic() - self._started > GRACE_SECONDS:
             new = self._board.see(found, clock.monotonic(), unseen(sight))
-            for line in new:
-                self._context.log.warning("told_operator", what=line)
-            if new or (self._untold and clock.monotonic() >= self._again):
-                self._tell(new)
+            for text in new:
+                self._context.log.warning("told_operator", what=text.replace("\n ", ";"))
+            self._teller.say(new)
         self._measure(sight)
         self._write(sight, found)
         if self._limits.ping_url and not found:
@@ -211,20 +222,19 @@ class Watchdog:
             if wrong:
                 self._context.log.warning("ping_failed", error=wrong)
 
-    def _tell(self, new: list[str]) -> None:
-        """New lines, after those that nobody took; kept until a channel takes them."""
-        stamp = self._context.clock.market_datetime().strftime("%H:%M:%S ET")
-        text = f"AlphaTrader {self._context.settings.mode}, {stamp}\n" + "\n".join([*self._untold, *new])
-        answers = self._channels.tell(text)
-        for channel, wrong in answers.items():
-            self._heartbeat.count(f"told {channel}" if wrong is None else f"failed {channel}")
-            if wrong:
-                self._context.log.error("operator_not_reached", channel=channel, error=wrong)
-        if answers and all(answers.values()):
-            self._untold = [*self._untold, *(f"{line} [{stamp}]" for line in new)][-MOST_UNTOLD:]
-            self._again = self._context.clock.monotonic() + AGAIN_SECONDS
-        else:
-            self._untold = []
+    def _heard(self, channel: str, wrong: str | None) -> None:
+        self._heartbeat.count(f"told {channel}" if wrong is None else f"failed {channel}")
+        if wrong:
+            self._context.log.error("operator_not_reached", channel=channel, error=wrong)
+
+    def _serve_metrics(self) -> None:
+        """Who tells of every fault must not end because a port is taken; it is tried again with each look."""
+        port = self._limits.prometheus_port
+        try:
+            start_http_server(port, addr="127.0.0.1")
+            self._metrics_problem = None
+        except OSError as error:
+            self._metrics_problem = f"no metrics on 127.0.0.1:{port}: {error.strerror}"
 
     def _measure(self, sight: Sight) -> None:
         for module, health in (sight.health or {}).items():
@@ -235,22 +245,26 @@ class Watchdog:
             QUEUE_LATE.labels(queue).set(late)
         for server, share in sight.memory_share.items():
             MEMORY.labels(server).set(share)
-        ALARMS.set(len(self._board.standing))
+        ALARMS.set(len(grouped(self._board.standing)))
 
-    def _write(self, sight: Sight, found: dict[str, str]) -> None:
+    def _write(self, sight: Sight, found: dict[str, Alarm]) -> None:
         if sight.health is None:
             return
         states = {server: wrong or "ok" for server, wrong in sight.servers.items()}
         states |= dict.fromkeys(sight.closed_ports, "closed")
         # What the lines without a heartbeat show of themselves.
         gateways = [name for name in sight.closed_ports if name.startswith("gateway")]
-        states["beat"] = found.get("beat", "ok")
+        states["beat"] = found["beat"].text if "beat" in found else "ok"
         states["flower"] = "does not listen" if "flower" in sight.closed_ports else "ok"
-        states["sandbox"] = f"{', '.join(gateways)} closed" if gateways else "ok"
+        closed = ["does not answer"] if STAND_INS in sight.closed_ports else [f"{name} closed" for name in gateways]
+        states["sandbox"] = ", ".join(closed) or "ok"
         states["redis"], states["state"] = (sight.servers[str(server)] or "ok" for server in (Server.DATA, Server.STATE))
-        self._heartbeat.ready()
+        if self._metrics_problem is None:
+            self._heartbeat.ready()
+        else:
+            self._heartbeat.degraded(self._metrics_problem)
         batch = self._store.batch()
-        stamp = Observed(sight.machine_ns, self._context.clock.market_ns(), states, tuple(found.values()))
+        stamp = Observed(sight.machine_ns, self._context.clock.market_ns(), states, self._board.standing)
         batch.put(k.OBSERVED.at(), stamp)
         self._heartbeat.add_to(batch, self._store.refused)
         try:
@@ -271,6 +285,11 @@ def _listens(address: tuple[str, int]) -> bool:
         return False
 
 
+def _answers(port: int) -> bool:
+    """Whether the stand-ins do: a stopped process still takes connections."""
+    return ping(f"http://127.0.0.1:{port}/healthz", _STORE_TIMEOUT) is None
+
+
 def main() -> None:
     context = process_context(Module.WATCHDOG)
     stopping = threading.Event()
@@ -280,7 +299,6 @@ def main() -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    start_http_server(context.settings.watchdog.prometheus_port, addr="127.0.0.1")
     watchdog = Watchdog(context)
     context.log.info("starting", mode=context.settings.mode)
     while not stopping.is_set():

@@ -269,7 +269,7 @@ class Courier:
         self._health.fact("troubles", recent[-5:])
         resting = [vendor for vendor, state in breakers.items() if state != "closed"]
         if resting:
-            self._health.degraded(f"{' and '.join(resting)} cannot be reached")
+            self._health.degraded(f"{' and '.join(resting)} cannot be reached", "vendors")
         elif recent:
             self._health.degraded(f"{len(recent)} deliveries unknown or refused; last {recent[-1]}")
         else:

@@ -8,7 +8,7 @@ from msgspec.structs import replace as replace_message
 
 from alphatrader.clients.alerts import messages
 from alphatrader.contract.messages.market import Timestamps
-from alphatrader.contract.messages.operations import RUNNING, Health, RoutineRun
+from alphatrader.contract.messages.operations import RUNNING, Alarm, Health, RoutineRun
 from alphatrader.contract.messages.risk import Halt
 from alphatrader.contract.settings.system import Watchdog
 from alphatrader.core.watch.board import AlarmBoard
@@ -19,8 +19,8 @@ NOW = 1_000_000 * SECOND
 LIMITS = Watchdog()
 
 
-def health(state: str = "ready", age: float = 0.5, reason: str | None = None) -> Health:
-    return Health("risk", state, reason, 1, 0, NOW - int(age * SECOND), 0, {}, {})  # type: ignore[arg-type]
+def health(state: str = "ready", age: float = 0.5, reason: str | None = None, waits_for: str | None = None) -> Health:
+    return Health("risk", state, reason, 1, 0, NOW - int(age * SECOND), 0, {}, {}, waits_for)  # type: ignore[arg-type]
 
 
 CLEAN = Sight(
@@ -81,7 +81,7 @@ def started(ns: int) -> Health:
 
 def test_which_way_the_clock_was_set_is_said() -> None:
     said = {step: alarms(replace(CLEAN, clock_set_seconds=step), LIMITS)["clock"] for step in (3600.0, -2.0)}
-    assert "set forward by 3600 s" in said[3600.0] and "set back by 2 s" in said[-2.0]
+    assert "set forward by 3600 s" in said[3600.0].text and "set back by 2 s" in said[-2.0].text
 
 
 def test_a_routine_that_fell_due_and_never_began_is_missed_after_beats_own_time_to_make_up_for_it() -> None:
@@ -102,9 +102,9 @@ def test_a_routine_that_has_just_begun_or_has_ended_is_no_alarm() -> None:
 
 def test_a_stalled_and_a_degraded_module_say_why() -> None:
     stalled = alarms(replace(CLEAN, health={"risk": health(age=9)}), LIMITS)
-    assert "9 s old" in stalled["module risk"]
+    assert "9 s old" in stalled["module risk"].text
     degraded = alarms(replace(CLEAN, health={"risk": health("degraded", reason="no account")}), LIMITS)
-    assert "no account" in degraded["module risk"]
+    assert "no account" in degraded["module risk"].text
 
 
 def test_losing_the_broker_in_its_nightly_reset_is_no_alarm_until_the_window_ends() -> None:
@@ -122,25 +122,26 @@ def test_feeds_may_be_silent_outside_a_session() -> None:
 
 
 def test_told_once_repeated_while_it_stands_and_ended() -> None:
-    board = AlarmBoard(confirm_seconds=5, repeat_seconds=100)
-    fault = {"module risk": "risk: no heartbeat"}
+    board = AlarmBoard(confirm_seconds=5, repeat_seconds=100, settle_seconds=15)
+    fault = {"module risk": Alarm("module risk", "risk: no heartbeat", "risk")}
     assert board.see(fault, 0) == []
     assert board.see(fault, 5) == ["ALARM risk: no heartbeat"]
     assert board.see(fault, 8) == []
-    assert board.standing == ("risk: no heartbeat",)
+    assert board.standing == tuple(fault.values())
     assert board.see(fault, 105) == ["STILL risk: no heartbeat (for 2 min)"]
     assert board.see({}, 110) == ["OVER module risk (after 110 s)"]
     assert board.see(fault, 120) == []
 
 
 def test_what_could_not_be_looked_at_is_not_called_over() -> None:
-    board = AlarmBoard(confirm_seconds=0, repeat_seconds=100)
-    board.see({"module risk": "risk: dead", "port pages": "pages does not listen."}, 0)
+    board = AlarmBoard(confirm_seconds=0, repeat_seconds=100, settle_seconds=15)
+    dead = Alarm("module risk", "risk: dead", "risk")
+    board.see({"module risk": dead, "port pages": Alarm("port pages", "pages does not listen.", "port pages")}, 0)
     blind = replace(CLEAN, servers={"data": None, "state": "ConnectionError"}, health=None)
     told = board.see(alarms(blind, LIMITS), 3, unseen(blind))
     assert [line.split()[0] for line in told] == ["ALARM", "OVER"]
     assert "port pages" in told[1]
-    assert "risk: dead" in board.standing
+    assert dead in board.standing
     assert board.see({}, 6, unseen(CLEAN))[-1].startswith("OVER")
 
 
@@ -154,6 +155,6 @@ def test_many_alarms_are_told_in_several_messages_and_none_is_lost() -> None:
 
 
 def test_what_mends_itself_at_once_is_not_told() -> None:
-    board = AlarmBoard(confirm_seconds=5, repeat_seconds=100)
-    board.see({"a": "x"}, 0)
+    board = AlarmBoard(confirm_seconds=5, repeat_seconds=100, settle_seconds=15)
+    board.see({"a": Alarm("a", "x", "a")}, 0)
     assert board.see({}, 3) == []

@@ -130,6 +130,7 @@ def running_watchdog(folder: Path) -> Iterator[Watched]:
             "ALPHATRADER_WEB__DASHBOARD_PORT": str(ports[0]),
             "ALPHATRADER_WEB__PAGES_PORT": str(ports[1]),
             "ALPHATRADER_WEB__FLOWER_PORT": str(ports[2]),
+            "ALPHATRADER_SANDBOX__HTTP_PORT": vendors.url.rpartition(":")[2],
             "ALPHATRADER_SANDBOX__GATEWAY_PORTS": f"[{ports[3]}, {ports[4]}]",
             "ALPHATRADER_WATCHDOG__PING_URL": f"{outside.url}/alive",
             "ALPHATRADER_WATCHDOG__PROMETHEUS_PORT": str(metrics),
@@ -168,7 +169,7 @@ def test_a_dead_module_and_a_stopped_state_server_reach_the_operator_in_time(pai
     page = requests.get(without_signals.metrics_url, timeout=5).text
     assert 'alphatrader_module_up{module="signals"} 0.0' in page and 'alphatrader_module_up{module="risk"} 1.0' in page
     observed = without_signals.servers.store(Module.OPERATOR).get(k.OBSERVED.at())
-    assert observed is not None and any(alert.startswith("signals:") for alert in observed.alerts)
+    assert observed is not None and any(alert.text.startswith("signals:") for alert in observed.alerts)
 
 
 def test_its_end_is_told_once_and_no_token_with_it(pair: tuple[Watched, Watched]) -> None:

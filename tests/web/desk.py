@@ -19,6 +19,12 @@ from alphatrader.roster import AlphaTrader
 from alphatrader.runtime.clock import SECOND, exchange_instant
 from tests.web.desk_market import DAY, PRICES, MarketDesk
 
+ALERTS = (
+    ops.Alarm("broker", "The broker cannot be reached (refused).", "broker"),
+    ops.Alarm("order i-s9", "order i-s9 unconfirmed", "order i-s9", (Module.EXECUTION,)),
+    ops.Alarm("module telegram", "telegram: degraded: 3 in a row", "telegram"),
+)
+
 
 class Desk(MarketDesk):
     """Everything that the dashboard shows, one method for each kind."""
@@ -318,7 +324,7 @@ class Desk(MarketDesk):
             exchange_instant(DAY, "08:00"),
         )
         self.write(Module.ROUTINES, lambda b: b.put(k.DASHBOARD_ANALYSIS.at(), note))
-        seen = ops.Observed(machine, now, {"beat": "ok", "flower": "ok", "sandbox": "ok"}, ("order i-s9 unconfirmed for 62 s",))
+        seen = ops.Observed(machine, now, {"beat": "ok", "flower": "ok", "sandbox": "ok"}, ALERTS)
         self.write(Module.WATCHDOG, lambda b: b.put(k.OBSERVED.at(), seen))
         self.halt()
 

@@ -94,6 +94,13 @@ def test_modules_are_told_by_their_heartbeats(day: Desk, page: Page) -> None:
     assert page.values["deliveries"]["unknown"] == 1
 
 
+def test_an_alarm_is_told_with_what_it_brings_folded_under_it(day: Desk, page: Page) -> None:
+    page.wait(lambda v: v.get("alerts"))
+    told = {alert["text"]: alert["brings"] for alert in page.values["alerts"]}
+    assert told["The broker cannot be reached (refused)."] == ["order i-s9 unconfirmed"]
+    assert told["telegram: degraded: 3 in a row"] == []
+
+
 def test_a_symbol_is_chosen_and_only_its_own_detail_comes(day: Desk, page: Page) -> None:
     day.metrics("QQQ")
     assert page.client.call("choose", "NO:SUCH", timeout=5) == {"chosen": False}

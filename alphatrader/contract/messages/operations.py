@@ -23,6 +23,21 @@ class Health(Message, frozen=True):
     """What was counted since the start: events, refused inputs by source, sent, failed."""
     facts: dict[str, Any]
     """What the module wants seen: data ages, lags, what it waits for."""
+    waits_for: str | None = None
+    """Who has to come back before it is well: a module, `broker`, `vendors`, or a server; None: it is ill by itself."""
+
+
+class Alarm(Message, frozen=True):
+    """Something a person should know of, and whose fault it may be (core/watch/causes.py)."""
+
+    name: str
+    text: str
+    of: str
+    """What is ill: a module, `broker`, `vendors`, a server, the stand-ins; or something of its own."""
+    waits_for: tuple[str, ...] = ()
+    """Any of these, being ill, explains it."""
+    explains: bool = True
+    """Whether what waits for `of` is explained by it: a module that works, though something in it is wrong, explains nothing."""
 
 
 class Lock(Message, frozen=True):
@@ -40,7 +55,8 @@ class Observed(Message, frozen=True):
     ts_ns: int
     states: dict[str, str]
     """Name -> `ok` or what is wrong."""
-    alerts: tuple[str, ...]
+    alerts: tuple[Alarm, ...]
+    """What stands and was told, or stands behind something that was."""
 
 
 class Stamp(Message, frozen=True):

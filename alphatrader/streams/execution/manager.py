@@ -316,12 +316,12 @@ class ExecutionManager(StreamModule):
             names = ", ".join(f"{ref} ({desk.book.records[ref].reason or 'no word'})" for ref in late[:5])
             self.health.degraded(f"not confirmed by the broker for over {late_seconds:g} s: {names}")
         elif not self.connection.connected:
-            self.health.waiting(f"broker: {self.connection.problem}")
+            self.health.waiting(f"broker: {self.connection.problem}", "broker")
         elif short := self.exits.shorts():
             what = ", ".join(f"{position} by {quantity}" for position, quantity in short.items())
             self.health.degraded(f"short: {what}; nothing opens, ours are bought back, others are left to you")
         elif not desk.settled:
-            self.health.waiting("orders are not settled with the broker")
+            self.health.waiting("orders are not settled with the broker", "broker")
         elif desk.journal_problem:
             self.health.degraded("the journal on disk cannot be written: nothing opens")
         elif unread := self.connection.decode_errors + self._settlement().garbled:

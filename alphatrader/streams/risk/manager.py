@@ -44,6 +44,8 @@ STREAMS: Final[tuple[BoundKey[Any], ...]] = (
     k.EVENTS_HALT.at(),
     *(k.CONTROL.at(module=module) for module in REQUESTERS),
 )
+SAID_BY: Final = {"account": Module.EXECUTION, "unknown orders": Module.EXECUTION, "positions": Module.POSITIONS}
+"""Whose word a limit is measured by: while they are ill, its failing is their illness, not ours."""
 LEAST_WAIT: Final = 0.01
 STANDS_SECONDS: Final = 3.0
 """A breach by marks refuses at once and latches when it has stood so long: a quote of which a side was pulled for a moment must
@@ -364,9 +366,10 @@ class RiskManager(StreamModule):
         self.health.fact("reservations", len(self._state.reservations))
         for name, words in limits.items():
             self.health.fact(name, words)
+        said_by = SAID_BY.get(reason.partition(":")[0]) if reason else None
         if reason is None:
             self.health.ready()
         elif reason.startswith(("halt:", "latch:", "unknown orders:")):
-            self.health.degraded(reason)
+            self.health.degraded(reason, said_by)
         else:
-            self.health.waiting(reason)
+            self.health.waiting(reason, said_by)

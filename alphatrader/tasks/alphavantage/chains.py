@@ -291,7 +291,7 @@ def pull_all() -> None:
     refusing = ingestion().refusing()
     heartbeat().fact("Alpha Vantage", ingestion().vendor())
     if refusing:
-        heartbeat().degraded(f"no fresh chain of {', '.join(refusing)}: {', '.join(sorted(set(refusing.values())))}")
+        heartbeat().degraded(f"no fresh chain of {', '.join(refusing)}: {', '.join(sorted(set(refusing.values())))}", "vendors")
     else:
         heartbeat().ready()
 

@@ -81,9 +81,9 @@ class Readers:
             else:
                 self._down[name] = server
             is_up = server not in self._down.values()
-            down = sorted(self._down)
+            down = sorted({f"{lost} server" for lost in self._down.values()})
         if is_up:
             self._board.put(f"link.{server}", {"up": True})
         elif was_up:
             self._board.put(f"link.{server}", {"up": False, "since_ms": self._context.clock.machine_ns() // 1_000_000})
-        heartbeat.degraded(f"cannot read: {', '.join(down)}") if down else heartbeat.ready()
+        heartbeat.degraded(f"cannot read the {' and the '.join(down)}", down[0]) if down else heartbeat.ready()

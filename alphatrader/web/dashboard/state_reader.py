@@ -183,7 +183,7 @@ class StateReader:
         answers = {str(line): self._answers(LINES[line]) for line in SERVERS}
         self._board.put("modules_unknown", None)
         self._board.put_group("module.", operations.modules(settings, beats, seen, answers))
-        self._board.put("alerts", list(seen.alerts) if seen else None)
+        self._board.put("alerts", operations.alerts(seen) if seen else None)
         self._board.put("discovery", self._discovery())
 
     def _discovery(self) -> list[str] | None:

@@ -61,7 +61,7 @@ class Keeper:
             try:
                 self._look()
             except SendError as error:
-                self._heartbeat.degraded(f"{error}; subscribers stand as they were")
+                self._heartbeat.degraded(f"{error}; subscribers stand as they were", "vendors")
                 self._log.warning("stripe_not_reached", error=str(error))
                 self._next_poll = self._clock.monotonic() + min(_RETRY_SECONDS, self._poll_seconds)
             except StoreError as error:

@@ -11,7 +11,9 @@ from alphatrader.contract.keys import BASIC_QUEUE, FREE_QUEUE, PREMIUM_QUEUE, TE
 from alphatrader.contract.messages.distribution import Analysis, DeliveryRecord
 from alphatrader.contract.messages.metrics import Candidates, DiscoveryProgress
 from alphatrader.contract.messages.operations import Health, Observed
+from alphatrader.contract.modules import Module
 from alphatrader.contract.settings import Settings
+from alphatrader.core.watch.causes import grouped
 from alphatrader.roster import AlphaTrader, Line
 from alphatrader.runtime.calendar import Calendar
 from alphatrader.runtime.clock import exchange_datetime
@@ -33,8 +35,9 @@ def session(calendar: Calendar, now_ns: int) -> dict[str, Any]:
     return base | coming | {"state": "before" if now_ns < current.open_ns else "after"}
 
 
-def module(line: Line, mode: str, beat: Health | None, seen: Observed | None, server_answers: bool | None) -> dict[str, Any]:
+def module(line: Line, mode: str, beat: Health | None, seen: Observed | None, answers: Mapping[str, bool]) -> dict[str, Any]:
     """One line of the roster, from its heartbeat, else from what was seen from outside; `unknown` where neither tells."""
+    server_answers, state_answers = answers.get(str(line.module)), answers.get(str(Module.STATE))
     row: dict[str, Any] = {"about": line.about, "kind": line.kind, "reason": None, "counts": {}, "facts": {}}
     observed = (seen.states.get(str(line.module)) if seen else None) or None
     if mode not in line.modes:
@@ -45,12 +48,15 @@ def module(line: Line, mode: str, beat: Health | None, seen: Observed | None, se
         return row | {
             "state": beat.state,
             "reason": beat.reason,
+            "waits_for": beat.waits_for,
             "beat_ms": ms(beat.machine_ns),
             "started_ms": ms(beat.started_machine_ns),
             "pid": beat.pid,
             "counts": dict(beat.counts),
             "facts": {name: fact for name, fact in beat.facts.items() if isinstance(fact, int | float | str | bool)},
         }
+    if line.heartbeat and not state_answers:
+        return row | {"state": "unknown", "reason": "the state server, where its heartbeat stands, does not answer"}
     if line.heartbeat:
         return row | {"state": "down", "reason": "no heartbeat" + (f"; the watchdog: {observed}" if observed else "")}
     if observed is None:
@@ -65,7 +71,7 @@ def modules(
     rows: dict[str, dict[str, Any]] = {}
     for number, line in enumerate(AlphaTrader.LINES):
         for name in line.instances(settings):
-            rows[name] = module(line, settings.mode, beats.get(name), seen, answers.get(name)) | {"order": number}
+            rows[name] = module(line, settings.mode, beats.get(name), seen, answers) | {"order": number}
     return rows
 
 
@@ -81,6 +87,14 @@ def discovery(progress: DiscoveryProgress | None, waiting: Candidates | None) ->
         for one in (waiting.waiting if waiting else ())
     ]
     return lines
+
+
+def alerts(seen: Observed) -> list[dict[str, Any]]:
+    """What the watchdog told, a line a cause, with what each brought."""
+    return [
+        {"name": cause.name, "text": cause.text, "brings": [alarm.text for alarm in brought]}
+        for cause, brought in grouped(seen.alerts)
+    ]
 
 
 def queues(symbols: Iterable[str]) -> dict[str, BoundKey[Any]]:

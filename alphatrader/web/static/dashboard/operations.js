@@ -49,10 +49,21 @@ function facts(m) {
   return shown.map(([name, value]) => `${name.replaceAll("_", " ")} ${typeof value === "number" ? number(value, Number.isInteger(value) ? 0 : 2) : value}`).join(" · ");
 }
 
+// A cause, and folded under it what it brings.
+function alert({ name, text, brings }, open) {
+  const line = el("p", { class: "told", text: `▲ ${text}` });
+  if (!brings.length) return line;
+  const list = el("ul", {}, ...brings.map((brought) => el("li", { text: brought })));
+  const node = el("details", { class: "told", "data-cause": name }, el("summary", { text: `▲ ${text} (${brings.length} more with it)` }), list);
+  node.open = open;
+  return node;
+}
+
 function modules(board) {
   const found = board.group("module.").sort((a, b) => a[1].order - b[1].order);
-  const alerts = [...(board.get("alerts") || []), ...(board.get("discovery") || [])];
-  get("alerts").replaceChildren(...alerts.map((text) => el("p", { class: "told", text: `▲ ${text}` })));
+  const open = new Set([...get("alerts").querySelectorAll("details[open]")].map((node) => node.dataset.cause));
+  const alerts = [...(board.get("alerts") || []), ...(board.get("discovery") || []).map((text) => ({ name: text, text, brings: [] }))];
+  get("alerts").replaceChildren(...alerts.map((cause) => alert(cause, open.has(cause.name))));
   if (!found.length) return get("modules").replaceChildren(waiting("waiting for the modules' heartbeats"));
   const unknown = board.get("modules_unknown");
   const wrong = found.filter(([, m]) => ["down", "degraded", "waiting"].includes(m.state)).length;
