@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import os
 import signal
 import sys
 from abc import ABC, abstractmethod
@@ -113,6 +114,7 @@ class _Loop:
                 await self._work()
             except StoreLost as error:
                 module.log.warning("redis_lost", error=str(error), retry_seconds=backoff)
+                await self._say_what_is_lost()
                 await module.pause(backoff)
                 backoff = min(backoff * 2, _BACKOFF_MOST)
 
@@ -128,12 +130,30 @@ class _Loop:
             if not said:
                 module.log.error("another_build", reason=reason)
                 said = True
-            if await self._lock.holder() is None:
-                module.health.waiting(reason)
-                batch = module.own_store.batch()
-                module.health.add_to(batch, module.store.refused)
-                await module.own_store.commit(batch)
+            await self._say_waiting(reason)
             await module.pause(HEARTBEAT_SECONDS)
+
+    async def _say_what_is_lost(self) -> None:
+        """A heartbeat while the data server is away: waiting is not dead, and the state server, which carries it, may answer."""
+        module = self._module
+        if Server.DATA not in module.needs:
+            return
+        with contextlib.suppress(*StoreLost, TimeoutError):
+            async with asyncio.timeout(_LOOK_SECONDS):
+                await module.own_store.check_servers([Server.DATA])
+                return
+        with contextlib.suppress(*StoreLost, TimeoutError):
+            async with asyncio.timeout(_LOOK_SECONDS):
+                await self._say_waiting("the data server does not answer", "data server")
+
+    async def _say_waiting(self, reason: str, waits_for: str | None = None) -> None:
+        """Where nobody else beats."""
+        module, holder = self._module, await self._lock.holder()
+        if holder is None or holder.pid == os.getpid():
+            module.health.waiting(reason, waits_for)
+            batch = module.own_store.batch()
+            module.health.add_to(batch, module.store.refused)
+            await module.own_store.commit(batch)
 
     async def _hold_lock(self) -> None:
         """Waits until this is the only running instance."""

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
-from alphatrader.runtime.module import end_tasks
+from alphatrader.contract import keys as k
+from alphatrader.contract.modules import Module
+from alphatrader.runtime.calendar import nyse
+from alphatrader.runtime.clock import Clock
+from alphatrader.runtime.context import Context
+from alphatrader.runtime.module import StreamModule, end_tasks, live
+from alphatrader.runtime.secrets import Secrets
+from tests.support.servers import Servers, running_servers
+from tests.support.waiting import until
 
 
 class Log:
@@ -55,3 +65,45 @@ def test_a_task_that_never_ends_ends_the_process() -> None:
         await asyncio.wait({task})
 
     asyncio.run(story())
+
+
+class Waiting(StreamModule):
+    name = Module.SIGNALS
+
+    async def recover(self) -> None:
+        await self.store.get(k.MARKET_BOOK.at(symbol="SPY"))
+
+    async def run(self) -> None:
+        self.health.ready()
+        while not self.stopping.is_set():
+            await self.recover()
+            await self.pause(0.05)
+
+
+def test_a_module_without_the_data_server_says_that_it_waits_for_it(tmp_path: Path) -> None:
+    """Its heartbeat stands on the other server: it is called dead by nobody, and the alarm names the cause."""
+
+    async def story(servers: Servers) -> None:
+        secrets = Secrets(Module.SIGNALS, servers.vault.environment_for(Module.SIGNALS))
+        clock, log = Clock(), structlog.get_logger()
+        module = Waiting(Context(Module.SIGNALS, servers.settings, secrets, clock, nyse(), log, servers.folder))
+        living = asyncio.create_task(live(module))
+        reader = servers.store(Module.OPERATOR)
+
+        def said() -> tuple[str, str | None] | None:
+            beat = reader.get(k.HEALTH.at(module=Module.SIGNALS))
+            return beat and (beat.state, beat.waits_for)
+
+        try:
+            await until(lambda: said() == ("ready", None))
+            servers.processes[Module.REDIS].kill()
+            await until(lambda: said() == ("waiting", "data server"))
+            beat = reader.get(k.HEALTH.at(module=Module.SIGNALS))
+            await until(lambda: reader.get(k.HEALTH.at(module=Module.SIGNALS)).machine_ns > beat.machine_ns, "another beat")
+        finally:
+            module.stopping.set()
+            await living
+            reader.close()
+
+    with running_servers(tmp_path) as servers:
+        asyncio.run(story(servers))
