@@ -267,6 +267,27 @@ def test_reconnects_leave_nothing_behind_and_ask_no_more_than_the_first(servers:
 # -- the table -----------------------------------------------------------------------------------------------------------------
 
 
+def test_what_was_not_answered_yet_is_not_called_unlisted(servers: Servers, tmp_path: Path) -> None:
+    """At each start all contracts are asked for: an alarm that names every instrument would be the first thing that is seen."""
+
+    async def story() -> None:
+        async with ingestion(servers, tmp_path, market="ticking", data=small(servers)) as s:
+            await all_live(s)
+            contracts, lines = s.module._contracts, s.module._lines
+            # given a broker that has not answered
+            kept, contracts.listed, contracts.answered = contracts.listed, {}, set()
+            await until(lambda: s.module.health._state == "waiting")
+            assert s.module.health._reason == "the broker has not said yet which contracts it lists"
+            assert lines._why_stale("AAPL", 0.0) == "its contract is asked for"
+            # when it answers without AAPL
+            contracts.listed, contracts.answered = {name: one for name, one in kept.items() if name != "AAPL"}, set(kept)
+            await until(lambda: s.module.health._state == "degraded")
+            assert "no contract for AAPL" in str(s.module.health._reason)
+            assert lines._why_stale("AAPL", 0.0) == "the broker lists no contract"
+
+    asyncio.run(story())
+
+
 def test_every_code_stands_once_and_every_answer_says_what_it_does() -> None:
     assert len(codes.CODES) == len(codes.TABLE)
     assert set(codes.DOES) == set(codes.Answer) and {code.answer for code in codes.TABLE} == set(codes.Answer) - {

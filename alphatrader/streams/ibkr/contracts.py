@@ -47,6 +47,8 @@ class Contracts:
         self._volumes: dict[str, dict[str, dict[date, float]]] = {}
         self._volumes_of: dict[str, date] = {}
         self._volumes_again: dict[str, float] = {}
+        self.answered: set[str] = set()
+        """Symbols of which the broker has said what it lists, be it nothing."""
         self._asked_on: date | None = None
         self._asked_at = float("-inf")
 
@@ -56,6 +58,11 @@ class Contracts:
     @property
     def missing(self) -> list[str]:
         return [symbol for symbol in self._instruments if symbol not in self.listed]
+
+    @property
+    def unlisted(self) -> list[str]:
+        """Missing, and not only because the answer has not come yet."""
+        return [symbol for symbol in self.missing if symbol in self.answered]
 
     @property
     def differences(self) -> list[str]:
@@ -86,6 +93,7 @@ class Contracts:
         answers = await asyncio.gather(*(self._find(self._instruments[s]) for s in symbols), return_exceptions=True)
         if symbols and all(isinstance(answer, TimeoutError) for answer in answers):
             raise TimeoutError(f"no contract was named within {lookup.ANSWER_SECONDS:g} s")
+        self.answered |= set(symbols)
         for symbol, answer in zip(symbols, answers, strict=True):
             if isinstance(answer, lookup.LookupFailedError | NoContractError | TimeoutError):
                 self._module.health.count("contracts_not_found")

@@ -316,7 +316,7 @@ class Lines:
 
     def _why_stale(self, symbol: str, at: float) -> str:
         if symbol not in self._contracts.listed:
-            return "the broker lists no contract"
+            return "the broker lists no contract" if symbol in self._contracts.answered else "its contract is asked for"
         if (why := self._refusals.get((Kind.QUOTE, symbol))) is not None:
             return f"refused, {why}"
         s = self.subscriptions.get(Kind.QUOTE, symbol) if self.subscriptions is not None else None

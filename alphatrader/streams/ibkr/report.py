@@ -37,7 +37,9 @@ class Report:
         stale = {"everything": waits} if waits else self._lines.stale(now)
         self._health.fact("stale", "; ".join(f"{symbol}: {why}" for symbol, why in stale.items()) or None)
         if waits:
-            self._health.waiting(waits + (", in the broker's nightly reset" if in_reset else ""))
+            self._health.waiting(
+                waits + (", in the broker's nightly reset" if in_reset else ""), None if self._link.competing else "broker"
+            )
         elif troubles := self._troubles(now):
             self._health.degraded("; ".join(troubles))
         else:
@@ -68,12 +70,14 @@ class Report:
             return f"no gateway: {self._connection.problem}"
         if not self._link.up:
             return "the gateway has lost its link to the broker"
+        if not self._contracts.answered:
+            return "the broker has not said yet which contracts it lists"
         return "another session of this login has the market data (10197)" if self._link.competing else None
 
     def _troubles(self, now: float) -> list[str]:
         """What a person should know though data come."""
         told = {
-            "no contract for": self._contracts.missing,
+            "no contract for": self._contracts.unlisted,
             "farms down:": self._link.farms_down(now),
             "no data though asked for again:": self._lines.unproven(),
             "the broker's futures differ from the rules:": self._contracts.differences,
