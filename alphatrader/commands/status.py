@@ -12,8 +12,10 @@ from typing import Any, Final
 
 from alphatrader.commands import DONE, UNREACHABLE, WRONG
 from alphatrader.commands.access import Access, Cell, open_access, print_json, say, show
+from alphatrader.commands.problems import problems_of, starting
 from alphatrader.contract import keys as k
 from alphatrader.contract.key import BoundKey, Server
+from alphatrader.contract.messages.operations import Alarm
 from alphatrader.contract.modules import Module
 from alphatrader.runtime.calendar import nyse
 from alphatrader.runtime.clock import SECOND, exchange_datetime
@@ -23,8 +25,7 @@ from alphatrader.web.dashboard.views import operations, trading
 _TIMEOUT_SECONDS: Final = 2.0
 DISCOVERY_SILENT_SECONDS: Final = 300.0
 """A run that said nothing for this long was killed; it is made up for within a minute of the worker's return."""
-_ILL: Final = ("down", "degraded", "waiting")
-_COLOURS: Final = {"ready": "green", "down": "red", "degraded": "yellow", "waiting": "yellow"}
+_COLOURS: Final = {"ready": "green", "down": "red", "degraded": "yellow", "waiting": "yellow", "starting": "yellow"}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,30 +52,36 @@ def collect(access: Access) -> dict[str, Any]:
     store = Store(Module.OPERATOR, settings, password, timeout_seconds=_TIMEOUT_SECONDS)
     now_ns = access.clock.market_ns()
 
-    def part(read: Callable[[], Any]) -> Any:
+    def part(read: Callable[[], Any], *servers: Server) -> Any:
+        """What was read, or None; a server that hung once is not waited for again."""
         try:
-            return read()
+            return None if lost.intersection(servers) else read()
         except StoreError:
             return None
 
+    lost: set[Server] = set()
     answers = {str(line): bool(part(partial(_ping, store, server))) for line, server in _SERVERS.items()}
+    lost = {server for line, server in _SERVERS.items() if not answers[str(line)]}
+    state, data = Server.STATE, Server.DATA
+    up_s = part(lambda: uptime_seconds(store), state)
     return {
         "mode": settings.mode,
         "started_ever": access.vault.started,
+        "up_s": up_s,
         "market_time": exchange_datetime(now_ns).isoformat(timespec="seconds"),
         "session": operations.session(nyse(), now_ns),
         "servers": answers,
-        "modules": part(lambda: _modules(access, store, answers)) or operations.modules(settings, {}, None, answers),
-        "halt": part(lambda: trading.halt(store.get(k.HALT.at()))),
-        "lease": part(lambda: trading.lease(store.get(k.LEASE.at()))),
-        "risk": part(lambda: trading.risk(store.get(k.RISK_STATE.at()))),
-        "positions": part(lambda: trading.summary(store.get(k.POSITIONS_SUMMARY.at()))),
-        "open_orders": part(lambda: _orders(store)),
-        "feeds": part(lambda: _feeds(access, store, now_ns)),
-        "trading": part(lambda: _trading(access, store)),
-        "queues": part(lambda: _queues(access, store, now_ns)),
-        "alerts": part(lambda: _alerts(store)),
-        "discovery": part(lambda: _discovery(access, store)),
+        "modules": part(lambda: _modules(access, store, answers, up_s), state) or operations.modules(settings, {}, None, answers),
+        "halt": part(lambda: trading.halt(store.get(k.HALT.at())), state),
+        "lease": part(lambda: trading.lease(store.get(k.LEASE.at())), state),
+        "risk": part(lambda: trading.risk(store.get(k.RISK_STATE.at())), state),
+        "positions": part(lambda: trading.summary(store.get(k.POSITIONS_SUMMARY.at())), state),
+        "open_orders": part(lambda: _orders(store), state),
+        "feeds": part(lambda: _feeds(access, store, now_ns), data),
+        "trading": part(lambda: _trading(access, store), data),
+        "queues": part(lambda: _queues(access, store, now_ns), state),
+        "alerts": part(lambda: _alerts(store), state),
+        "discovery": part(lambda: _discovery(access, store), data),
     }
 
 
@@ -86,10 +93,22 @@ def _ping(store: Store, server: Server) -> bool:
     return True
 
 
-def _modules(access: Access, store: Store, answers: dict[str, bool]) -> dict[str, dict[str, Any]]:
+def uptime_seconds(store: Store) -> float:
+    """Of the state server, which everything begins with. Raises StoreError."""
+    info: Any = store.raw(Server.STATE, "INFO", "server")
+    if not isinstance(info, dict):
+        rows = (row.partition(":") for row in info.decode().splitlines() if ":" in row)
+        info = {name: value for name, _, value in rows}
+    return float(info["uptime_in_seconds"])
+
+
+def _modules(access: Access, store: Store, answers: dict[str, bool], up_s: float | None) -> dict[str, dict[str, Any]]:
     bounds: list[BoundKey[Any]] = list(store.scan(k.HEALTH))
     beats = {b.name.partition(":")[2]: m for b, m in zip(bounds, store.get_many(bounds), strict=True) if m is not None}
     rows = operations.modules(access.settings, beats, store.get(k.OBSERVED.at()), answers)
+    for row in rows.values():
+        if row["state"] == "down" and row["kind"] != "server" and starting(up_s):
+            row |= {"state": "starting", "reason": "no heartbeat yet"}
     now_ms = access.clock.machine_ns() // 1_000_000
     return {
         name: row | {"beat_age_s": (now_ms - row["beat_ms"]) / 1000 if row.get("beat_ms") else None} for name, row in rows.items()
@@ -144,7 +163,7 @@ def _queues(access: Access, store: Store, now_ns: int) -> dict[str, Any]:
     return found
 
 
-def _alerts(store: Store) -> list[str] | None:
+def _alerts(store: Store) -> list[Alarm] | None:
     seen = store.get(k.OBSERVED.at())
     return list(seen.alerts) if seen else None
 
@@ -168,45 +187,7 @@ def _discovery(access: Access, store: Store) -> dict[str, Any]:
     }
 
 
-def problems_of(found: dict[str, Any]) -> list[str]:
-    """What a person should look at, in words."""
-    if not found["started_ever"]:
-        return [f"no system of mode {found['mode']} was ever started here: `alphatrader start`"]
-    problems = [
-        f"{name}: {row['state']}{': ' + row['reason'] if row['reason'] else ''}"
-        for name, row in found["modules"].items()
-        if row["state"] in _ILL
-    ]
-    halt, lease, positions = found["halt"], found["lease"], found["positions"]
-    if halt is None:
-        problems.append("halt: cannot be read, which counts as halted")
-    elif halt["halted"]:
-        problems.append(f"halted{' (flattening)' if halt['flatten'] else ''}: {halt['reason']}")
-    if lease is None or not lease["granted"]:
-        problems.append(f"no lease: {lease['reason'] if lease else 'cannot be read'}")
-    if positions and positions["known"] and not positions["reconciled"]:
-        problems.append(f"positions differ from the broker's: {'; '.join(positions['differences'])}")
-    unknown = [order["id"] for order in found["open_orders"] or [] if order["state"] == "UNKNOWN"]
-    if unknown:
-        problems.append(f"orders in state UNKNOWN: {', '.join(unknown)}")
-    if found["session"]["state"] == "open" and found["feeds"] is not None:
-        silent = [name for name, feed in found["feeds"].items() if feed is None]
-        if silent:
-            why = found["modules"]["ibkr"]["facts"].get("stale")
-            problems.append(f"no feed: {', '.join(silent)}{f' ({why})' if why else ''}")
-    late = [name for name, queue in (found["queues"] or {}).items() if (queue["due_in_s"] or 0) < -20]
-    if late:
-        problems.append(f"deliveries overdue: {', '.join(late)}")
-    discovery = found["discovery"] or {}
-    if discovery.get("state") in ("failed", "silent"):
-        problems.append(f"discovery {discovery['state']} at {discovery['done']} of {discovery['of']}: {discovery['step']}")
-    problems += [f"discovery: {one}" for one in discovery.get("failed", ())]
-    problems += [f"waits for a second night or `alphatrader discover --accept`: {one}" for one in discovery.get("waiting", ())]
-    problems += [f"watchdog: {alert}" for alert in found["alerts"] or []]
-    return problems
-
-
-def _show(found: dict[str, Any], problems: list[str]) -> None:
+def _show(found: dict[str, Any], problems: list[dict[str, Any]]) -> None:
     session = found["session"]
     hours = f"{session['day']} {session['opens']}-{session['closes']}"
     say(f"{found['mode']} mode, {found['market_time']} New York, session {session['state']} ({hours})")
@@ -227,7 +208,9 @@ def _show(found: dict[str, Any], problems: list[str]) -> None:
     if problems:
         say("\nLook at:")
         for problem in problems:
-            say(f"  - {problem}")
+            say(f"  - {problem['what']}")
+            for brought in problem["brings"]:
+                say(f"      with it: {brought}")
     else:
         say("\nAll is well.")
 

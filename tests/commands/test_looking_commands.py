@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from decimal import Decimal as D
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from alphatrader.commands.problems import problems_of
 from alphatrader.commands.watch import may_match
 from alphatrader.contract import keys as k
 from alphatrader.contract.messages import market as m
@@ -45,10 +47,37 @@ def test_status_says_every_module_and_what_is_wrong(busy: Desk, run: Command) ->
     assert answer.code == 1
     assert found["modules"]["risk"]["state"] == "ready" and found["modules"]["risk"]["beat_age_s"] < 10
     assert found["modules"]["dashboard"] | {"state": ""} == found["modules"]["dashboard"] | {"state": ""}
-    assert found["modules"]["dashboard"]["state"] == "down", "it does not run in this test"
+    assert found["modules"]["dashboard"]["state"] in ("down", "starting"), "it does not run in this test"
     assert found["halt"]["halted"] is False and found["positions"]["open"] == 2
-    assert any("telegram: degraded" in problem for problem in found["problems"])
-    assert any("watchdog: order i-s9" in problem for problem in found["problems"])
+    causes = {problem["what"]: problem["brings"] for problem in found["problems"]}
+    assert any("telegram: degraded" in cause for cause in causes)
+    # each thing once: the watchdog's word on a module is older than the module's own, and the rest stands under its cause
+    assert [brings for cause, brings in causes.items() if "watchdog: The broker" in cause] == [
+        ["watchdog: order i-s9 unconfirmed"]
+    ]
+    assert not any("watchdog: telegram" in text for cause, brings in causes.items() for text in (cause, *brings))
+
+
+def test_a_system_that_starts_is_one_thing_to_look_at_and_what_is_wrong_all_the_same_stands_beside_it(
+    busy: Desk, run: Command
+) -> None:
+    # given modules that are not there yet, and one that is ill by itself
+    found = run("status", "--json").json() | {"alerts": [], "feeds": {"SPY": None}, "lease": None}
+    for row in found["modules"].values():
+        row |= {"state": "starting", "reason": "no heartbeat yet"}
+    found["modules"]["signals"] |= {"state": "waiting", "reason": "no metrics yet", "waits_for": "analytics"}
+    found["modules"]["telegram"] |= {"state": "degraded", "reason": "3 in a row"}
+    causes = {problem["what"]: problem["brings"] for problem in problems_of(found | {"up_s": 5.0})}
+    start, *_ = causes
+    assert start.startswith("it starts: the state server came up 5 s ago")
+    assert {"signals: waiting: no metrics yet", "no feed: all", "no lease: cannot be read"} <= set(causes[start])
+    assert causes["telegram: degraded: 3 in a row"] == []
+    # when it should be there, then what is not there is told
+    for row in found["modules"].values():
+        row |= {"state": "down"} if row["state"] == "starting" else {}
+    late = {problem["what"] for problem in problems_of(found | {"up_s": 60.0})}
+    assert {"analytics: down: no heartbeat yet", "risk: down: no heartbeat yet"} <= late
+    assert not any(cause.startswith("it starts") for cause in late)
 
 
 def test_status_of_a_silent_system_invents_nothing(desk: Desk, run: Command) -> None:
@@ -65,6 +94,9 @@ def test_status_works_with_half_of_the_servers_and_with_none(busy: Desk, run: Co
 
     assert half.code == 1 and half.json()["feeds"] is None and half.json()["halt"]["halted"] is False
     assert half.json()["modules"]["redis"]["state"] == "down"
+    # nobody is called dead whose heartbeat could not be read
+    assert none.json()["modules"]["risk"]["state"] == "unknown"
+    assert [p["what"] for p in none.json()["problems"] if "risk" in p["what"]] == []
     assert none.code == 3 and none.json()["halt"] is None
 
 
@@ -79,6 +111,22 @@ def test_looking_at_a_mode_that_was_never_started_leaves_nothing_behind(run: Com
     assert doctor.code == 1 and "NO-GO" in doctor.out and get.code == 3
     assert login.code == 2 and "no system of mode paper was ever started" in login.err and not login.out
     assert not (tmp_path / "data").exists()
+
+
+def test_status_waits_once_for_a_server_that_hangs(busy: Desk, run: Command) -> None:
+    process = busy.servers.processes[Module.STATE].pid
+    os.kill(process, signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        answer = run("status", "--json")
+        took = time.monotonic() - began
+    finally:
+        os.kill(process, signal.SIGCONT)
+    (cause,) = (
+        problem for problem in answer.json()["problems"] if "halt: cannot be read, which counts as halted" in problem["brings"]
+    )
+    assert cause["what"] == "state: down: does not answer"
+    assert took < 10, "not two seconds for each thing that it would say"
 
 
 def test_doctor_names_every_no_go_and_no_secret(busy: Desk, run: Command) -> None:
@@ -114,7 +162,11 @@ def test_status_and_doctor_say_which_data_are_silent_and_why(busy: Desk, run: Co
     ibkr_says("ready", None, **facts, stale=silent)
     assert told() == ("no-go", f"from 127.0.0.1:4502; depth 2 of 2, quote 40 of 100; silent: {silent}")
     ibkr_says("ready", None, **facts, stale=silent)
-    assert any(problem.startswith("no feed: ") and silent in problem for problem in run("status", "--json").json()["problems"])
+    assert any(
+        text.startswith("no feed: ") and silent in text
+        for problem in run("status", "--json").json()["problems"]
+        for text in (problem["what"], *problem["brings"])
+    )
     ibkr_says("ready", None, **facts)
     assert told()[0] == "go"
     ibkr_says("waiting", "no gateway: refused", **facts)
