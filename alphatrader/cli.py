@@ -18,10 +18,17 @@ def main() -> None:
     """Entry point. Exit codes: 0 done, 1 it found something wrong, 2 it was used wrongly, 3 the system cannot be reached.
 
     130: Ctrl-C came before it was done. 141: whoever read the output closed it before the end."""
+    from alphatrader.commands import MISUSED
+    from alphatrader.runtime import env_file
+    from alphatrader.runtime.settings import SettingsError
+
+    try:
+        env_file.apply(os.environ)
+    except SettingsError as error:
+        sys.stderr.write(f"alphatrader: {error}\n")
+        sys.exit(MISUSED)
     if len(sys.argv) == 3 and sys.argv[1] == "run" and not sys.argv[2].startswith("-"):
-        from alphatrader.commands import MISUSED
         from alphatrader.runtime import parent
-        from alphatrader.runtime.settings import SettingsError
 
         try:
             sys.exit(parent.run(sys.argv[2]))

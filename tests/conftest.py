@@ -12,6 +12,9 @@ from hypothesis import HealthCheck, settings
 from tests.support.servers import Servers, running_servers
 from tests.support.vendors import Running, running_vendors
 
+# The tests know no account: neither modes nor secrets of whoever runs them.
+os.environ["ALPHATRADER_ENV_FILE"] = os.devnull
+
 # As each module's parent sets it (runtime/parent.py); numpy and scikit-learn read it when they are first imported.
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 

@@ -181,9 +181,9 @@ def _default(field: Any) -> str:
 
 def env_example() -> str:
     lines = [
-        "# Secrets, one variable each. Copy to .env in the project's folder (git ignores it; honcho reads it) and fill in what",
-        "# you use.",
-        "# Sandbox mode needs none of them.",
+        "# Secrets, one variable each. Copy to .env in the project's folder (git ignores it; every command reads it) and fill in",
+        "# what you use. Settings may stand there too, as ALPHATRADER_SECTION__FIELD=value. What is exported already wins.",
+        "# NAME=value or NAME='value', as it stands between the quotes. Sandbox mode needs none of them.",
         "",
     ]
     for secret in SECRETS:

@@ -21,7 +21,8 @@ from alphatrader.contract import keys as k
 from alphatrader.contract.key import Server
 from alphatrader.contract.modules import Module
 from alphatrader.contract.settings.secrets import SECRETS
-from alphatrader.runtime import servers
+from alphatrader.core.watch.causes import grouped
+from alphatrader.runtime import env_file, servers
 from alphatrader.runtime.calendar import CalendarError, nyse
 from alphatrader.runtime.clock import SECOND, ClockError, open_clock
 from alphatrader.runtime.store import StoreError, WrongServerError
@@ -74,6 +75,7 @@ def examine(access: Access) -> Iterator[Check]:
     version = ".".join(map(str, sys.version_info[:3]))
     yield _judge("Python", (3, 11) <= sys.version_info[:2] < (3, 14), version, f"{version}: needs 3.11 to 3.13")
     yield Check("settings", "go", f"valid, mode {access.settings.mode}")
+    yield from _env_file()
     yield _binary(access)
     answering = {server: _answers(access, server) for server in Server}
     for server, check in answering.items():
@@ -93,6 +95,14 @@ def examine(access: Access) -> Iterator[Check]:
 
 def _judge(name: str, good: bool, detail: str, otherwise: str) -> Check:
     return Check(name, "go" if good else "no-go", detail if good else otherwise)
+
+
+def _env_file() -> Iterator[Check]:
+    names = env_file.read(env_file.place())
+    if names:
+        unread = env_file.unread(names)
+        detail = f"names that nobody reads: {', '.join(unread)}" if unread else f"{len(names)} names, all known"
+        yield Check(".env", "note" if unread else "go", detail)
 
 
 def _binary(access: Access) -> Check:
@@ -254,8 +264,8 @@ def _watchdog(access: Access) -> Check:
     seen = access.store.get(k.OBSERVED.at())
     if seen is None:
         return Check("watchdog", "no-go", "says nothing: nobody would tell you of a fault")
-    detail = f"{len(seen.alerts)} alarms stand: {'; '.join(seen.alerts[:3])}" if seen.alerts else "alive, no alarm"
-    return Check("watchdog", "note" if seen.alerts else "go", detail)
+    told = [f"{cause.text} ({len(brought)} more with it)" if brought else cause.text for cause, brought in grouped(seen.alerts)]
+    return Check("watchdog", "note" if told else "go", f"stands: {' | '.join(told)}" if told else "alive, no alarm")
 
 
 def _channels(access: Access) -> Iterator[Check]:

@@ -113,7 +113,7 @@ class Parent:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         if self._line.kind != "server":
-            self._presence.stay()
+            self._presence.stay(self._line.module)
         refusal = live_refused(self._settings)
         if refusal:
             self.say(refusal)

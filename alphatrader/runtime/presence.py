@@ -1,11 +1,13 @@
-"""Which lines still live, so that servers can be the last: `data/<mode>/lines.lock`, held shared by every parent of another line.
+"""Which lines still live: `data/<mode>/lines.lock`, held shared by every parent of a line that is no server.
 
-A line's connections end before its process does (a Celery worker takes another second), so counting clients is not enough. The
-kernel gives the lock back when a process dies, however it dies. Used by `parent.py`.
+So servers can be the last, and a second start sees the first, or what a killed one left behind. A line's connections end before
+its process does (a Celery worker takes another second), so counting clients is not enough. The kernel gives the lock back when a
+process dies, however it dies; the file names who came since nobody was there. Used by `parent.py` and `alphatrader start`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import time
@@ -20,11 +22,14 @@ _TICK: Final = 0.02
 
 class Presence:
     def __init__(self, folder: Path) -> None:
-        self._file = os.open(folder / FILE, os.O_RDWR | os.O_CREAT, 0o600)
+        self._path = folder / FILE
+        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
 
-    def stay(self) -> None:
+    def stay(self, line: str) -> None:
         """This process lives, until it ends. Waits only while a leaving server looks, which it does for an instant."""
         fcntl.flock(self._file, fcntl.LOCK_SH)
+        with contextlib.suppress(OSError):  # a full disk keeps nobody from working
+            os.write(self._file, f"{os.getpid()} {line}\n".encode())
 
     def others_gone(self, limit_seconds: float) -> bool:
         """Whether nobody stays any more, within the limit."""
@@ -37,8 +42,24 @@ class Presence:
                     return False
                 time.sleep(_TICK)
             else:
+                os.ftruncate(self._file, 0)
                 fcntl.flock(self._file, fcntl.LOCK_UN)
                 return True
 
+    def named(self) -> dict[int, str]:
+        """Process -> line of those that came and whose process is there. Only while somebody stays: numbers are used again."""
+        rows = (row.split() for row in self._path.read_text().splitlines())
+        return {int(row[0]): row[1] for row in rows if len(row) == 2 and _lives(int(row[0]))}
+
     def close(self) -> None:
         os.close(self._file)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        pass
+    return True

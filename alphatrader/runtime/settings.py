@@ -23,7 +23,9 @@ PREFIX: Final = "ALPHATRADER_"
 _HERE: Final = ("127.0.0.1", "::1", "localhost")
 _LONGEST_SOCKET: Final = 100
 """Bytes of a Unix socket's path: systems allow 104 to 108."""
-_NOT_SETTINGS: Final = ("ALPHATRADER_CONFIG", "ALPHATRADER_REDIS_PASSWORD", "ALPHATRADER_MODULE")
+ENV_FILE: Final = "ALPHATRADER_ENV_FILE"
+"""Another place than the project's folder for `.env` (runtime/env_file.py)."""
+_NOT_SETTINGS: Final = ("ALPHATRADER_CONFIG", ENV_FILE, "ALPHATRADER_REDIS_PASSWORD", "ALPHATRADER_MODULE")
 _UNKNOWN: Final = re.compile(r"unknown field `(\w+)`")
 _REFERENCE: Final = re.compile(r"\$\{([\w.]+)\}")
 

@@ -56,7 +56,11 @@ class System:
         environment = {**os.environ, **self.environment, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
         with self.output.open("ab") as output:
             self.honcho = subprocess.Popen(
-                [sys.executable, "-m", "honcho", "start", *lines], cwd=ROOT, env=environment, stdout=output, stderr=output
+                [sys.executable, "-m", "honcho", "start", "-e", os.devnull, *lines],
+                cwd=ROOT,
+                env=environment,
+                stdout=output,
+                stderr=output,
             )
 
     def stop(self) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from alphatrader.runtime.presence import Presence
 
 STAYING = "import sys; from pathlib import Path; from alphatrader.runtime.presence import Presence\n"
-STAYING += "here = Presence(Path(sys.argv[1])); here.stay(); print('here', flush=True); sys.stdin.read()"
+STAYING += "here = Presence(Path(sys.argv[1])); here.stay('risk'); print('here', flush=True); sys.stdin.read()"
 
 
 def test_a_server_waits_for_every_line_and_sees_one_that_was_killed(tmp_path: Path) -> None:

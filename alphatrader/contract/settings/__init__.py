@@ -51,10 +51,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"analytics.shards: {shards} processes cannot share {symbols} symbols; at most one a symbol")
         self._check_ports()
 
-    def _check_ports(self) -> None:
-        """Nothing of ours may listen where something else of ours does."""
+    def listens_on(self) -> dict[str, tuple[str, int]]:
+        """Setting -> host and port of all that listens in this mode."""
         here, servers = "127.0.0.1", self.servers
-        taken = {
+        ours = {
             "servers.data": (servers.data.host, servers.data.port),
             "servers.state": (servers.state.host, servers.state.port),
             "web.dashboard_port": (here, self.web.dashboard_port),
@@ -65,9 +65,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if self.mode == "sandbox":
             ports = (*self.sandbox.gateway_ports, self.sandbox.http_port)
             names = ("sandbox.gateway_ports.0", "sandbox.gateway_ports.1", "sandbox.http_port")
-            taken |= {name: (here, port) for name, port in zip(names, ports, strict=True)}
+            ours |= {name: (here, port) for name, port in zip(names, ports, strict=True)}
+        return ours
+
+    def _check_ports(self) -> None:
+        """Nothing of ours may listen where something else of ours does."""
         first: dict[tuple[str, int], str] = {}
-        for name, (host, port) in taken.items():
-            before = first.setdefault((here if host == "localhost" else host, port), name)
+        for name, (host, port) in self.listens_on().items():
+            before = first.setdefault(("127.0.0.1" if host == "localhost" else host, port), name)
             if before != name:
                 raise ValueError(f"{name}: port {port} is that of {before}")
