@@ -92,5 +92,5 @@ def _flow(found: dict[str, Any]) -> Iterator[Alarm]:
 def _watchdog(found: dict[str, Any]) -> Iterator[Alarm]:
     """What it saw that is not read here, or here a few seconds later."""
     for alert in found["alerts"] or []:
-        if not alert.name.startswith(("module ", "server ", "feed ", "unknown orders", "queue ")):
+        if not alert.name.startswith(("module ", "server ", "feed", "unknown orders", "queue ")):
             yield Alarm(alert.name, f"watchdog: {alert.text}", alert.of, alert.waits_for, alert.explains)

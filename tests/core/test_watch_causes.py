@@ -38,11 +38,19 @@ def roots(sight: Sight) -> set[str]:
 
 
 def test_a_lost_broker_is_one_cause_and_so_are_the_stand_ins() -> None:
-    assert len(alarms(BROKER_GONE, LIMITS)) == 12 and roots(BROKER_GONE) == {"broker"}
-    assert len(alarms(ALL_GONE, LIMITS)) == 18 and roots(ALL_GONE) == {"port sandbox"}
+    assert len(alarms(BROKER_GONE, LIMITS)) == 13 and roots(BROKER_GONE) == {"broker"}
+    assert len(alarms(ALL_GONE, LIMITS)) == 20 and roots(ALL_GONE) == {"port sandbox"}
     # and outside the sandbox vendors have no common cause: each stands alone, and explains what lives on it
     vendors = replace(CLEAN, health=WITHOUT_VENDORS, chains={"SPY": None})
     assert roots(vendors) == {"module pulls", "module telegram", "module pages"}
+
+
+def test_several_silent_symbols_are_one_alarm_and_one_is_its_own() -> None:
+    assert roots(replace(CLEAN, feeds={"SPY": None, "QQQ": None, "IWM": None}, chains={"SPY": None})) == {"feeds", "chain SPY"}
+    (alarm,) = (
+        alarm for alarm in alarms(replace(CLEAN, feeds={"SPY": None, "QQQ": None}), LIMITS).values() if alarm.name == "feeds"
+    )
+    assert alarm.text == "No market data of SPY, QQQ."
 
 
 def test_what_stands_alone_is_never_folded() -> None:
@@ -107,7 +115,7 @@ def test_a_cause_is_told_once_with_what_it_brings_and_what_comes_later_joins_it_
     cause, brings = text.split("\n  with it: ")
     assert {"ibkr", "risk", "signals", "feed SPY", "unknown orders"} <= set(brings.split(", ")) and "risk" not in cause
     assert told(watched, BROKER_GONE, 6) == []
-    assert len(watched.standing) == 12, "the page shows them all, under their cause"
+    assert len(watched.standing) == 13, "the page shows them all, under their cause"
     # a fault of another kind is told at once all the same
     dead = with_health(risk=None)
     told(watched, dead, 9)

@@ -62,7 +62,9 @@ GATEWAY: Final = "gateway "
 BEHIND_STATE: Final = (
     *("module", "restarts", "queue", "beat", "unknown orders", "order", "deliveries", "routine", "halt", BROKER),
 )
-BEHIND_DATA: Final = ("feed", "chain")
+FEEDS: Final = "feed"
+CHAINS: Final = "chain"
+BEHIND_DATA: Final = (FEEDS, CHAINS)
 
 
 def unseen(sight: Sight) -> tuple[str, ...]:
@@ -176,13 +178,28 @@ def unwell(module: str, state: str, reason: str | None, waits_for: str | None) -
 
 
 def _feeds(sight: Sight, limits: Watchdog) -> Iterator[Alarm]:
+    """Each symbol's, and where several are silent the one alarm that they are part of."""
+    silent: dict[str, tuple[M, list[str]]] = {FEEDS: (M.IBKR, []), CHAINS: (M.PULLS, [])}
+    for alarm in _symbols(sight, limits):
+        kind, _, symbol = alarm.name.partition(" ")
+        silent[kind][1].append(symbol)
+        yield alarm
+    for kind, (module, symbols) in silent.items():
+        if len(symbols) > 1:
+            what = "market data" if kind == FEEDS else "fresh option chains"
+            yield Alarm(f"{kind}s", f"No {what} of {', '.join(symbols)}.", kind, (module,))
+
+
+def _symbols(sight: Sight, limits: Watchdog) -> Iterator[Alarm]:
     for symbol, stamps in (sight.feeds or {}).items():
         if stamps is None:
-            yield _alone(f"feed {symbol}", f"No market data of {symbol}.", M.IBKR)
+            yield _alone(f"feed {symbol}", f"No market data of {symbol}.", FEEDS, M.IBKR)
     for symbol, chain in (sight.chains or {}).items():
         if chain is None:
-            yield _alone(f"chain {symbol}", f"No option chain of {symbol}.", M.PULLS)
+            yield _alone(f"chain {symbol}", f"No option chain of {symbol}.", CHAINS, M.PULLS)
         elif chain.stale:
             age = (sight.machine_ns - chain.machine_ns) / SECOND
             if age > limits.feed_stale_after_seconds:
-                yield _alone(f"chain {symbol}", f"The option chain of {symbol} is {age:.0f} s old: {chain.reason}.", M.PULLS)
+                yield _alone(
+                    f"chain {symbol}", f"The option chain of {symbol} is {age:.0f} s old: {chain.reason}.", CHAINS, M.PULLS
+                )
