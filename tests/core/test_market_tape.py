@@ -284,3 +284,12 @@ def test_exchange_time_going_back_is_a_violation_and_the_offset_is_the_least_of_
     assert stages.violations == 1
     stages.see(170 * SECOND, 170 * SECOND + 900, late=False)
     assert stages.offset_ns == 900
+
+
+def test_a_tape_of_whole_seconds_after_one_of_milliseconds_does_not_go_back() -> None:
+    stages = Stages()
+    for exchange_ns in (101 * SECOND + 900_000_000, 101 * SECOND, 101 * SECOND + 899_000_000):  # the quote line, then ticks
+        stages.see(exchange_ns, 102 * SECOND, late=False)
+    assert (stages.violations, stages.exchange_ns) == (0, 101 * SECOND + 900_000_000)
+    stages.see(101 * SECOND - 1, 102 * SECOND, late=False)
+    assert stages.violations == 1

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
-WINDOW_NS: Final = 60_000_000_000
+SECOND_NS: Final = 1_000_000_000
+WINDOW_NS: Final = 60 * SECOND_NS
 
 
 class Stages:
@@ -20,11 +21,12 @@ class Stages:
         """(reception, offset), offsets rising: a sliding minimum."""
 
     def see(self, exchange_ns: int, received_ns: int, *, late: bool) -> None:
-        """One print. A late one is old by its own word and no violation."""
+        """One print. A late one is old by its own word and no violation; nor is one of the same second, which one line tells in
+        whole seconds and another in milliseconds, and venues' clocks differ by some."""
         if late:
             return
         if self.exchange_ns is not None and exchange_ns < self.exchange_ns:
-            self.violations += 1
+            self.violations += exchange_ns // SECOND_NS < self.exchange_ns // SECOND_NS
         else:
             self.exchange_ns = exchange_ns
         offset = received_ns - exchange_ns
