@@ -226,6 +226,9 @@ def test_while_the_index_is_silent_its_proxy_stands_but_not_for_the_halt_that_th
     wide.see("SPX", later, 5570.0, 6000.0, hours)
     wide.see("SPY", later + 70 * SECOND, 559.0, 600.0, hours)
     assert said(later + 70 * SECOND) == ("SPX", 1, True)  # no index is told while all is halted
+    wide.see("SPX", CLOSE - SECOND, 4800.0, 6000.0, hours)
+    wide.see("SPY", CLOSE - 1, 490.0, 600.0, hours)
+    assert said(CLOSE + 2 * MINUTE_NS) == ("SPX", 3, False)  # nor on a day that it ended
 
 
 def test_halts_begin_unknown_and_reopen_for_a_minute() -> None:
