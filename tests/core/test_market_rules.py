@@ -1,4 +1,4 @@
-"""Rules of the market against their known answers: bands, breakers, halts, closing auctions."""
+"""Rules of the market against their known answers: breakers, halts, closing auctions, and what a halt does to bands."""
 
 from __future__ import annotations
 
@@ -8,103 +8,12 @@ from alphatrader.contract.messages.market import Imbalance
 from alphatrader.core.market.auctions import closing
 from alphatrader.core.market.breakers import MINUTE_NS, MarketBreaker
 from alphatrader.core.market.halts import Halts
-from alphatrader.core.market.luld import LuldEstimate, Security, bands, pause_ends_ns
 from alphatrader.core.market.quotes import QuoteFold
 from alphatrader.core.market.status import Hours, HoursNow, InstrumentStatus, MarketWide
 
 SECOND = 1_000_000_000
 OPEN = 1_800_000_000 * SECOND
 CLOSE = OPEN + 390 * MINUTE_NS
-TIER_1, TIER_2 = Security(1), Security(2)
-
-
-@pytest.mark.parametrize(
-    ("reference", "previous", "security", "doubled", "lower", "upper"),
-    [
-        (100, 100, TIER_1, False, 95, 105),
-        (100, 100, TIER_1, True, 90, 110),
-        (100, 100, TIER_2, False, 90, 110),
-        (100, 100, TIER_2, True, 90, 110),  # Tier 2 over $3.00 is not doubled
-        (3.01, 3.01, TIER_1, False, 2.86, 3.16),
-        (3.00, 3.00, TIER_1, False, 2.40, 3.60),
-        (2.00, 2.00, TIER_2, True, 1.20, 2.80),
-        (0.75, 0.75, TIER_2, False, 0.60, 0.90),
-        (1.00, 0.75, TIER_2, False, 0.80, 1.20),  # $0.75 itself is of the class above
-        (0.50, 0.50, TIER_1, True, 0.20, 0.80),  # doubled, dollars are, too
-        (0.50, 0.50, TIER_1, False, 0.35, 0.65),  # $0.15 is less than 75 %
-        (0.10, 0.10, TIER_1, False, 0.03, 0.18),  # 75 % is less than $0.15; to the cent, halves up
-        (50, 50, Security(2, 3.0), False, 35, 65),  # leveraged three times
-        (2.90, 3.10, TIER_1, False, 2.76, 3.05),  # the class goes by the previous close, not by the price
-    ],
-)
-def test_bands(reference: float, previous: float, security: Security, doubled: bool, lower: float, upper: float) -> None:
-    band = bands(reference, previous, security, doubled=doubled)
-    assert (band.lower, band.upper) == pytest.approx((lower, upper), abs=1e-9)
-
-
-def test_the_reference_moves_by_a_percent_and_after_thirty_seconds() -> None:
-    luld = LuldEstimate(TIER_1, 100.0, (OPEN, CLOSE))
-    assert luld.estimate(OPEN, 99.99, 100.01) is None
-    luld.add(OPEN, 100.0)
-    for second in range(1, 30):
-        luld.add(OPEN + second * SECOND, 103.0)
-    at = luld.estimate(OPEN + 29 * SECOND, 103, 103.01)
-    assert at and at.reference == 100.0  # far enough, too soon
-    luld.add(OPEN + 30 * SECOND, 103.0)
-    at = luld.estimate(OPEN + 30 * SECOND, 103, 103.01)
-    assert at and at.reference == pytest.approx((100 + 30 * 103) / 31, abs=1e-4)
-    moved = at.reference
-    for second in range(61, 120):
-        luld.add(OPEN + second * SECOND, moved * 1.005)
-    at = luld.estimate(OPEN + 120 * SECOND, 103, 103.01)
-    assert at and at.reference == moved  # less than a percent away
-
-
-@pytest.mark.parametrize(("after_ns", "reference"), [(0, 100.0), (1, 101.0)])
-def test_a_print_is_of_the_mean_for_five_minutes_and_one_percent_is_enough(after_ns: int, reference: float) -> None:
-    luld = LuldEstimate(TIER_1, 100.0, (OPEN, CLOSE))
-    luld.add(OPEN, 100.0)
-    now = OPEN + 300 * SECOND + after_ns
-    luld.add(now, 101.0)
-    at = luld.estimate(now, 100.99, 101.01)
-    assert at and at.reference == reference
-
-
-def test_bands_are_of_the_regular_session_and_its_prints_alone() -> None:
-    luld = LuldEstimate(TIER_1, 100.0, (OPEN, CLOSE))
-    luld.add(OPEN - 1, 80.0)
-    assert luld.estimate(OPEN, 99, 101) is None
-    luld.add(OPEN, 100.0)
-    luld.add(CLOSE, 80.0)
-    told = [luld.estimate(ns, 99, 101) for ns in (OPEN - 1, CLOSE - 1, CLOSE)]
-    assert [at and at.reference for at in told] == [None, 100.0, None]
-
-
-def test_bands_double_in_the_last_25_minutes_and_not_at_the_open() -> None:
-    luld = LuldEstimate(TIER_1, 100.0, (OPEN, CLOSE))
-    luld.add(OPEN, 100.0)
-    shares = [at.share for ns in (OPEN, CLOSE - 25 * MINUTE_NS - 1, CLOSE - 25 * MINUTE_NS) if (at := luld.estimate(ns, 99, 101))]
-    assert shares == [0.05, 0.05, 0.10]
-
-
-def test_a_limit_state_says_since_when_and_when_it_becomes_a_pause() -> None:
-    luld = LuldEstimate(TIER_1, 100.0, (OPEN, CLOSE))
-    luld.add(OPEN, 100.0)
-    at = luld.estimate(OPEN + SECOND, 105.0, 105.01)
-    assert at and at.state == "limit_up"
-    assert (at.limit_since_ns, at.pause_due_ns) == (OPEN + SECOND, OPEN + 16 * SECOND)
-    at = luld.estimate(OPEN + 5 * SECOND, 105.0, 105.2)
-    assert at and at.limit_since_ns == OPEN + SECOND
-    at = luld.estimate(OPEN + 6 * SECOND, 100.0, 100.1)
-    assert at and (at.state, at.limit_since_ns) == ("inside", None)
-    at = luld.estimate(OPEN + 7 * SECOND, 94.0, 95.0)
-    assert at and at.state == "limit_down"
-    at = luld.estimate(OPEN + 8 * SECOND, 94.0, 96.0)
-    assert at and at.state == "straddle"
-    assert pause_ends_ns(OPEN, CLOSE) == OPEN + 5 * MINUTE_NS
-    assert pause_ends_ns(CLOSE - 9 * MINUTE_NS, CLOSE) == CLOSE
-    assert pause_ends_ns(CLOSE - 15 * MINUTE_NS, CLOSE) == CLOSE  # it would reopen as the last ten minutes begin
-    assert pause_ends_ns(CLOSE - 15 * MINUTE_NS - 1, CLOSE) == CLOSE - 10 * MINUTE_NS - 1
 
 
 @pytest.mark.parametrize("early", [0, 180])
