@@ -143,6 +143,18 @@ def test_a_share_of_the_quotes_middle_is_the_most_a_print_may_be_from_it(
     assert bool(impossible(price, bid, ask, counts(""))) is wrong
 
 
+@pytest.mark.parametrize(("price", "wrong"), [(-0.01, True), (0.0, True), (0.0001, False), (0.99, False)])
+def test_without_a_quote_any_price_over_nothing_is_one(price: float, wrong: bool) -> None:
+    assert bool(impossible(price, None, None, counts(""))) is wrong
+
+
+@pytest.mark.parametrize("codes", ["I", "F I", "W", "T", "Z", "4", "?"])
+def test_a_print_that_is_bound_to_no_quote_is_not_judged_by_one(codes: str) -> None:
+    """An odd lot trades through, an average is of other times, a late one of another quote."""
+    assert impossible(140.0, 99.99, 100.01, counts(codes)) is None
+    assert impossible(0.0, 99.99, 100.01, counts(codes)) is not None
+
+
 @pytest.mark.parametrize("codes", ["5", "O", "X", "6", "@ 5", "L"])
 def test_a_reopening_far_from_the_quote_of_before_the_halt_is_a_print(codes: str) -> None:
     tape, quote = Tape(), (99.99, 100.01)
