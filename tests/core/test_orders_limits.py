@@ -77,8 +77,9 @@ def test_entry_prices_stand_on_the_grid_and_inside_the_collar() -> None:
     assert entry_price(replace(APPROVAL, limit_price=Decimal("4.40")), prices(), SETTINGS) == Decimal("4.40")
     cheap = prices(bid=0.90, ask=1.00, machine_ns=NOW - 5 * SECOND)
     assert entry_price(replace(APPROVAL, limit_price=Decimal("0.95")), cheap, SETTINGS) == Decimal("0.95")
-    with pytest.raises(Refused, match="limit_price"):
-        entry_price(replace(APPROVAL, limit_price=Decimal("NaN")), prices(), SETTINGS)
+    for wrong in ("NaN", "0.04"):  # a contract by nickels costs one at least
+        with pytest.raises(Refused, match=f"limit_price.* {wrong}"):
+            entry_price(replace(APPROVAL, limit_price=Decimal(wrong)), prices(bid=0.05, ask=0.10), SETTINGS)
 
 
 def test_exit_prices_reach_further_each_time_but_never_past_the_collar_unless_the_bid_is_there() -> None:

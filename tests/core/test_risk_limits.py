@@ -154,6 +154,7 @@ def test_each_limit_at_its_bound(limit: str, holds: Picture, fails: Picture) -> 
         ("contract", {}, {"symbol": "QQQ"}),
         ("contract", {"contract": replace(SPY, multiplier=1)}, {"contract": replace(SPY, multiplier=0)}),
         ("prices", {"targets": (4.01,)}, {"targets": (4.0,)}),
+        ("prices", {"targets": (4.01, 5.0)}, {"targets": (4.0, 5.0)}),
         ("prices", {"targets": (5.0,)}, {"targets": ()}),
         ("prices", {"targets": (5.0, 6.0)}, {"targets": (6.0, 5.0)}),
     ],

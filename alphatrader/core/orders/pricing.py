@@ -122,6 +122,8 @@ def entry_price(approval: Approval, prices: Prices, settings: Orders) -> Decimal
             raise Refused(f"collar: ask {prices.ask} is over {most}, {settings.collar_share:.0%} from mid {prices.mid}")
         return min(price, most)
     price = prices.on_grid(finite(approval.limit_price, "limit_price"), "down")
+    if price > approval.limit_price:
+        raise Refused(f"limit_price {approval.limit_price} is under {price}, the least price of the contract")
     check_collar(price, prices, settings)
     return price
 
