@@ -5,6 +5,7 @@ Used by clients/discord.py, telegram.py and twitter.py. No text here carries an 
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -58,13 +59,24 @@ def breaker(vendors: Vendors, machine_ns: Callable[[], int]) -> Breaker:
 def of_requests(error: requests.RequestException) -> SendError:
     """What an error of `requests` says of the message: whether a byte of it can have arrived."""
     name = type(error).__name__
-    if isinstance(error, requests.ConnectTimeout | requests.exceptions.SSLError | requests.exceptions.InvalidURL):
+    if isinstance(error, requests.ConnectTimeout | requests.exceptions.InvalidURL) or _in_handshake(error):
         return UnreachableError(name)
     cause = error.args[0] if error.args else None
     reason = getattr(cause, "reason", None)
     # A timed-out connect, a refused one and an unknown name are all of these; a lost connection is a ProtocolError instead.
     never_connected = isinstance(reason, urllib3_errors.NewConnectionError | urllib3_errors.ConnectTimeoutError)
     return UnreachableError(f"{name}: no connection") if never_connected else LostAnswerError(name)
+
+
+def _in_handshake(error: BaseException) -> bool:
+    """Whether TLS was still being agreed, before a byte of the message. By the place it was raised at: the same kinds of errors
+    come of an answer that was damaged or cut off, after the message was taken."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if any(frame.f_code.co_name == "do_handshake" for frame, _ in traceback.walk_tb(cause.__traceback__)):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
 
 
 def of_status(status: int, wait_seconds: float | None = None) -> SendError:
