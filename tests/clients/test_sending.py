@@ -78,6 +78,6 @@ def test_what_fails_after_the_request_has_left_is_never_taken_for_unsent(does: s
     with vendor(does) as (port, taken), requests.Session() as session:
         session.mount("https://", Anonymous())
         with pytest.raises(requests.RequestException) as failed:
-            session.post(f"https://127.0.0.1:{port}/message", json={"content": "buy"}, timeout=5, verify=False)  # noqa: S501
+            session.post(f"https://127.0.0.1:{port}/message", json={"content": "buy"}, timeout=5, verify=False)
         assert type(of_requests(failed.value)) is kind
     assert bool(taken) is (kind is LostAnswerError)

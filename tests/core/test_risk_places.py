@@ -21,7 +21,8 @@ from alphatrader.core.risk.alike import Bet
 from alphatrader.core.risk.followed import Followed
 from tests.core.test_positions_exits import held
 from tests.core.test_risk_limits import RISK, STAMP, picture
-from tests.support.holdings import MACHINE_NS, SPY, order, signal
+from tests.core.test_risk_state import trade
+from tests.support.holdings import MACHINE_NS, SPY, fill, order, signal
 
 D = Decimal
 SYMBOLS = ("SPY", "QQQ", "IWM", "AAPL")
@@ -120,6 +121,40 @@ def test_twenty_signals_at_once_get_five_places_and_no_symbol_more_than_two() ->
     assert max(Counter(r.symbol for r in reservations.values()).values()) == 2
 
 
+def test_what_executions_say_an_entry_bought_holds_its_place_until_a_position_has_counted_it() -> None:
+    reservations = {"i": Reservation("i", "SPY", MACHINE_NS, D(800), "C")}
+
+    def free(followed: Followed) -> list[str]:
+        return list(followed.free(reservations, MACHINE_NS, RISK.unclaimed_seconds, reconciled=False))
+
+    # given an entry that was cancelled, and two executions of it that its record does not count yet
+    followed = Followed()
+    followed.hear_order(order("i", "CANCELLED"), reservations)
+    for key in ("a", "b", "b"):
+        followed.hear_fill(fill("i", "BUY", 1, "4.00", key=key), reservations)
+    assert free(followed) == [] and followed.bought == {"i": {"a": 1, "b": 1}}
+    # then one that was booked alone is not the end, both are
+    followed.hear_position(position("i", 0, 1), None)
+    assert free(followed) == []
+    followed.hear_position(position("i", 0, 2), None)
+    assert free(followed) == ["i"]
+    # and nothing of it is followed any more
+    assert (followed.orders, followed.bought, followed.positions) == ({}, {}, {})
+    # what a stop sold, or what an entry bought whose place is free, holds none
+    followed.hear_order(order("i", "CANCELLED"), reservations)
+    followed.hear_fill(fill("i/stop", "SELL", 2, "3.00"), reservations)
+    followed.hear_fill(fill("i-2", "BUY", 2, "3.00"), reservations)
+    assert followed.bought == {} and free(followed) == ["i"]
+
+
+def test_trades_are_those_of_closed_positions_and_go_when_their_closing_is_taken_back() -> None:
+    followed = Followed()
+    followed.hear_position(position("i", 0, 2), trade(1, "-5"))
+    assert list(followed.trades) == ["i"] and followed.held == 0
+    followed.hear_position(position("i", 2, 2), None)
+    assert followed.trades == {} and followed.held == 1
+
+
 class Interleavings(RuleBasedStateMachine):
     """The broker's truth beside risk's books, which hear of it late: the truth must never exceed the limits."""
 
@@ -191,6 +226,16 @@ class Interleavings(RuleBasedStateMachine):
             if record.state in ("SENT", "WORKING", "UNKNOWN") or self.truth_held[intent_id][0]
         ]
         assert len(live) <= 5 and max(Counter(live).values(), default=0) <= 2
+
+    def teardown(self) -> None:
+        """Once all has ended, and risk has heard of it, every place is free."""
+        for intent_id, record in self.truth_orders.items():
+            ended = replace(record, state="CANCELLED") if record.state in ("SENT", "WORKING", "UNKNOWN") else record
+            self.followed.hear_order(ended, self.reservations)
+            _, opened = self.truth_held[intent_id]
+            if opened:
+                self.followed.hear_position(position(intent_id, 0, opened, self.symbols[intent_id]), None)
+        assert self.now().places == {} and self.reservations == {} and self.followed.orders == {}
 
 
 TestInterleavings = Interleavings.TestCase
