@@ -191,7 +191,8 @@ class PositionManager(StreamModule):
             approval = await self.store.field(k.LEDGER_APPROVALS.at(), held.id)
             if approval is None:
                 self.log.warning("position_without_approval", position=held.id, con_id=held.con_id)
-        price = marking.mid(quote)
+        # What is pulled after the close leaves a quote that says nothing, and the next day's result starts from the last mark.
+        price = marking.mid(quote) if marking.firm(quote) or self.calendar.at(now_ns) is not None else None
         age_ms = round((self.clock.machine_ns() - quote.machine_ns) / 1e6, 1) if quote is not None else None
         record = records.position(held, approval, before, records.Mark(price, age_ms), last)
         if not held.external:

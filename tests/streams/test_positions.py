@@ -152,6 +152,24 @@ def test_without_a_fresh_quote_the_mark_is_unknown_not_zero(servers: Servers) ->
     play(servers, story)
 
 
+def test_after_the_close_only_a_quote_that_decides_marks(servers: Servers) -> None:
+    """The next day's loss is counted from the last mark: a quote that was pulled apart for the night must not be it."""
+
+    async def story(on: Floor) -> None:
+        async with on.running(PositionManager):
+            on.account()
+            approve(on, "i-1", NEXT_WEEK)
+            on.fill(fill("i-1", "BUY", 3, "4.00", contract=NEXT_WEEK))
+            on.quote(NEXT_WEEK, 4.0, 4.1)
+            await until(lambda: (held := position(on, symbol="QQQ")) and held.mark == D("4.05"), what="marked")
+            assert on.see.get(k.PNL_UNREALIZED.at()).value == D("13.05")
+            on.quote(NEXT_WEEK, 0.05, 41.0)
+            await until(lambda: (held := position(on, symbol="QQQ")) and held.mark != D("4.05"), what="another mark")
+            assert position(on, symbol="QQQ").mark is None and on.see.get(k.PNL_UNREALIZED.at()).value is None  # type: ignore[union-attr]
+
+    play(servers, story, at_ns=exchange_instant(TODAY, "16:05"))
+
+
 def test_a_quote_whose_ask_was_pulled_for_a_moment_moves_no_stop_and_reaches_no_target(servers: Servers) -> None:
     """Its mid stands anywhere: a stop that followed it would sell all at the next true price."""
 
