@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from alphatrader.contract.messages.orders import Fill
-from alphatrader.core.positions.booking import Booked, book, fault
+from alphatrader.core.orders import holdings
+from alphatrader.core.positions.booking import Booked, book, fault, newer
 from alphatrader.core.positions.ledger import BadFillError, Ledger
 from alphatrader.runtime.clock import SECOND
 from tests.support.holdings import NEXT_WEEK, NOW_NS, SPY, fill
@@ -207,6 +208,20 @@ def test_any_shuffle_duplication_or_redelivery_gives_the_same_ledger(history: li
     assert abs(difference) < D("0.01")
     signed = sum(one.quantity if one.side == "BUY" else -one.quantity for one in latest.values())
     assert straight.quantities().get(7, 0) == signed
+
+
+@settings(max_examples=300)
+@given(history=_histories())
+def test_execution_holds_of_each_position_what_is_booked_where_nothing_is_short(history: list[Fill]) -> None:
+    """A trade by hand closes the oldest in the books of both: what one exits, the other must hold."""
+    ledger = Ledger()
+    latest: dict[str, Fill] = {}
+    for one in history:
+        ledger.hear(one)
+        latest[one.key] = newer(latest.get(one.key), one)
+    books = {name: held.quantity for name, held in ledger.positions().items() if held.quantity}
+    held = {name: holding.quantity for name, holding in holdings.fold(latest.values()).items()}
+    assert books == held or min([*books.values(), *held.values()]) < 0
 
 
 def test_money_is_counted_by_the_contracts_own_shares() -> None:

@@ -20,6 +20,12 @@ def split_exec_id(exec_id: str) -> tuple[str, int]:
     return (head, int(tail)) if dot and tail.isascii() and tail.isdigit() else (exec_id, 0)
 
 
+def in_time(fill: Fill) -> tuple[int, bool, str]:
+    """The order in which fills are folded, here and in `positions`, so that both name the same intent the oldest. The broker's
+    times are whole seconds; within one what was bought comes before what was sold."""
+    return fill.ts_ns, fill.side != "BUY", fill.key
+
+
 def newness(fill: Fill) -> tuple[int, bool, int]:
     """Of two reports of one execution the one with the higher counts."""
     return fill.revision, fill.commission is not None, fill.commission_revision

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from alphatrader.contract.messages.contracts import OptionRef
 from alphatrader.contract.messages.orders import Fill
-from alphatrader.core.orders.fills import FillBook
+from alphatrader.core.orders.fills import FillBook, in_time
 from alphatrader.core.orders.refs import external, intent_of, is_ours
 
 
@@ -42,7 +42,7 @@ def _take(holdings: dict[str, Holding], con_id: int, signed: int) -> int:
 def fold(fills: Iterable[Fill], broker: Mapping[int, int] | None = None) -> dict[str, Holding]:
     """Intent -> what it holds, zero ones dropped. `broker`: contract -> quantity it holds; None where it is not known."""
     holdings: dict[str, Holding] = {}
-    for fill in sorted(fills, key=lambda f: (f.ts_ns, f.key)):
+    for fill in sorted(fills, key=in_time):
         signed = fill.quantity if fill.side == "BUY" else -fill.quantity
         if is_ours(fill.order_ref):
             intent_id = intent_of(fill.order_ref)

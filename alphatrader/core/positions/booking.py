@@ -14,7 +14,7 @@ from typing import Final
 
 from alphatrader.contract.messages.contracts import OptionRef
 from alphatrader.contract.messages.orders import Fill
-from alphatrader.core.orders.fills import newness
+from alphatrader.core.orders.fills import in_time, newness
 from alphatrader.core.orders.refs import FLATTEN, external, intent_of, is_ours, role_of
 
 ADOPTED: Final = "account:adopted"
@@ -103,7 +103,7 @@ def book(fills: Iterable[Fill], contracts: Mapping[int, OptionRef]) -> dict[str,
     for fill in fills:
         latest[fill.key] = newer(latest.get(fill.key), fill)
     books: dict[str, Booked] = {}
-    for fill in sorted(latest.values(), key=lambda f: (f.ts_ns, f.side != "BUY", f.key)):
+    for fill in sorted(latest.values(), key=in_time):
         contract = contracts.get(fill.con_id) or fill.contract
         if contract is not None and fill.quantity:
             _book_one(books, fill, contract)
