@@ -235,6 +235,29 @@ def test_rows_that_cannot_be_priced_are_dropped_and_counted() -> None:
     assert measure(prepare([], CLOSES, NOW), 660.0, NOW, RATE, EXPIRIES[0]) is None
 
 
+def test_what_stands_at_a_bound_is_priced_and_what_is_beyond_it_is_not() -> None:
+    """And an expiry that closes at this instant is over."""
+    kept = [
+        row(EXPIRIES[0], 660, "C", 0, 0.01, delta=1.0, gamma=0.0),
+        row(EXPIRIES[0], 660, "P", 5, 5.0, delta=-1.0, gamma=0.01),
+    ]
+    beyond = [
+        row(EXPIRIES[0], 660, "C", 5, 0.0099),
+        row(EXPIRIES[0], 660, "C", 5, 5.01),
+        row(EXPIRIES[0], 660, "C", 5, 0.2, delta=1.0001),
+        row(EXPIRIES[0], 660, "P", 5, 0.2, delta=-1.0001),
+        row(EXPIRIES[0], 660, "C", 5, 0.2, gamma=-0.0001),
+        row(EXPIRIES[0], 0, "C", 5, 0.2),
+        row(EXPIRIES[0], 660, "C", -1, 0.2),
+        row("20261117", 660, "C", 5),
+    ]
+    chain = prepare(kept + beyond, CLOSES | {"20261117": NOW}, NOW)
+    assert chain.vols.tolist() == [0.01, 5.0] and [one for one, _ in chain.left_out] == [
+        beyond[i] for i in (7, 0, 1, 5, 6, 2, 3, 4)
+    ]
+    assert chain.dropped["expired"] == 1 and sum(chain.dropped.values()) == len(beyond)
+
+
 def view_of(rows: list[OptionRow]) -> OptionsView:
     view = OptionsView(RATE, 0.1)
     view.take(Chain("SPY", NOW, 0, 1.0, False, None, 0, tuple(rows)), CLOSES, NOW)

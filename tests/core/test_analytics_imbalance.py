@@ -134,3 +134,13 @@ def test_smoothing_forgets_after_a_long_silence() -> None:
     assert smoothed.add(0, 1.0) == 1.0
     assert smoothed.add(1000, 0.0) == pytest.approx(math.exp(-1))
     assert smoothed.add(9000, 0.25) == 0.25
+
+
+def test_a_smoothed_value_is_taken_anew_only_after_more_than_five_time_constants() -> None:
+    smoothed = im.Smoothed(10)
+    assert [smoothed.add(ts_ns, value) for ts_ns, value in ((0, 1.0), (50, 0.0), (101, 0.5))] == [
+        1.0,
+        pytest.approx(math.exp(-5)),
+        0.5,
+    ]
+    assert smoothed.add(90, 9.0) == 0.5  # an older instant changes nothing

@@ -142,6 +142,22 @@ def test_a_state_is_taken_at_sixty_and_left_under_forty_percent() -> None:
     assert 0 in seen and 2 in seen and len(seen) == 190 - 4
 
 
+def test_sixty_percent_is_enough_to_be_taken_and_forty_to_stand() -> None:
+    # given two states that every window fits alike: only the chain says which
+    chain = {"means": [0.5, 0.5], "variances": [0.5, 0.5], "first": [0.6, 0.4], "transitions": [[0.4, 0.6], [0.4, 0.6]]}
+    detail = {"states": [{"vol": 0.1}, {"vol": 0.3}], "window_minutes": 5, "filter": {**chain, "day_shape": [0.0, 0.0, 0.0]}}
+    by, _ = filter_of(parameter(detail))
+    assert by is not None
+    bars, state = minutes_of([WILD] * 10, 7), VolState()
+    state.advance(by, bars[:6], OPEN_NS)
+    assert state.likely[0] == ENTER and (state.state, state.since_ns) == (0, OPEN_NS + 6 * MINUTE_NS)
+    told = state.reading(by, None, OPEN_NS + 8 * MINUTE_NS).told
+    assert told["vol_state_age_s"] == 120.0
+    # when it is exactly as likely as it may be, then it stands, and for as long
+    state.advance(by, bars, OPEN_NS)
+    assert state.likely[0] == LEAVE and (state.state, state.since_ns) == (0, OPEN_NS + 6 * MINUTE_NS)
+
+
 def test_each_session_begins_anew() -> None:
     by, _ = filter_of(parameter())
     assert by is not None

@@ -17,7 +17,7 @@ from alphatrader.core.analytics.flip import FlipSearch
 from alphatrader.core.analytics.pricing import Pricing
 
 REBASE_NS: Final = 1_000_000_000
-"""Without a move of the spot, time is priced this often: at each whole one."""
+"""Without a move of the spot, time is priced this often: at each whole one, and so when an expiry closes."""
 FLIP_NS: Final = 5_000_000_000
 STEP_ROWS: Final = 10_000
 """Rows that one turn's steps of the search look at, or one step where the chain is larger: `python -m bench.bench_engine`
@@ -60,7 +60,7 @@ class OptionsView:
             self._forget_flip()
             return False
         based = self._pricing
-        if based is None or now_ns - self._based_ns >= REBASE_NS or now_ns >= based.until_ns:
+        if based is None or now_ns - self._based_ns >= REBASE_NS:
             self._based_ns = now_ns - now_ns % REBASE_NS
             based = self._pricing = Pricing(self._prepared, self._based_ns, self._rate, today)
         elif self.exposure is not None and self.exposure.spot == spot:

@@ -40,8 +40,6 @@ class Pricing:
         live = np.isfinite(years)
         self.rows = int(live.sum())
         self.expired = len(live) - self.rows
-        self.until_ns = int(chain.closes_ns[live].min()) if self.rows else now_ns
-        """An expiry closes then: its rows have no price any more."""
         held, alive = chain.held, live[chain.held]
         vols, sign = chain.vols[held], np.where(chain.call[held], 1.0, -1.0)
         left = np.where(alive, years[held], 1.0)
