@@ -100,7 +100,8 @@ class RecentTrades(Message, frozen=True):
 
 
 class Day(Event, frozen=True, tag=False):
-    """The session so far, folded from prints by their update flags; what was lost or came before the start is not in it."""
+    """The session so far (a future's trade date), from prints by their update flags; what was lost or before the start is not in
+    it."""
 
     session: str
     prints: int = 0
