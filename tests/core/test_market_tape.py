@@ -130,7 +130,7 @@ def test_a_print_far_from_the_quote_is_none_below_zero_either(bid: float, ask: f
         (99.0, 101.0, 120.01, True),
         (99.0, 101.0, 80.0, False),
         (99.0, 101.0, 79.99, True),
-        (0.04, 0.06, 0.5, True),  # no point's grace for a share
+        (0.04, 0.06, 0.1, True),  # no grace for a share, however cheap
         (0.0, 0.02, 5.0, False),  # a bid of nothing is no quote of a share
         (100.0, 100.0, 500.0, False),
         (None, 100.0, 500.0, False),
