@@ -58,6 +58,31 @@ def test_a_fall_of_the_proxy_halts_every_symbol_that_shares_its_market() -> None
     assert other.status().halted is False
 
 
+def test_one_print_through_the_quote_of_the_proxy_stops_no_market() -> None:
+    wide, time = MarketWide(), Time()
+    hours = Hours("today", START - MINUTE, START + 390 * MINUTE)
+    feed = SymbolFeed(
+        "SPY", full=True, depth_rows=10, quiet_seconds=5.0, market_ns=time.market_ns, monotonic=time.monotonic,
+        session=lambda _: hours, market_wide=wide,
+    )  # fmt: skip
+    feed.set_ticks(True)
+    feed.tick_price(9, 600.0, None)
+
+    def fall(bid: float, price: float, codes: str = "") -> tuple[int, float]:
+        feed.tick_price(1, bid, 100)
+        feed.tick_price(2, bid + 0.02, 100)
+        feed.end_of_read()
+        feed.trade(START // NS, price, 100, False, False, "ARCA", codes)
+        state = feed.status().breaker
+        assert state is not None
+        return state.level, state.decline
+
+    assert fall(590.00, 475.0) == (0, 0.016667)  # 20.8 % under the close, 19.5 % under the quote
+    assert fall(590.00, 470.0, "L") == (0, 0.016667)  # sold last, long ago
+    assert fall(590.00, 599.0) == (0, 0.016633)
+    assert fall(557.99, 558.0) == (1, 0.07)
+
+
 def test_a_pause_and_a_limit_state_say_when_the_pause_should_end() -> None:
     time = Time()
     hours = Hours("today", START - MINUTE, START + 390 * MINUTE)

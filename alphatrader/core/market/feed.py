@@ -412,7 +412,7 @@ class SymbolFeed:
         self.last_refusal = f"{self.symbol} {what}: {error}"
 
     def _priced(self, price: float, hours: Hours | None) -> None:
-        self._status.printed(self._received_ns, price, self._quote.prev_close, hours)
+        self._status.printed(self._received_ns, price, self._quote.prev_close, hours, self._before)
 
     def _trade_date(self, at_ns: int) -> Hours | None:
         """The session that a future's day is named by: from the evening before on."""

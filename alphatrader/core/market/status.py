@@ -127,9 +127,19 @@ class InstrumentStatus:
             self._luld.restart()
         return changed
 
-    def printed(self, ts_ns: int, price: float, previous_close: float | None, hours: Hours | None) -> None:
-        """A print that sets the last price, or an index's value."""
-        self._market_wide.see(self._symbol, ts_ns, price, previous_close, hours)
+    def printed(
+        self,
+        ts_ns: int,
+        price: float,
+        previous_close: float | None,
+        hours: Hours | None,
+        quote: tuple[float | None, float | None] = (None, None),
+    ) -> None:
+        """A print that sets the last price, or an index's value. `quote`: before it. The index it stands for is moved no further
+        than that: one print through it is one venue's mistake, and would stop all shares."""
+        bid, ask = quote
+        at_quote = min(max(price, bid), ask) if bid is not None and ask is not None and bid < ask else price
+        self._market_wide.see(self._symbol, ts_ns, at_quote, previous_close, hours)
         if not self._equity or hours is None or not previous_close or previous_close <= 0:
             return
         if self._luld is None or self._luld_of != (hours.name, previous_close):
