@@ -190,6 +190,13 @@ def test_a_reopening_is_told_for_a_minute_and_none_of_a_halt_that_the_line_lost(
     assert (halts.halted, halts.state(92 * SECOND)) == (False, "open")  # it may have opened long ago
 
 
+def test_what_was_open_before_it_was_unknown_does_not_reopen() -> None:
+    halts = Halts()
+    for second, value in enumerate((1, 0, -1, 0)):
+        halts.tell(value, second * 100 * SECOND)
+    assert (halts.state(300 * SECOND), halts.today, halts.since_ns) == ("open", 1, None)
+
+
 def test_a_halt_that_the_new_line_tells_again_is_the_one_that_the_old_line_told() -> None:
     halts = Halts()
     halts.tell(2, 10 * SECOND, "today")
