@@ -106,7 +106,7 @@ class AuditLog:
         self._packed_bytes = 0
         """Of the block that is being gathered: its rows, and the bytes of them."""
         self._writer, self._nth = secrets.randbits(64), 0
-        """Who writes, and the how manyeth part comes next."""
+        """Who writes, and which of its parts comes next."""
         self._file: int | None = None
         self._path = folder
         self._date = ""
@@ -281,7 +281,7 @@ class AuditLog:
         while self._file is None:
             before = parts_of(self._folder, self._name)[-1:]
             part = 1 + max(map(part_of, before), default=0)
-            label = Label(part, self._nth, self._writer, sum(path.stat().st_size for path in before))
+            label = Label(self._name, part, self._nth, self._writer, sum(path.stat().st_size for path in before))
             self._path = self._folder / f"{self._name}-{date}-{part:04d}{SUFFIX}"
             with contextlib.suppress(FileExistsError):  # another process took the number in this moment: the next one, then
                 self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

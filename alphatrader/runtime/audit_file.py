@@ -1,9 +1,9 @@
 """The format of an audit log, and its reader. `audit.py` writes it.
 
-A file is a label and blocks. The label says which part of its log it is, the how manyeth of the process that wrote it, and how
-large the part before it was then: a copy, a part of another process and a cut end are told from what was written (runs.py). A
-block is a header (number, sizes, instants of its first record), the CRC of the header, the
-CRC of the payload, and the payload: one lz4 frame that needs no other. In it stand rows, each a msgpack array
+A file is a label and blocks. The label says of which log and which part it is, which of those that its process wrote, and how
+large the part before it was then: a copy, a part of another process and a cut end are told by it (runs.py). A block is a header
+(number, sizes, instants of its first record), the CRC of the header, the CRC of the payload, and the payload: one lz4 frame that
+needs no other. In it stand rows, each a msgpack array
   [kind, machine time, content]
   [STEP, machine time and monotonic seconds of a read, what was read, ns until its turn, monotonic seconds of that, what it wrote]
 that whoever records makes as structs of references; the writing thread packs many in one call. The headers are the index: `index`
@@ -29,7 +29,7 @@ import msgspec
 
 SUFFIX: Final = ".audit"
 MAGIC: Final = b"ATAUDIT5"
-_LABEL: Final = struct.Struct("<8sIIQQ")
+_LABEL: Final = struct.Struct("<8s24sIIQQ")
 """Magic number, and what `Label` holds; its CRC follows."""
 _SUM: Final = struct.Struct("<I")
 LABEL_BYTES: Final = _LABEL.size + _SUM.size
@@ -68,9 +68,11 @@ def parts_of(folder: Path, name: str) -> list[Path]:
 class Label(NamedTuple):
     """Which part a file is."""
 
+    name: str
+    """Of its log; 24 bytes of it."""
     part: int
     nth: int
-    """Of the process that wrote it, from 0 on."""
+    """Which of those that its process wrote, from 0 on."""
     writer: int
     """A random number of that process."""
     bytes_before: int
@@ -78,7 +80,7 @@ class Label(NamedTuple):
 
     def packed(self) -> bytes:
         """How a file begins."""
-        label = _LABEL.pack(MAGIC, *self)
+        label = _LABEL.pack(MAGIC, self.name.encode(), *self[1:])
         return label + _SUM.pack(crc32(label))
 
 
@@ -91,7 +93,8 @@ def label_of(content: Any) -> Label | None:
         or _SUM.unpack_from(label, _LABEL.size)[0] != crc32(label[: _LABEL.size])
     ):
         return None
-    return Label(*_LABEL.unpack_from(label)[1:])
+    _, name, *numbers = _LABEL.unpack_from(label)
+    return Label(name.rstrip(b"\0").decode(errors="replace"), *numbers)
 
 
 class Kind(StrEnum):

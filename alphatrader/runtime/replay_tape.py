@@ -23,6 +23,8 @@ from alphatrader.runtime.store import StoreLost
 _AWAY: Final = StoreLost[0]
 AT_A_HOLE: Final = "at a hole"
 """How a recording ends whose rest cannot be run."""
+NO_LAST_WORD: Final = "without a last word"
+"""How one ends whose process was killed, or whose end was cut off."""
 
 
 class EndedError(Exception):

@@ -20,7 +20,7 @@ from alphatrader.runtime.calendar import nyse
 from alphatrader.runtime.clock import Clock
 from alphatrader.runtime.context import Context
 from alphatrader.runtime.module import StreamModule
-from alphatrader.runtime.replay_tape import AgainError, ApartError, Begun, EndedError, StoppedError, Tape
+from alphatrader.runtime.replay_tape import NO_LAST_WORD, AgainError, ApartError, Begun, EndedError, Outcome, StoppedError, Tape
 from alphatrader.runtime.secrets import Secrets
 from alphatrader.runtime.store import AsyncStore, StoreLost
 
@@ -133,8 +133,8 @@ async def _live(module: StreamModule, tape: Tape) -> None:
             except StoppedError:
                 continue
     except EndedError:
-        if outcome.ends == "whole":
-            outcome.ends = "without a last word"
+        if outcome.ends == Outcome.ends:
+            outcome.ends = NO_LAST_WORD
         tape.end()
         tape.count_unread()
     except ApartError as apart:

@@ -113,8 +113,10 @@ class _Before(NamedTuple):
 
 
 def _joint(before: _Before | None, path: Path, label: Label | None) -> Joint:
-    if label is not None and _NAME.fullmatch(path.stem) and label.part != part_of(path):
-        return Joint(path, f"{path.name}: it says that it is part {label.part}: a copy, or renamed", sound=False)
+    match = _NAME.fullmatch(path.stem)
+    if label is not None and match and (label.name, label.part) != (match["name"][:24], part_of(path)):
+        why = f"{path.name}: it says that it is part {label.part} of {label.name}: a copy, or renamed"
+        return Joint(path, why, sound=False)
     if before is not None and part_of(path) == part_of(before.path):
         return Joint(path, f"{path.name}: it has the number of {before.path.name}", sound=False)
     return Joint(path, None if before is None else _apart(before, path, label), sound=True)

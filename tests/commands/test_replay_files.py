@@ -15,8 +15,8 @@ NAME = "ibkr-2026-11-18-0001.audit"
 AT = 1_795_014_000_000_000_000
 
 
-def log_of(*rows: tuple[int, bytes]) -> bytes:
-    return label() + block(0, [Row(kind, AT, data) for kind, data in rows], AT, 1.0)
+def log_of(*rows: tuple[int, bytes], of: str = "ibkr") -> bytes:
+    return label(name=of) + block(0, [Row(kind, AT, data) for kind, data in rows], AT, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -29,9 +29,15 @@ def log_of(*rows: tuple[int, bytes]) -> bytes:
         (NAME, log_of((TURN, b"\x93\x00\xc2\x90")), "the beginning of a run is not there any more; 1 turns were passed over"),
         (NAME, log_of((BEGUN, b"no JSON")), "how it began cannot be read"),
         (NAME, log_of((BEGUN, b"{}")), "its settings are of another version"),
-        ("execution-2026-11-18-0001.audit", log_of((SENT, b"x"))[:-3], "cut in its content"),
+        ("execution-2026-11-18-0001.audit", log_of((SENT, b"x"), of="execution")[:-3], "cut in its content"),
+        ("execution-2026-11-18-0001.audit", log_of((SENT, b"x")), "it says that it is part 1 of ibkr: a copy, or renamed"),
+        ("signals-2026-11-18-0001.audit", log_of((BEGUN, b"{}")), "it says that it is part 1 of ibkr: a copy, or renamed"),
         ("photo.jpg", random.Random(8).randbytes(5_000), "READ: photo.jpg: not whole from byte 0 to 5000: it does not begin as"),
-        ("elsewhere-2026-11-18-0001.audit", log_of((SENT, b"x")), "elsewhere: no module of this name is recorded"),
+        (
+            "elsewhere-2026-11-18-0001.audit",
+            log_of((SENT, b"x"), of="elsewhere"),
+            "elsewhere: no module of this name is recorded",
+        ),
     ],
 )
 def test_what_is_no_whole_log_is_named_and_not_called_equal(
@@ -46,10 +52,10 @@ def test_what_is_no_whole_log_is_named_and_not_called_equal(
 
 @pytest.mark.parametrize("module", ["ibkr", "execution"])
 def test_a_part_that_was_copied_under_the_next_number_is_named_and_not_read(run: Command, tmp_path: Path, module: str) -> None:
-    content = log_of((BEGUN, b"{}"), (SENT, b"x"))
+    content = log_of((BEGUN, b"{}"), (SENT, b"x"), of=module)
     for number in (1, 2):
         (tmp_path / f"{module}-2026-11-18-000{number}.audit").write_bytes(content)
-    word = f"{module}-2026-11-18-0002.audit: it says that it is part 1: a copy, or renamed"
+    word = f"{module}-2026-11-18-0002.audit: it says that it is part 1 of {module}: a copy, or renamed"
     answer = run("replay", str(tmp_path))
     assert answer.code == 3 and word in answer.out and answer.out.count("its settings are of another version") <= 1
     listed = run("replay", str(tmp_path), "--list")

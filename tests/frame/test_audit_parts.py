@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from alphatrader.runtime.audit import AuditLog
-from alphatrader.runtime.audit_file import BEGUN, TURN, Kind, Row, parts_of
+from alphatrader.runtime.audit_file import BEGUN, LABEL_BYTES, TURN, Kind, Row, parts_of
 from alphatrader.runtime.clock import Clock
 from alphatrader.runtime.runs import Log, logs, look
 
@@ -63,15 +63,15 @@ def copied(path: Path, number: int) -> Path:
 HARMS: dict[str, tuple[Callable[[list[Path]], object], list[str]]] = {
     "a part copied under the next number": (
         lambda parts: copied(parts[3], 5),
-        ["begun", "a", "b", "begun", "c", "d", "HOLE {5}: it says that it is part 4: a copy, or renamed"],
+        ["begun", "a", "b", "begun", "c", "d", "HOLE {5}: it says that it is part 4 of signals: a copy, or renamed"],
     ),
     "the first part, which begins a process, copied under the next number": (
         lambda parts: copied(parts[0], 5),
-        ["begun", "a", "b", "begun", "c", "d", "HOLE {5}: it says that it is part 1: a copy, or renamed"],
+        ["begun", "a", "b", "begun", "c", "d", "HOLE {5}: it says that it is part 1 of signals: a copy, or renamed"],
     ),
     "a part copied over the next": (
         lambda parts: copied(parts[0], 2),
-        ["begun", "a", "HOLE {2}: it says that it is part 1: a copy, or renamed", "begun", "c", "d"],
+        ["begun", "a", "HOLE {2}: it says that it is part 1 of signals: a copy, or renamed", "begun", "c", "d"],
     ),
     "a part copied under another date": (
         lambda parts: shutil.copy(parts[1], parts[1].with_name("signals-2099-01-01-0002.audit")),
@@ -84,8 +84,8 @@ HARMS: dict[str, tuple[Callable[[list[Path]], object], list[str]]] = {
             parts[1].with_suffix(".x").rename(parts[2]),
         ),
         [
-            "begun", "a", "HOLE {2}: it says that it is part 3: a copy, or renamed",
-            "HOLE {3}: it says that it is part 2: a copy, or renamed", "d",
+            "begun", "a", "HOLE {2}: it says that it is part 3 of signals: a copy, or renamed",
+            "HOLE {3}: it says that it is part 2 of signals: a copy, or renamed", "d",
         ],
     ),
     "a part that is gone": (
@@ -93,8 +93,8 @@ HARMS: dict[str, tuple[Callable[[list[Path]], object], list[str]]] = {
         ["begun", "a", "HOLE no part between {1.stem} and {3.stem}", "begun", "c", "d"],
     ),
     "a part cut between two blocks": (
-        lambda parts: os.truncate(parts[1], 36),
-        ["begun", "a", "HOLE {2}: it was cut: it has 36 bytes where it had {size2} when {3} was begun", "begun", "c", "d"],
+        lambda parts: os.truncate(parts[1], LABEL_BYTES),
+        ["begun", "a", "HOLE {2}: it was cut: it has 60 bytes where it had {size2} when {3} was begun", "begun", "c", "d"],
     ),
 }  # fmt: skip
 

@@ -71,6 +71,13 @@ def test_every_turn_is_equal_byte_for_byte_and_a_changed_message_is_noticed(log:
     assert differs.first.turn < differs.turns and "market:" in differs.first.what
 
 
+def test_a_log_whose_end_is_not_there_is_not_called_whole(log: list[Record]) -> None:
+    # neither where its process was killed nor where it was cut off, exactly between two records
+    for missing in (1, len(log) // 2):
+        outcome = again(log[:-missing])
+        assert outcome.first is None and not outcome.holes and outcome.ends == "without a last word"
+
+
 def test_a_torn_checkpoint_is_said_and_everything_is_run(log: list[Record]) -> None:
     half = len(log) // 2
     torn = Record(Kind.CHECKPOINT, 0, 0, b"not whole from byte 8 to 99: cut")

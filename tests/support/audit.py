@@ -14,6 +14,6 @@ def whole(path: Path) -> tuple[list[Record], list[str]]:
     return [record for record in records if record.kind is not Kind.HOLE], holes
 
 
-def label(part: int = 1, nth: int = 0, bytes_before: int = 0, writer: int = 7) -> bytes:
+def label(part: int = 1, nth: int = 0, bytes_before: int = 0, *, name: str = "ibkr") -> bytes:
     """How a file begins that one process wrote."""
-    return Label(part, nth, writer, bytes_before).packed()
+    return Label(name, part, nth, 7, bytes_before).packed()

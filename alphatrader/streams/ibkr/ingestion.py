@@ -151,7 +151,7 @@ class IBKRIngestion(StreamModule):
             self._names.stop()
 
     async def shut(self) -> None:
-        self._recorder.settle()
+        self._recorder.told("", "shut")
         if self._audit is not None:
             await asyncio.to_thread(self._audit.close)
 

@@ -6,7 +6,8 @@ Feeds have no clock: they see the instant of the read, of the turn, or of what t
 
 A `begun` record says with which settings and clock the process began. Then, as msgpack arrays, `told` records
   [monotonic]                        the instant of the bytes in the next `received` record
-  [monotonic, handled, to, what, *]  `to` a feed's symbol: a method and its arguments; `to` empty: `begin`, `line`, `unline`
+  [monotonic, handled, to, what, *]  `to` a feed's symbol: a method and its arguments; `to` empty: `begin`, `line`, `unline`,
+                                     and `shut`, the last word of a process that was not killed
 and `turn` records
   [monotonic, after a read, [name, digest, ...]]
 with one digest for all that went to a key in a row: length and CRC-32 of the contents.

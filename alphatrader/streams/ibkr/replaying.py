@@ -24,7 +24,7 @@ from alphatrader.core.market.status import Hours, MarketWide
 from alphatrader.runtime.audit_file import TORN, Kind, Record
 from alphatrader.runtime.batch import Batch
 from alphatrader.runtime.calendar import nyse
-from alphatrader.runtime.replay_tape import AT_A_HOLE, Begun, Difference, Outcome
+from alphatrader.runtime.replay_tape import AT_A_HOLE, NO_LAST_WORD, Begun, Difference, Outcome
 from alphatrader.streams.ibkr.checkpoints import Checkpoint
 from alphatrader.streams.ibkr.publishing import Publisher
 from alphatrader.streams.ibkr.recording import Instants, digests, feed_of, parts
@@ -62,6 +62,8 @@ class Ingestion:
         self._rest = b""
         self._read_at = (0, 0.0)
         self._some, self._requests = symbols is not None, set[bytes]()
+        self.shut = False
+        """Whether the process said its last word."""
         self._waiting: deque[tuple[int, float] | bytes] = deque()
         """What was received and is not handled yet: the instant of each read, and the frames that ended in it."""
 
@@ -141,6 +143,8 @@ class Ingestion:
             self._begin()
         elif what == "line":
             self._line(*arguments)
+        elif what == "shut":
+            self.shut = True
         elif what == "unline":
             self._lines.pop(arguments[0], None)
             self._requests.discard(b"%d" % arguments[0])
@@ -202,7 +206,6 @@ async def replay(
     ingestion = Ingestion(start, None if checkpoint is None else checkpoint.feeds)
     if checkpoint is not None:
         ingestion.go_on_from(checkpoint)
-    outcome.ends = "whole"
     records = iter(records)
     for record in records:
         match record.kind:
@@ -225,6 +228,8 @@ async def replay(
                 break
             case _:
                 ingestion.take(record)
+    if not ingestion.shut and outcome.ends == Outcome.ends:
+        outcome.ends = NO_LAST_WORD
     outcome.unread += sum(record.kind is Kind.TURN for record in records)
 
 
