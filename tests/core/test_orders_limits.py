@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace as with_fields
 from decimal import Decimal
 from typing import Any
 
@@ -226,7 +227,8 @@ def test_prices_that_buy_a_short_back_reach_further_each_time() -> None:
         ("0DTE", 140, "restarts itself"),
         ("14DTE", 159, "restarts itself"),
         ("0DTE", 160, None),
-        ("14DTE", 281, "closes in 19 s"),
+        ("14DTE", 279, None),
+        ("14DTE", 280, "closes in 20 s"),
         ("MOC", 170, "not enabled"),
         ("", 170, "not enabled"),
     ],
@@ -240,6 +242,8 @@ def test_openings_keep_to_their_window_and_out_of_the_last_seconds_and_the_gatew
     found = untimely(strategy, at * SECOND, hours)
     assert found is None if says is None else says in (found or "")
     assert untimely(strategy, at * SECOND, None) == "the session is closed"
+    without_restart = untimely(strategy, at * SECOND, with_fields(hours, restart=None))
+    assert without_restart == (None if says == "restarts itself" else found)
 
 
 def test_a_clock_that_is_a_little_ahead_is_no_reason_and_one_further_ahead_is() -> None:
