@@ -226,7 +226,12 @@ class PositionManager(StreamModule):
     ) -> tuple[Position, WantedExit | None]:
         judged = record if marking.firm(quote) else replace(record, mark=None)
         wish = exits.plan(
-            judged, last, flat_reason=self._flat_reason(record, now_ns), trailing=self._trailing, tick=marking.tick(quote)
+            judged,
+            last,
+            flat_reason=self._flat_reason(record, now_ns),
+            trailing=self._trailing,
+            tick=marking.tick(quote),
+            bid=Decimal(str(quote.bid)) if quote is not None and judged.mark is not None else None,
         )
         wanted = exits.wanted(record, wish, last, self.clock.machine_ns())
         stop = record.stop if wish.hold == 0 else wish.stop

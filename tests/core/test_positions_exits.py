@@ -97,6 +97,17 @@ def test_the_stop_trails_after_one_r_and_never_goes_back() -> None:
     assert plan(held(mark=D("5.33")), None, flat_reason=None, trailing=TRAILING, tick=D("0.05")).stop == D("4.65")
 
 
+def test_a_stop_is_raised_only_under_the_bid_or_it_would_sell_at_once() -> None:
+    # bought at 1.00, marked at 1.16: the stop is wanted at 1.08, half of the gain
+    cheap = held(average_price=D("1.00"), initial_stop=D("0.86"), stop=D("0.86"), targets=(D(2), D(3)), mark=D("1.16"))
+
+    def stop(bid: str | None) -> Decimal | None:
+        found = D(bid) if bid else None
+        return plan(cheap, None, flat_reason=None, trailing=TRAILING, tick=CENT, bid=found).stop
+
+    assert [stop(bid) for bid in (None, "1.09", "1.08", "1.02")] == [D("1.08"), D("1.08"), D("0.86"), D("0.86")]
+
+
 def test_how_many_first_risks_the_gain_must_be_is_a_setting_and_without_a_risk_nothing_trails() -> None:
     late = Trailing(after_r=D(2), share=D("0.5"))
     assert [plan(held(mark=D(m)), None, flat_reason=None, trailing=late, tick=CENT).stop for m in ("5.99", "6.00")] == [3, 5]

@@ -170,6 +170,21 @@ def test_after_the_close_only_a_quote_that_decides_marks(servers: Servers) -> No
     play(servers, story, at_ns=exchange_instant(TODAY, "16:05"))
 
 
+def test_a_stop_follows_a_wide_quote_only_under_its_bid(servers: Servers) -> None:
+    async def story(on: Floor) -> None:
+        async with on.running(PositionManager):
+            on.account()
+            approve(on, "i-1")
+            on.fill(fill("i-1", "BUY", 3, "4.00"))
+            on.quote(SPY, 4.50, 5.70)
+            await until(lambda: (wanted := exit_of(on)) and wanted.hold == 2, what="the first target")
+            assert exit_of(on).stop == D("3.00")  # type: ignore[union-attr]
+            on.quote(SPY, 5.00, 5.20)
+            await until(lambda: exit_of(on).stop == D("4.55"), what="the stop")  # type: ignore[union-attr]
+
+    play(servers, story)
+
+
 def test_a_quote_whose_ask_was_pulled_for_a_moment_moves_no_stop_and_reaches_no_target(servers: Servers) -> None:
     """Its mid stands anywhere: a stop that followed it would sell all at the next true price."""
 

@@ -43,8 +43,19 @@ def remaining(opened: int, hit: int, targets: int) -> int:
     return keep
 
 
-def plan(position: Position, last: WantedExit | None, *, flat_reason: str | None, trailing: Trailing, tick: Decimal) -> Plan:
-    """What should be held of a position and where its stop should stand. `flat_reason`: why all must go now, if so."""
+def plan(
+    position: Position,
+    last: WantedExit | None,
+    *,
+    flat_reason: str | None,
+    trailing: Trailing,
+    tick: Decimal,
+    bid: Decimal | None = None,
+) -> Plan:
+    """What should be held of a position and where its stop should stand. `flat_reason`: why all must go now, if so.
+
+    `bid`: what it could be sold for now. A stop is raised only under it, or it would sell at once; where it is not said, under
+    the mark."""
     best = position.best_mark
     if position.mark is not None:
         best = position.mark if best is None else max(best, position.mark)
@@ -58,7 +69,7 @@ def plan(position: Position, last: WantedExit | None, *, flat_reason: str | None
     hit = position.targets_hit
     if position.mark is not None:
         hit = max(hit, sum(position.mark >= target for target in position.targets[:-1]))
-    stop = _trailed(position, best, trailing, tick)
+    stop = _trailed(position, best, trailing, tick, bid)
     if hit == 0:
         hold = max(position.planned_quantity, position.quantity)
         reason = "stop and targets of the signal"
@@ -70,7 +81,7 @@ def plan(position: Position, last: WantedExit | None, *, flat_reason: str | None
     return Plan(hold, stop, hit, best, reason, "patient")
 
 
-def _trailed(position: Position, best: Decimal | None, trailing: Trailing, tick: Decimal) -> Decimal | None:
+def _trailed(position: Position, best: Decimal | None, trailing: Trailing, tick: Decimal, bid: Decimal | None) -> Decimal | None:
     if position.stop is None or position.initial_stop is None or best is None or position.mark is None:
         return position.stop
     risk = position.average_price - position.initial_stop
@@ -79,7 +90,8 @@ def _trailed(position: Position, best: Decimal | None, trailing: Trailing, tick:
         return position.stop
     raised = ((position.average_price + trailing.share * gain) / tick).to_integral_value(ROUND_FLOOR) * tick
     step = max(tick, TRAIL_STEP_R * risk)
-    return raised if raised >= position.stop + step and raised < position.mark else position.stop
+    under = position.mark if bid is None else min(bid, position.mark)
+    return raised if raised >= position.stop + step and raised < under else position.stop
 
 
 def wanted(position: Position, plan: Plan, last: WantedExit | None, machine_ns: int) -> WantedExit | None:
