@@ -71,7 +71,7 @@ def _show(access: Access, report: statistics.Report, gate: PaperGate, starting: 
     performances = {"all": report.all} | report.by_strategy
     show(*columns, rows=((name, *_cells(performance)) for name, performance in performances.items()), right=True)
     if report.by_hand or report.unseen_exits:
-        say(f"Left out: {report.by_hand} by hand, {report.unseen_exits} whose exit nobody saw")
+        say(f"Left out: {report.by_hand} by hand, {report.unseen_exits} without a loss whose exit nobody saw")
     say(f"\nPaper gate: {'MET' if gate.met else 'not met'}")
     conditions = ((one.name, one.value, one.needed, "met" if one.met else "not met") for one in gate.conditions)
     show("Condition", "Value", "Needed", "", rows=conditions)

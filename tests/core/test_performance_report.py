@@ -101,18 +101,23 @@ def test_a_trade_that_gave_nothing_is_neither_won_nor_lost_and_equity_that_is_go
 
 
 def test_a_result_that_is_no_amount_counts_nowhere() -> None:
-    found = report([trade(1, "5", SESSIONS[0]), trade(2, "NaN", SESSIONS[0])], D(1000), SESSIONS)
+    nothing = trade(2, "NaN", SESSIONS[0])
+    assert report([nothing, replace(nothing, exit_known=False)], D(1000), SESSIONS).unseen_exits == 1
+    found = report([trade(1, "5", SESSIONS[0]), nothing], D(1000), SESSIONS)
     assert (found.all.trades, found.all.pnl, found.unseen_exits) == (1, D(5), 0)
 
 
-def test_trades_by_hand_and_unseen_exits_judge_nothing() -> None:
+def test_trades_by_hand_and_gains_that_nobody_saw_judge_nothing_while_an_unseen_loss_does() -> None:
     trades = [
         trade(1, "5", "2026-10-05"),
         trade(2, "-900", "2026-10-05", "external"),
         replace(trade(3, "-400", "2026-10-05"), exit_known=False),
+        replace(trade(4, "700", "2026-10-05"), exit_known=False),
+        replace(trade(5, "0", "2026-10-05"), exit_known=False),
+        replace(trade(6, "-900", "2026-10-05", "external"), exit_known=False),
     ]
     found = report(trades, D(1000), SESSIONS)
-    assert (found.all.trades, found.all.pnl, found.by_hand, found.unseen_exits) == (1, D(5), 1, 1)
+    assert (found.all.trades, found.all.pnl, found.by_hand, found.unseen_exits) == (2, D(-395), 2, 2)
 
 
 def passing() -> Performance:

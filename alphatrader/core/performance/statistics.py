@@ -1,6 +1,7 @@
 """Closed trades in numbers: win rate, Sharpe, drawdown, slippage. A number that its data do not bear is None.
 
-Trades by hand (strategy `external`) and trades whose exit nobody saw are counted apart and judge nothing.
+Trades by hand (strategy `external`) are counted apart and judge nothing. Of trades whose exit nobody saw (an expiry, booked at 0)
+losses count and gains do not: left out, what expired worthless would flatter the paper gate.
 """
 
 from __future__ import annotations
@@ -46,12 +47,12 @@ class Report:
     by_strategy: dict[str, Performance]
     by_hand: int
     unseen_exits: int
-    """Trades left out because their exit price is not known."""
+    """Trades without a loss that are left out because their exit price is not known."""
 
 
 def judged(trades: Iterable[ClosedTrade]) -> list[ClosedTrade]:
     """Those that count, in order of closing."""
-    counted = (t for t in trades if t.strategy != "external" and t.exit_known and t.pnl.is_finite())
+    counted = (t for t in trades if t.strategy != "external" and t.pnl.is_finite() and (t.exit_known or t.pnl < 0))
     return sorted(counted, key=lambda t: (t.closed_ns, t.position_id))
 
 
@@ -66,7 +67,7 @@ def report(trades: Iterable[ClosedTrade], starting_equity: Decimal, sessions: Se
             name: performance([t for t in counted if t.strategy == name], starting_equity, sessions) for name in strategies
         },
         by_hand=sum(trade.strategy == "external" for trade in everything),
-        unseen_exits=sum(not trade.exit_known for trade in everything),
+        unseen_exits=sum(t.strategy != "external" and not t.exit_known and t not in counted for t in everything),
     )
 
 
