@@ -12,7 +12,7 @@ stream since; a first start warms up from the broker's bars.
 from __future__ import annotations
 
 import contextlib
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -105,6 +105,8 @@ class AnalyticsEngine(StreamModule):
         self._discovered: list[Mapping[str, Parameter]] = []
         self._timed = self._waited_ms = 0.0
         self._scanned_ns = 0
+        self._counted: Counter[str] = Counter()
+        """What the heartbeat counts of the folded states, which keep their counts over a restart."""
         self.health.fact("symbols", ", ".join(self.symbols))
 
     async def recover(self) -> None:
@@ -282,11 +284,16 @@ class AnalyticsEngine(StreamModule):
         await self.store.commit(batch)
 
     def _tell(self) -> None:
-        refused: dict[str, int] = {}
-        for meter in self._meters.values():
+        """What each symbol's feed held that was left out, or broke it, by name: summed as counts, and whose it was as a fact."""
+        counts, of = Counter[str](), dict[str, list[str]]()
+        for symbol, meter in self._meters.items():
             for what, n in meter.state.counts.items():
-                refused[what] = refused.get(what, 0) + n
-        self.health.fact("folded", refused)
+                counts[what] += n
+                of.setdefault(what, []).append(f"{symbol} {n}")
+        for what, n in counts.items():
+            self.health.count(what, n - self._counted[what])
+        self._counted = counts
+        self.health.fact("folded", "; ".join(f"{what}: {', '.join(symbols)}" for what, symbols in of.items()))
         self.health.fact("vpin_ready", [symbol for symbol, meter in self._meters.items() if meter.state.vpin.ready])
         live = [symbol for symbol, meter in self._meters.items() if meter.state.received_ns is not None]
         if live:

@@ -17,10 +17,12 @@ from alphatrader.contract.messages.options import Chain, OptionRow, OptionsEvent
 from alphatrader.contract.modules import Module
 from alphatrader.core.analytics.vpin_history import BINS
 from alphatrader.core.market.checksum import checksum
+from alphatrader.roster import AlphaTrader
 from alphatrader.runtime.clock import exchange_instant
 from alphatrader.runtime.gap_fill import Start
 from alphatrader.runtime.market_reader import MarketReader
 from alphatrader.streams.analytics import AnalyticsEngine
+from alphatrader.web.dashboard.views.operations import module
 from tests.streams.scripted import DAY, Stage, minute_bars
 from tests.support.servers import Servers
 from tests.support.waiting import until
@@ -344,12 +346,20 @@ def test_bad_stream_content_is_refused_counted_and_does_not_stop_it(stage: Stage
     async def story() -> None:
         set_scene(stage)
         feed = Feed(stage)
-        async with stage.running(AnalyticsEngine) as engine:
+        settings = stage.servers.settings
+        often = replace(settings, analytics=replace(settings.analytics, checkpoint_seconds=0.2))
+        async with stage.running(AnalyticsEngine, often) as engine:
             stage.servers.store(Module.IBKR).raw("data", "XADD", STREAM.name, "*", "e", b"\xc1 no msgpack")  # type: ignore[arg-type]
-            feed.say(replace(feed.trade(), ts_ns=0))
-            feed.say(feed.quote(), feed.trade())
-            await until(lambda: engine._meters["SPY"].state.seq == feed.seq, "the good ones")
-            assert engine._meters["SPY"].state.counts["prints with an impossible time refused"] == 1
+            feed.say(replace(feed.trade(), ts_ns=0), again := feed.quote(), again, feed.trade(), again)
+            await until(lambda: "duplicate or late events ignored" in engine.health._counts, "the good ones")
             assert engine.store.refused["events:market:{symbol}"] == 1
+            # then the operator's row of it says what was left out, and of which symbol
+            batch = engine.store.batch()
+            engine.health.add_to(batch, engine.store.refused)
+            await engine.store.commit(batch)
+            row = module(AlphaTrader.line(Module.ANALYTICS), "sandbox", stage.get(k.HEALTH.at(module="analytics")), None, {})
+            told = {"prints with an impossible time refused": 1, "duplicate or late events ignored": 2}
+            assert row["counts"] == row["counts"] | told | {"refused events:market:{symbol}": 1}
+            assert row["facts"]["folded"] == "; ".join(f"{what}: SPY {n}" for what, n in told.items())
 
     asyncio.run(story())

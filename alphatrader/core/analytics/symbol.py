@@ -96,7 +96,7 @@ class SymbolState(msgspec.Struct):
     opened_ns: int | None = None
     """When the session of the newest event opened; None before the first event of a session."""
     counts: dict[str, int] = msgspec.field(default_factory=dict)
-    """Events folded and refused, by reason."""
+    """What was left out, and what broke the feed, by reason."""
 
     @property
     def mid(self) -> float | None:
@@ -222,8 +222,7 @@ class SymbolState(msgspec.Struct):
             return
         self.vpin.add(ts_ns, round(size), side)
         self.flow.add(received_ns, size, side)
-        if self.sweeps.add(received_ns, price, size, venue, side, trade.conditions) is not None:
-            self.note("sweeps")
+        self.sweeps.add(received_ns, price, size, venue, side, trade.conditions)
         bid, ask = trade.bid, trade.ask
         if bid is None or ask is None:
             bid, ask = self.bid, self.ask
