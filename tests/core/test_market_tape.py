@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from alphatrader.contract.messages.market import Bar
 from alphatrader.core.market.bar_check import KEPT, BarCheck
@@ -27,6 +29,56 @@ def test_the_day_by_update_flags() -> None:
     assert said.vwap == pytest.approx((100 * 200 + 101 * 100 + 150 * 10 + 99 * 100) / 410)
     day.of("tomorrow")
     assert day.message().prints == 0 and day.message().high is None
+
+
+FLAGS = {  # of UTP's table: high and low, last (1 only as the day's first), volume; whether it is in the average price; late
+    **dict.fromkeys("@FABDKSYE1XO56", "YYYY-"),
+    **dict.fromkeys("4GPR", "Y1YY-"),
+    **dict.fromkeys("CNWHTV7?", "NNYN-"),
+    **dict.fromkeys("MQ", "NNNN-"),
+    "Z": "Y1YYL",
+    "L": "YYYYL",
+    "U": "NNYNL",
+    "I": "NNYY-",
+    "9": "YYNY-",
+}
+told = st.tuples(
+    st.text("".join(FLAGS), max_size=3),
+    st.integers(9900, 10_100),
+    st.integers(0, 500),
+    st.sampled_from(["", "", "", "past", "not"]),
+)
+
+
+@given(st.lists(told, max_size=30))
+def test_any_day_by_the_tables_of_the_tape(tape: list[tuple[str, int, int, str]]) -> None:
+    """The strictest of its codes wins. A print past the bands moves no price, one that is not reported counts for nothing."""
+    day = DayFold()
+    day.of("today")
+    ranged, lasts, notional, priced, volume, late = list[int](), list[int](), 0, 0, 0, 0
+    for codes, price, size, flag in tape:
+        day.add(
+            price / 100,
+            size,
+            counts(codes, first_of_day=not day.eligible_seen, past_limit=flag == "past", unreported=flag == "not"),
+        )
+        rows = [FLAGS[code] for code in codes]
+        late += any(row[4] == "L" for row in rows)
+        counted = all(row[2] == "Y" for row in rows) and flag != "not"
+        volume += size * counted
+        if not flag:
+            if counted and all(row[3] == "Y" for row in rows):
+                notional, priced = notional + price * size, priced + size
+            if all(row[0] == "Y" for row in rows):
+                ranged.append(price)
+            if all(row[1] == "Y" or (row[1] == "1" and not lasts) for row in rows):
+                lasts.append(price)
+    said = day.message()
+    assert (said.prints, said.volume, said.late) == (len(tape), volume, late)
+    assert said.odd_lots == sum("I" in codes for codes, *_ in tape)
+    assert (said.high, said.low) == ((max(ranged) / 100, min(ranged) / 100) if ranged else (None, None))
+    assert said.last == (lasts[-1] / 100 if lasts else None)
+    assert said.vwap == (pytest.approx(notional / priced / 100) if priced else None)
 
 
 def test_an_odd_lot_is_of_the_average_price_but_not_one_made_elsewhere() -> None:
