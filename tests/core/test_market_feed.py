@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from alphatrader.contract.messages.market import BookEvent, GapEvent, QuoteEvent, Trade
-from alphatrader.core.market.book import ASK, BID, INSERT, UPDATE
+from alphatrader.core.market.book import ASK, BID, DELETE, INSERT, UPDATE
 from alphatrader.core.market.feed import CONFLATE_SECONDS, SymbolFeed
 from alphatrader.core.market.status import Hours
 from alphatrader.core.market.tick_line import MUTE_TICKS
@@ -145,6 +145,19 @@ def test_a_book_that_stays_crossed_must_be_asked_for_again() -> None:
     story.depth(100.05, 100.02)
     assert "crossed" in str(story.feed.book(0.0).reason) and story.feed.depth_broken is None
     assert not story.feed.book(1.5).ready and story.feed.depth_broken
+
+
+def test_what_was_wrong_before_a_side_was_gone_is_not_wrong_all_that_time() -> None:
+    story = Story()
+    story.depth(100.05, 100.02)
+    reasons = [story.feed.book(0.0).reason]
+    story.feed.depth(DELETE, 0, ASK, 0.0, 0, "BATS", "")
+    reasons.append(story.feed.book(0.5).reason)
+    story.feed.depth(INSERT, 0, ASK, 100.02, 100, "BATS", "")
+    reasons.append(story.feed.book(3.0).reason)
+    assert [str(reason)[:7] for reason in reasons] == ["crossed", "no ask", "crossed"] and story.feed.depth_broken is None
+    story.feed.depth(UPDATE, 0, ASK, 100.02, 200, "BATS", "")
+    assert not story.feed.book(4.5).ready and story.feed.depth_broken
 
 
 def test_a_silent_depth_beside_a_living_quote_is_not_ready() -> None:

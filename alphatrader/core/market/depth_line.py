@@ -107,6 +107,7 @@ class DepthLine:
             return f"depth is broken: {self.broken}"
         bids, asks = sides
         if not bids or not asks:
+            self._wrong_since = {}  # what was wrong with two sides is over
             return "no bid and no ask" if not bids and not asks else "no bid" if not bids else "no ask"
         wrong = self._wrong(now, sides, quote, continuous=continuous)
         self._wrong_since = {name: self._wrong_since.get(name, now) for name in wrong} if continuous else {}
