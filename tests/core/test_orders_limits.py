@@ -87,7 +87,7 @@ def test_exit_prices_reach_further_each_time_but_never_past_the_collar_unless_th
     found = [exit_price(prices(), True, attempt, 0.10) for attempt in range(8)]
     assert found[:2] == [Decimal("3.90"), Decimal("3.85")] and found == sorted(found, reverse=True)
     assert found[-1] == Decimal("3.60")
-    assert exit_price(prices(), False, 0, 0.10) == Decimal("4.00")
+    assert [exit_price(prices(), False, attempt, 0.10) for attempt in (0, 1)] == [Decimal("4.00"), Decimal("3.85")]
     assert exit_price(prices(bid=1.00, ask=4.00), True, 3, 0.10) == Decimal("1.00")
 
 
@@ -173,6 +173,8 @@ def test_hard_limits(changes: dict[str, Any], sent: int, says: str) -> None:
         ({"limit_price": "2.00", "confidence": 90.0, "quantity": 20}, {}, (9, "4.10")),
         ({"limit_price": "5.00", "confidence": 90.0}, {}, (2, "4.10")),
         ({"limit_price": "4.02", "confidence": 90.0, "quantity": 1}, {}, (1, "4.00")),
+        # ... which 85 is not yet
+        ({"limit_price": "4.05", "confidence": 85.0}, {}, (2, "4.05")),
     ],
 )
 def test_an_entry_follows_the_ask_a_little_and_never_spends_more_than_was_approved(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -70,9 +71,34 @@ def test_a_cost_that_is_none_is_not_taken(cost: str, price: str) -> None:
     assert one.price == D(price)
 
 
-def test_what_is_short_here_and_not_at_the_broker_is_bought_at_nothing_known() -> None:
-    (one,) = settled(Difference(7, -2, D(0), None, 0), SPY, account="", mark=D(4), expired=False, ts_ns=1)
-    assert (one.exec_id, one.side, one.quantity, one.price, one.perm_id, one.revision) == (ADOPTED, "BUY", 2, D(0), 0, 0)
+def test_a_short_that_vanished_was_bought_at_the_last_mark_as_far_as_anybody_knows() -> None:
+    ledger = Ledger()
+    for one in (fill("a", "BUY", 1, "4.00"), fill("a/stop", "SELL", 3, "3.00", at=1)):
+        ledger.hear(one)
+    (one,) = settled(Difference(7, -2, D(0), None, 0), SPY, account="", mark=D("3.10"), expired=False, ts_ns=NOW_NS + 9 * SECOND)
+    assert (one.exec_id, one.side, one.quantity, one.price, one.perm_id, one.revision) == (VANISHED, "BUY", 2, D("3.10"), 0, 0)
+    # then it is no gain of all that it was sold for, and none that anybody saw
+    ledger.hear(one)
+    held = ledger.positions()["a"]
+    assert (held.quantity, held.realized, held.exit_known) == (0, D("-122.60"), False)
+
+
+@pytest.mark.parametrize(
+    ("ours", "broker", "booked"),
+    [
+        (-2, -1, [(VANISHED, "BUY", 1)]),
+        (-2, 1, [(VANISHED, "BUY", 2), (ADOPTED, "BUY", 1)]),
+        (-2, -3, [(ADOPTED, "SELL", 1)]),
+        (2, 1, [(VANISHED, "SELL", 1)]),
+        (2, 3, [(ADOPTED, "BUY", 1)]),
+        (2, -1, [(VANISHED, "SELL", 2), (ADOPTED, "SELL", 1)]),
+    ],
+)
+def test_what_the_broker_has_less_of_vanished_and_what_it_has_more_of_is_adopted(ours: int, broker: int, booked: Any) -> None:
+    at_broker = broker_position(SPY, broker)
+    fills = settled(Difference(7, ours, D(broker), at_broker, 0), SPY, account="", mark=D(4), expired=False, ts_ns=1)
+    assert [(f.exec_id, f.side, f.quantity) for f in fills] == booked
+    assert ours + sum(f.quantity if f.side == "BUY" else -f.quantity for f in fills) == broker
 
 
 def test_a_difference_says_of_what_and_for_how_long() -> None:
@@ -96,11 +122,6 @@ def test_what_expired_is_closed_at_nothing_and_what_vanished_at_the_last_mark() 
         ledger.hear(one)
         held = ledger.positions()["a"]
         assert held.quantity == 0 and not held.exit_known and held.closed_by == why.partition(":")[2]
-
-
-def test_a_long_that_is_short_at_the_broker_is_closed_and_the_short_adopted() -> None:
-    fills = settled(Difference(7, 2, D(-1), broker_position(SPY, -1), 0), SPY, account="", mark=D(4), expired=False, ts_ns=1)
-    assert [(f.exec_id, f.side, f.quantity) for f in fills] == [(VANISHED, "SELL", 2), (ADOPTED, "SELL", 1)]
 
 
 def test_what_is_no_option_is_never_settled() -> None:

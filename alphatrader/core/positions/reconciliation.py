@@ -88,20 +88,21 @@ def settled(
 ) -> list[Fill]:
     """Bookings that make our side equal the broker's. Empty where the contract is no option or the quantity no whole number.
 
-    What vanished is closed at the last mark we had, or at 0; what expired at 0: no settlement price is known here. Both say so.
+    What vanished, long or short, is closed at the last mark we had, or at 0; what expired at 0, as no settlement price is known
+    here. Both say so.
     """
     if contract is None or difference.broker != int(difference.broker):
         return []
     missing = int(difference.broker) - difference.ours
-    gone = min(-missing, difference.ours) if missing < 0 < difference.ours else 0
+    gone = 0 if missing * difference.ours >= 0 else max(-abs(difference.ours), min(missing, abs(difference.ours)))
     fills = []
     if gone:
         price = Decimal(0) if expired or mark is None else mark
-        fills.append(_adjustment(difference.con_id, contract, -gone, price, EXPIRED if expired else VANISHED, account, ts_ns))
-    if missing + gone:
+        fills.append(_adjustment(difference.con_id, contract, gone, price, EXPIRED if expired else VANISHED, account, ts_ns))
+    if missing - gone:
         cost = difference.at_broker.average_cost / contract.multiplier if difference.at_broker else Decimal(0)
         price = cost if cost.is_finite() and cost >= 0 else Decimal(0)
-        fills.append(_adjustment(difference.con_id, contract, missing + gone, price, ADOPTED, account, ts_ns))
+        fills.append(_adjustment(difference.con_id, contract, missing - gone, price, ADOPTED, account, ts_ns))
     return fills
 
 
