@@ -63,6 +63,7 @@ def test_a_bad_quote_prices_nothing(changes: dict[str, Any], says: str) -> None:
         prices(**changes)
     with pytest.raises(Refused, match="no quote"):
         Prices(None, 7, NOW, 5.0)
+    assert prices(bid=4.05).mid == Decimal("4.05")  # locked is not crossed
 
 
 def test_entry_prices_stand_on_the_grid_and_inside_the_collar() -> None:
@@ -141,6 +142,7 @@ def test_what_is_priced_of_a_class_by_nickels_stands_on_nickels_from_three_dolla
         ({"stop_price": Decimal("4.00")}, 0, "not in order"),
         ({"target_price": Decimal("3.90")}, 0, "not in order"),
         ({"stop_price": Decimal("Infinity")}, 0, "stop_price"),
+        ({"stop_price": Decimal(0)}, 0, "stop_price is 0"),
         ({"contract": replace(OPTION, multiplier=0)}, 0, "multiplier 0"),
         ({"contract": replace(OPTION, multiplier=-100)}, 0, "multiplier -100"),
         ({"symbol": "QQQ"}, 0, "approved of QQQ, but the contract is of SPY"),
@@ -149,6 +151,7 @@ def test_what_is_priced_of_a_class_by_nickels_stands_on_nickels_from_three_dolla
 def test_hard_limits(changes: dict[str, Any], sent: int, says: str) -> None:
     for quantity, price in ((2, "4.00"), (1, "4.00"), (100, "2.50")):  # one, and as many and as much as is allowed
         check_limits(replace(APPROVAL, stop_price=Decimal(1)), EntryTerms(quantity, Decimal(price)), SETTINGS, 19)
+    check_limits(replace(APPROVAL, contract=replace(OPTION, multiplier=1)), EntryTerms(2, Decimal("4.00")), SETTINGS, 0)
     changed = replace(APPROVAL, **changes)
     with pytest.raises(Refused, match=says):
         check_limits(changed, EntryTerms(changed.quantity, Decimal("4.00")), SETTINGS, sent)
