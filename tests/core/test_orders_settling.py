@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from alphatrader.contract.messages.broker import ErrorNews, StatusNews
 from alphatrader.contract.messages.orders import OrderRecord
 from alphatrader.core.orders.book import OrderBook
+from alphatrader.core.orders.holdings import fold
 from tests.core.test_orders_book import CLIENT, at, execution, fill, listed, record, snapshot
 
 OTHER_CLIENT = CLIENT + 1
@@ -87,6 +88,16 @@ def test_an_execution_of_an_order_that_nobody_knows_is_booked_all_the_same() -> 
     assert book.hear_execution(execution("a.1.01", 1, "4.00", "i-9"), at(1))
     assert [one.order_ref for one in book.drain().fills] == ["i-9"] and book.records == {}
     assert not book.hear_execution(execution("a.1.01", 1, "4.00", "i-9"), at(2))
+
+
+def test_what_another_client_trades_is_nobodys_whatever_it_is_called() -> None:
+    """Taken for an intent of ours without a stop, it would be sold at once."""
+    book = OrderBook(CLIENT, [record("i-1", client_id=OTHER_CLIENT)])
+    for n, ref in enumerate(("my idea", "my idea/stop", "flatten-4-7", "i-1", "")):
+        assert book.hear_execution(replace(execution(f"{n}.01", 1, "4.00", ref), client_id=OTHER_CLIENT), at(1))
+    # emergency's closing keeps its name, and so does an order of ours from before the client's number was changed
+    assert [one.order_ref for one in book.drain().fills] == ["", "", "flatten-4-7", "i-1", ""]
+    assert {i: h.quantity for i, h in fold(book.fills.by_key.values()).items()} == {"ext-7": 4, "i-1": 1}
 
 
 @pytest.mark.parametrize(

@@ -140,6 +140,9 @@ class OrderBook:
     def hear_execution(self, news: ExecutionNews, now: Now) -> bool:
         """Whether it was new."""
         record = self._find(news.order_ref, news.client_id, news.order_id)
+        if record is None and news.client_id != self._client_id and refs.is_ours(news.order_ref):
+            # Whoever trades beside us may name orders as they like: that makes no intent of ours, to be stopped and closed.
+            news = replace(news, order_ref="")
         known = split_exec_id(news.exec_id)[0] in self.fills.by_key
         fill = self.fills.hear(news, record.reference_price if record else None)
         if fill is None:
