@@ -64,6 +64,9 @@ def test_a_bad_quote_prices_nothing(changes: dict[str, Any], says: str) -> None:
     with pytest.raises(Refused, match="no quote"):
         Prices(None, 7, NOW, 5.0)
     assert prices(bid=4.05).mid == Decimal("4.05")  # locked is not crossed
+    assert prices(machine_ns=NOW + SECOND).mid == 4
+    with pytest.raises(Refused, match=r"is -1\.1 s old"):
+        prices(machine_ns=NOW + SECOND * 11 // 10)
 
 
 def test_entry_prices_stand_on_the_grid_and_inside_the_collar() -> None:
@@ -140,7 +143,7 @@ def test_what_is_priced_of_a_class_by_nickels_stands_on_nickels_from_three_dolla
         ({"quantity": 70}, 0, "notional"),
         ({}, 20, "orders in the last minute"),
         ({"stop_price": Decimal("4.00")}, 0, "not in order"),
-        ({"target_price": Decimal("3.90")}, 0, "not in order"),
+        ({"target_price": Decimal("4.00")}, 0, "not in order"),
         ({"stop_price": Decimal("Infinity")}, 0, "stop_price"),
         ({"stop_price": Decimal(0)}, 0, "stop_price is 0"),
         ({"contract": replace(OPTION, multiplier=0)}, 0, "multiplier 0"),
