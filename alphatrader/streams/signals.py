@@ -21,6 +21,7 @@ from alphatrader.contract.messages.orders import Account
 from alphatrader.contract.messages.risk import Approval
 from alphatrader.contract.messages.signals import Gate, Signal, SignalCount, SignalEvent, SignalMap, WhyNot
 from alphatrader.contract.modules import Module
+from alphatrader.core.performance.statistics import judged
 from alphatrader.core.signals.book import SignalBook
 from alphatrader.core.signals.candidates import Candidates, wanted
 from alphatrader.core.signals.decision import Limits, Proposal, Situation, decide
@@ -176,7 +177,7 @@ class SignalGenerator(StreamModule):
             self._account = accounts[0] if accounts else None
         if now - self._read_trades >= _TRADES_SECONDS:
             self._read_trades = now
-            closed = list((await self.store.fields(k.LEDGER_TRADES.at())).values())
+            closed = judged((await self.store.fields(k.LEDGER_TRADES.at())).values())
             outcomes = [(trade.confidence, trade.pnl > 0) for trade in closed if trade.confidence is not None]
             self._calibration = calibrate(outcomes, self.settings.signals.calibration_trades)
             self._record = {

@@ -24,6 +24,7 @@ from alphatrader.contract.modules import Module
 from alphatrader.core.options.greeks import greeks, years_to_expiry
 from alphatrader.runtime.clock import exchange_instant
 from alphatrader.streams.signals import METRICS, SignalGenerator
+from tests.core.test_performance_report import trade as closed_trade
 from tests.streams.scripted import DAY, Stage
 from tests.support.servers import Servers
 from tests.support.waiting import until
@@ -200,6 +201,24 @@ def test_a_signal_emerges_from_one_sided_flow_and_lives_until_its_verdict(stage:
         await until(lambda: not gates(stage)["one at a time"].passed and not gates(stage)["cooldown"].passed, "the gates close")
         assert stage.get(k.SIGNALS_COUNT.at()).count == 1
         assert signals._symbols["SPY"].book.alive("0DTE") == signal.id
+
+    story(stage, tell)
+
+
+def test_the_record_that_sizes_trades_is_of_exits_that_were_seen_and_of_every_loss(stage: Stage) -> None:
+    trades = [
+        *(closed_trade(number, "5", "2026-11-17") for number in (1, 2)),
+        closed_trade(3, "-5", "2026-11-17"),
+        replace(closed_trade(4, "900", "2026-11-17"), exit_known=False),
+        replace(closed_trade(5, "-900", "2026-11-17"), exit_known=False),
+    ]
+    batch = stage.store(Module.POSITIONS).batch()
+    for trade in trades:
+        batch.put_field(k.LEDGER_TRADES.at(), trade.position_id, trade)
+    stage.store(Module.POSITIONS).commit(batch)
+
+    async def tell(_: Voices, signals: SignalGenerator) -> None:
+        await until(lambda: signals._record.get("0DTE") == (2, 2), "two won, two lost")
 
     story(stage, tell)
 
