@@ -9,13 +9,13 @@ from __future__ import annotations
 import math
 import random
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from alphatrader.contract.messages.market import BookEvent, MarketEvent
+from alphatrader.contract.messages.market import BookEvent, MarketEvent, QuoteEvent
 from alphatrader.contract.messages.metrics import Metric
 from alphatrader.contract.messages.options import Chain, OptionRow
 from alphatrader.contract.settings.market import Analytics
@@ -43,10 +43,10 @@ def chain(around: float, seed: int) -> list[OptionRow]:
     return rows
 
 
-def greeks(row: OptionRow, spot: float, now_ns: int) -> tuple[float, float]:
+def greeks(row: OptionRow, spot: float, now_ns: int, closes: Mapping[str, int] = CLOSES) -> tuple[float, float]:
     """(gamma, delta), by Black and Scholes."""
     assert row.implied_vol is not None
-    years = max(CLOSES[row.expiry] - now_ns, 60 * NS) / (365 * 86_400 * NS)
+    years = max(closes[row.expiry] - now_ns, 60 * NS) / (365 * 86_400 * NS)
     deviation = row.implied_vol * math.sqrt(years)
     d1 = (math.log(spot / row.strike) + (RATE + row.implied_vol**2 / 2) * years) / deviation
     below = (1 + math.erf(d1 / math.sqrt(2))) / 2
@@ -144,3 +144,60 @@ def test_along_the_real_tape_exposure_is_the_sum_of_its_contracts() -> None:
 def test_along_a_generated_tape_exposure_is_the_sum_of_its_contracts(seed: int) -> None:
     compared, _ = check(events(generated(seed, 300)), 100.0, seed, every=3)
     assert compared > 10
+
+
+def test_over_an_early_close_and_refreshed_chains_exposure_is_that_of_the_rows_that_live() -> None:
+    """Given a day that closes at 13:00, prices from three minutes before until two after, and a chain told anew each minute, with
+    rows that are none. Today's expiry is a minute away to the last, and gone with the close."""
+    draw, close = random.Random(4), HOURS[0] + 210 * 60 * NS
+    closes = CLOSES | {TODAY: close}
+    meter = Meter("AAPL", Analytics(), OptionsView(RATE, 0.1), 5.0, 14)
+    bad = [
+        OptionRow(TODAY, 100.0, "C", 1.0, 1.1, None, None, 10, 99, 0.2, None, -0.01, None, None),
+        OptionRow("20260922", 100.0, "P", 1.0, 1.1, None, None, 10, 99, None, None, None, None, None),
+        OptionRow("20260923", 100.0, "P", 1.0, 1.1, None, None, 10, 99, 0.2, None, None, None, None),
+    ]
+    spot, rows, taken_ns, gone = 100.0, list[OptionRow](), 0, 0
+    for number, at in enumerate(range(close - 180 * NS, close + 120 * NS, 7 * NS), 1):
+        if number % 9 == 1:
+            rows, taken_ns = chain(100.0, number), at
+            meter.take_chain(Chain("AAPL", at, 0, 1.0, False, None, 0, (*rows, *bad)), closes, at)
+        spot = round(spot + draw.choice((-0.5, -0.02, 0.01, 0.01, 0.3)), 2)
+        meter.fold(QuoteEvent(number, at, at, spot - 0.01, 5.0, spot + 0.01, 5.0), (HOURS[0], close))
+        made = {m.metric: m for m in meter.metrics(at, at, lambda ns: None if ns is None else 0.0, TODAY)}
+        gex, dex, spot = made["gex"], made["dex"], meter.state.spot or 0.0
+        # then the sums are over the rows that had not closed by then
+        alive = [row for row in rows if closes[row.expiry] > at]
+        known = [row for row in rows if closes[row.expiry] > taken_ns]  # what had closed before the chain came is in no strike
+        found = [(row, *greeks(row, spot, at, closes)) for row in alive]
+        sign = {"C": 1, "P": -1}
+        one_pct = {id(row): sign[row.right] * gamma * row.open_interest * spot**2 for row, gamma, _ in found}  # type: ignore[operator]
+        usd = {id(row): delta * row.open_interest * 100 * spot for row, _, delta in found}  # type: ignore[operator]
+        gross = math.fsum(map(abs, one_pct.values()))
+
+        def near(value: float, gross: float = gross) -> Any:
+            return pytest.approx(value, rel=1e-9, abs=1e-9 * gross)
+
+        by_expiry = {
+            e: math.fsum(one_pct.get(id(row), 0.0) for row in known if row.expiry == e) for e in {r.expiry for r in known}
+        }
+        assert gex.value == near(math.fsum(one_pct.values())) and dex.value == near(math.fsum(usd.values()))
+        assert gex.components["by_expiry"] == {e: near(one) for e, one in by_expiry.items()}
+        assert gex.components["zero_dte_1pct"] == near(by_expiry.get(TODAY, 0.0))
+        assert gex.components["gross_1pct"] == near(gross) and (gex.n, dex.n) == (len(alive), len(alive))
+        assert gex.components["expired"] == len(known) - len(alive)
+        gone += gex.components["expired"]
+        dropped = {"impossible greeks": 1, "no usable implied volatility": 1, "expiry is no session": 1}
+        if taken_ns >= close:
+            dropped = dropped | {"expired": len(rows) - len(known) + 1}
+            del dropped["impossible greeks"]
+        assert gex.components["dropped"] == dropped
+        strikes = sorted({row.strike for row in known})
+        calls, puts = (
+            {k: math.fsum(one_pct[id(row)] for row in alive if row.strike == k and row.right == right) for k in strikes}
+            for right in "CP"
+        )
+        assert gex.components["call_by_strike"] == [near(calls[k]) for k in strikes]
+        assert gex.components["call_wall"] == max(calls, key=calls.__getitem__)
+        assert gex.components["put_wall"] == min(puts, key=puts.__getitem__)
+    assert gone > 0
