@@ -8,6 +8,8 @@ import pytest
 
 from alphatrader.contract import keys as k
 from alphatrader.contract.messages.metrics import Metric
+from alphatrader.contract.settings.market import Analytics
+from alphatrader.core.analytics.meter import Meter
 from alphatrader.web.dashboard.views.metrics import TILES, metric
 
 
@@ -22,7 +24,7 @@ def told(name: str, *, ready: bool = True, **components: Any) -> dict[str, Any]:
         # the parts of this metric, in their order, as far as they are known
         (
             "vpin",
-            {"buckets": 50, "vpin_adj": 0.4, "percentile": 0.9, "bucket_size": None},
+            {"buckets": 50, "vpin_adj": 0.4, "percentile": 0.9, "bucket_shares": None},
             [("percentile", 0.9), ("vpin_adj", 0.4)],
         ),
         # without any of them, and for a metric that names none: the first four numbers
@@ -56,3 +58,10 @@ def test_a_value_that_has_a_name_is_called_by_it_where_it_is_ready() -> None:
 def test_every_metric_that_is_read_has_a_tile_and_one_that_is_absent_is_not_known() -> None:
     assert set(TILES) == set(k.METRICS)
     assert metric(None) == {"known": False}
+
+
+def test_the_parts_worth_a_look_are_parts_that_analytics_makes() -> None:
+    for made in Meter("SPY", Analytics(), None, 5.0, 14).metrics(0, 0, lambda _: None, "20261118"):
+        tile = TILES[made.metric]
+        there = {*made.components, *tile.words(made.components)}
+        assert {*tile.parts, *tile.lists, *([tile.name] if tile.name else [])} <= there, made.metric

@@ -49,7 +49,7 @@ class Tile:
 
 
 TILES: Final[Mapping[str, Tile]] = {
-    "vpin": Tile(("percentile", "bucket_size", "vpin_adj")),
+    "vpin": Tile(("percentile", "bucket_shares", "vpin_adj")),
     "obi": Tile(),
     "gex": Tile(("flip", "call_wall", "put_wall", "zero_dte_1pct")),
     "dex": Tile(),
