@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from selenium.webdriver.common.keys import Keys
 
 from alphatrader.contract import keys as k
 from alphatrader.contract.modules import Module
@@ -84,3 +85,61 @@ def test_the_page_draws_the_day_and_halts_in_one_click(day: Desk, link: Callable
     complaints = [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
     assert complaints == []
     assert day.store(Module.OPERATOR).get(k.HALT.at()).epoch == 5
+
+
+SHIFTS = """window.shifted = 0; new PerformanceObserver(list => { for (const e of list.getEntries()) if (!e.hadRecentInput)
+    window.shifted += e.value; }).observe({type: "layout-shift", buffered: true})"""
+DRAWINGS = """window.drawn = 0; new MutationObserver(() => window.drawn++).observe(
+    document.getElementById("why"), {childList: true, subtree: true})"""
+NAMELESS = {"button", "link", "combobox", "textbox", "table", "region", "dialog"}
+
+
+def test_the_page_follows_the_system_s_colours_jumps_nowhere_and_is_had_by_keyboard(
+    day: Desk, link: Callable[[], str], browser: Any
+) -> None:
+    day.halt(number=4)
+    day.moment(1)
+    run, step = browser.execute_script, [1]
+
+    def system(scheme: str) -> str:
+        media = [{"name": "prefers-color-scheme", "value": scheme}]
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": media})
+        return str(run("return document.documentElement.dataset.theme"))
+
+    def until(what: str, holds: Callable[[], Any]) -> None:
+        end = time.monotonic() + 20
+        while not holds():
+            assert time.monotonic() < end, what
+            step[0] += 1
+            day.moment(step[0])
+            time.sleep(0.05)
+
+    # given a system in light colours: the page is light, and jumps nowhere while the first values come
+    system("light")
+    browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": SHIFTS})
+    browser.get(link())
+    assert system("light") == "light"
+    until("positions", lambda: "SPY 18 Nov" in run("return document.getElementById('positions').textContent"))
+    assert run("return window.shifted") < 0.1
+    # it follows, until the other is chosen, and again once it equals the system's
+    until("dark", lambda: system("dark") == "dark")
+    browser.find_element("id", "theme").click()
+    assert system("light") == "light" and system("dark") == "light"
+    browser.find_element("id", "theme").click()
+    until("light again", lambda: system("light") == "light")
+
+    # what a person opened by keyboard stays open and holds the focus, though the page is drawn anew four times a second
+    until("windows", lambda: run("return document.querySelector('#why details')"))
+    opened = bool(run("const d = document.querySelector('#why details'); d.firstChild.focus(); return d.open"))
+    run("return document.activeElement").send_keys(Keys.ENTER)
+    run(DRAWINGS)
+    until("two drawings", lambda: run("return window.drawn") > 1)
+    assert run("return document.querySelector('#why details').open") is not opened
+    assert run("return document.activeElement === document.querySelector('#why summary')")
+    assert run("return getComputedStyle(document.activeElement).outlineStyle") == "solid"
+
+    # and everything that can be used has a name
+    tree = browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+    named = [(n["role"]["value"], n.get("name", {}).get("value")) for n in tree if not n["ignored"] and "role" in n]
+    assert [role for role, name in named if role in NAMELESS and not name] == []
+    assert len([role for role, _ in named if role in NAMELESS]) > 20

@@ -16,6 +16,7 @@ export class Chart {
       localization: { timeFormatter: (s) => time(s * 1000).slice(0, 5) + " ET" },
       crosshair: { mode: 0 },
     });
+    place.firstElementChild.setAttribute("aria-hidden", "true"); // its layout is a table of canvases; the place itself has a name
     this.candles = this.chart.addSeries(LightweightCharts.CandlestickSeries, {});
     this.volume = this.chart.addSeries(LightweightCharts.HistogramSeries, { priceScaleId: "volume", priceFormat: { type: "volume" }, lastValueVisible: false, priceLineVisible: false });
     this.chart.priceScale("volume").applyOptions({ scaleMargins: { top: 0.84, bottom: 0 } });

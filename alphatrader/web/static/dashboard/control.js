@@ -22,6 +22,7 @@ const get = (id) => document.getElementById(id);
 function banner(text, kind) {
   const node = get("banner");
   node.textContent = text;
+  node.dataset.own = ""; // the header, which tells of lost servers, leaves it alone
   node.className = `banner ${kind}`;
   node.hidden = !text;
 }
@@ -114,7 +115,9 @@ export function bindControls(board) {
   get("theme").addEventListener("click", () => {
     const next = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
     document.documentElement.dataset.theme = next;
-    localStorage.setItem("theme", next);
+    // What the system has is followed again, as before anything was chosen.
+    if (matchMedia(`(prefers-color-scheme: ${next})`).matches) localStorage.removeItem("theme");
+    else localStorage.setItem("theme", next);
     window.dispatchEvent(new Event("themechange"));
   });
 }

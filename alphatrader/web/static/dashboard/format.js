@@ -80,4 +80,41 @@ export function table(columns, rows, label) {
   return el("table", { "aria-label": label }, el("thead", {}, head), el("tbody", {}, ...body));
 }
 
+// Details by a key, made once: what a person opened, closed or stands on stays so while its content is renewed.
+export class Folds {
+  constructor(place) {
+    this.place = place;
+    this.nodes = new Map();
+  }
+
+  // Each of `items` is a node, or {key, open, summary, body}: whether it is open until somebody touches it, and texts or nodes.
+  draw(items) {
+    const wanted = items.map((item) => (item instanceof Node ? item : this.node(item)));
+    const keys = new Set(items.map((item) => item.key));
+    for (const key of this.nodes.keys()) if (!keys.has(key)) this.nodes.delete(key);
+    const shown = this.place.children;
+    for (const [i, node] of wanted.entries()) {
+      if (shown[i] === node) continue;
+      if (isPlain(node) && shown[i] && isPlain(shown[i])) shown[i].replaceWith(node);
+      else this.place.insertBefore(node, shown[i] || null);
+    }
+    while (shown.length > wanted.length) this.place.lastElementChild.remove();
+  }
+
+  node({ key, open, summary, body }) {
+    if (!this.nodes.has(key)) {
+      const made = el("details", {}, el("summary"), el("div"));
+      made.firstChild.addEventListener("click", () => (made.dataset.touched = ""));
+      this.nodes.set(key, made);
+    }
+    const node = this.nodes.get(key);
+    if (!("touched" in node.dataset)) node.open = open;
+    node.firstChild.replaceChildren(...summary);
+    node.lastChild.replaceChildren(...body);
+    return node;
+  }
+}
+
+const isPlain = (node) => node.tagName !== "DETAILS";
+
 export const waiting = (text) => el("p", { class: "waiting", text });

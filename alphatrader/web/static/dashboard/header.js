@@ -61,8 +61,11 @@ function warn(board, down) {
   const now = known ? known.machine : Date.now();
   const text = !board.link.up && board.values.size
     ? "Not connected to the dashboard: everything below is as it was. HALT still goes its own way."
-    : down.map((name) => `The ${name} server has not answered for ${seconds((now - board.get(`link.${name}`).since_ms) / 1000)}: ${name === "state" ? "orders, positions and limits" : "quotes and metrics"} below are not of now.`).join(" ");
-  node.textContent = text;
+    : down.map((name) => `The ${name} server does not answer: ${name === "state" ? "orders, positions and limits" : "quotes and metrics"} below are not of now.`).join(" ");
+  // It is an alert: a count of seconds within it would be read aloud twice a second.
+  if (node.dataset.own !== "link" || node.dataset.text !== text) node.replaceChildren(text, " ", el("span", { "aria-hidden": "true" }));
+  node.dataset.text = text;
+  if (text && board.link.up) node.lastChild.textContent = `For ${seconds(Math.max(...down.map((name) => now - board.get(`link.${name}`).since_ms)) / 1000)}.`;
   node.className = "banner bad";
   node.dataset.own = text ? "link" : "";
   node.hidden = !text;

@@ -32,7 +32,12 @@ function choose(symbol) {
   micro.load(symbol);
 }
 
-board.onchange = draw;
+const show = () => delete document.documentElement.dataset.pending;
+board.onchange = (changed) => {
+  draw(changed);
+  if (board.values.size) show();
+};
+setTimeout(show, 2000);
 select.addEventListener("change", () => choose(select.value));
 bindControls(board);
 const remembered = localStorage.getItem("symbol");

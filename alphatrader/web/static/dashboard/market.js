@@ -1,6 +1,6 @@
 // Quotes of every instrument, the chosen one's line over the chart, its seven metrics, and which gate stopped its signals.
 
-import { DASH, arrow, compact, direction, el, number, percent, price, seconds, signed, time, unsigned, waiting } from "./format.js";
+import { DASH, Folds, arrow, compact, direction, el, number, percent, price, seconds, signed, time, unsigned, waiting } from "./format.js";
 
 const get = (id) => document.getElementById(id);
 
@@ -127,19 +127,20 @@ function ages(board) {
   for (const node of document.querySelectorAll("#metrics [data-at]")) node.textContent = seconds((now.market - Number(node.dataset.at)) / 1000 / now.speed);
 }
 
+const windows = new Folds(get("why"));
+
 function why(board) {
   const found = board.own("why");
-  const place = get("why");
-  if (!found || !found.known) return place.replaceChildren(waiting(`waiting for signals to look at ${board.symbol}: futures and indices have none`));
+  if (!found || !found.known) return windows.draw([waiting(`waiting for signals to look at ${board.symbol}: futures and indices have none`)]);
   const blocks = Object.entries(found.by_strategy).map(([strategy, gates]) => {
     const stopped = gates.filter((gate) => !gate.passed);
     const first = stopped[0];
-    return el(
-      "details",
-      { open: stopped.length > 0 && stopped.length < gates.length },
-      el("summary", {}, el("b", { text: strategy }), " ", first ? el("span", { class: "warn", text: `✕ ${first.name}` }) : el("span", { class: "up", text: "✓ every gate passed" })),
-      el("ul", { class: "gates" }, ...gates.map((gate) => el("li", { class: gate.passed ? "passed" : "stopped" }, el("span", { text: `${gate.passed ? "✓" : "✕"} ${gate.name}` }), el("span", { class: "muted", text: `${gate.value} · needs ${gate.needed}` })))),
-    );
+    return {
+      key: `${board.symbol} ${strategy}`,
+      open: stopped.length > 0 && stopped.length < gates.length,
+      summary: [el("b", { text: strategy }), " ", first ? el("span", { class: "warn", text: `✕ ${first.name}` }) : el("span", { class: "up", text: "✓ every gate passed" })],
+      body: [el("ul", { class: "gates" }, ...gates.map((gate) => el("li", { class: gate.passed ? "passed" : "stopped" }, el("span", { text: `${gate.passed ? "✓" : "✕"} ${gate.name}` }), el("span", { class: "muted", text: `${gate.value} · needs ${gate.needed}` }))))],
+    };
   });
-  place.replaceChildren(el("p", { class: "muted", text: `as of ${time(found.at_ms)} ET` }), ...(blocks.length ? blocks : [waiting("no strategy looks at it now")]));
+  windows.draw([el("p", { class: "muted", text: `as of ${time(found.at_ms)} ET` }), ...(blocks.length ? blocks : [waiting("no strategy looks at it now")])]);
 }

@@ -131,6 +131,7 @@ class Strip {
       handleScroll: false,
       handleScale: false,
     });
+    place.firstElementChild.setAttribute("aria-hidden", "true"); // its layout is a table of canvases; the place itself has a name
     this.vpin = this.chart.addSeries(LightweightCharts.LineSeries, { lineWidth: 2, priceLineVisible: false, title: "VPIN" });
     this.obi = this.chart.addSeries(LightweightCharts.LineSeries, { lineWidth: 1, priceLineVisible: false, priceScaleId: "left", title: "OBI" });
     this.newest = 0;

@@ -1,6 +1,6 @@
 // Deliveries and queues, module health, the morning note, the log.
 
-import { DASH, el, number, seconds, table, time, waiting } from "./format.js";
+import { DASH, Folds, el, number, seconds, table, time, waiting } from "./format.js";
 
 const get = (id) => document.getElementById(id);
 
@@ -49,21 +49,18 @@ function facts(m) {
   return shown.map(([name, value]) => `${name.replaceAll("_", " ")} ${typeof value === "number" ? number(value, Number.isInteger(value) ? 0 : 2) : value}`).join(" · ");
 }
 
+const told = new Folds(get("alerts"));
+
 // A cause, and folded under it what it brings.
-function alert({ name, text, brings }, open) {
-  const line = el("p", { class: "told", text: `▲ ${text}` });
-  if (!brings.length) return line;
-  const list = el("ul", {}, ...brings.map((brought) => el("li", { text: brought })));
-  const node = el("details", { class: "told", "data-cause": name }, el("summary", { text: `▲ ${text} (${brings.length} more with it)` }), list);
-  node.open = open;
-  return node;
+function alert({ name, text, brings }) {
+  if (!brings.length) return el("p", { class: "told", text: `▲ ${text}` });
+  return { key: name, open: false, summary: [`▲ ${text} (${brings.length} more with it)`], body: [el("ul", {}, ...brings.map((brought) => el("li", { text: brought })))] };
 }
 
 function modules(board) {
   const found = board.group("module.").sort((a, b) => a[1].order - b[1].order);
-  const open = new Set([...get("alerts").querySelectorAll("details[open]")].map((node) => node.dataset.cause));
   const alerts = [...(board.get("alerts") || []), ...(board.get("discovery") || []).map((text) => ({ name: text, text, brings: [] }))];
-  get("alerts").replaceChildren(...alerts.map((cause) => alert(cause, open.has(cause.name))));
+  told.draw(alerts.map(alert));
   if (!found.length) return get("modules").replaceChildren(waiting("waiting for the modules' heartbeats"));
   const unknown = board.get("modules_unknown");
   const wrong = found.filter(([, m]) => ["down", "degraded", "waiting"].includes(m.state)).length;
