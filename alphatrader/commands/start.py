@@ -120,6 +120,7 @@ def _welcome(honcho: subprocess.Popen[bytes], address: str) -> None:
         return
     rule = "=" * 78
     say(f"\n{rule}\n  The dashboard answers. Log in with this link (once, within 10 minutes):\n  {make_link()}")
+    say(f"  What the first signal waits for, and whether all is well: `{_command()} status`")
     say(f"  Another link later: `{_command()} login`\n{rule}\n")
 
 

@@ -21,6 +21,7 @@ from alphatrader.runtime.calendar import nyse
 from alphatrader.runtime.clock import SECOND, exchange_datetime
 from alphatrader.runtime.store import Store, StoreError
 from alphatrader.web.dashboard.views import operations, trading
+from alphatrader.web.dashboard.views.expected import expected
 
 _TIMEOUT_SECONDS: Final = 2.0
 DISCOVERY_SILENT_SECONDS: Final = 300.0
@@ -79,6 +80,7 @@ def collect(access: Access) -> dict[str, Any]:
         "open_orders": part(lambda: _orders(store), state),
         "feeds": part(lambda: _feeds(access, store, now_ns), data),
         "trading": part(lambda: _trading(access, store), data),
+        "signals": part(lambda: _signals(access, store, now_ns), state),
         "queues": part(lambda: _queues(access, store, now_ns), state),
         "alerts": part(lambda: _alerts(store), state),
         "discovery": part(lambda: _discovery(access, store), data),
@@ -163,6 +165,12 @@ def _queues(access: Access, store: Store, now_ns: int) -> dict[str, Any]:
     return found
 
 
+def _signals(access: Access, store: Store, now_ns: int) -> str:
+    symbols = access.settings.market.equities
+    whys = [why for why in store.get_many([k.SIGNALS_WHY.at(symbol=symbol) for symbol in symbols]) if why is not None]
+    return expected(access.settings.strategies, nyse(), now_ns, store.get(k.SIGNALS_COUNT.at()), whys, access.clock.speed)
+
+
 def _alerts(store: Store) -> list[Alarm] | None:
     seen = store.get(k.OBSERVED.at())
     return list(seen.alerts) if seen else None
@@ -199,6 +207,7 @@ def _show(found: dict[str, Any], problems: list[dict[str, Any]]) -> None:
     _line("Feeds", found["feeds"], _feed_line)
     _line("Halts", found["trading"], _halts_line)
     _line("Books", found["trading"], _books_line)
+    _line("Signals", found["signals"], str)
     _line(
         "Queues",
         found["queues"],

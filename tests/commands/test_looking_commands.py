@@ -86,6 +86,7 @@ def test_status_of_a_silent_system_invents_nothing(desk: Desk, run: Command) -> 
     assert answer.code == 1
     assert "missing means halted" in answer.out and "waiting for the positions module" in answer.out
     assert "no heartbeat" in answer.out
+    assert "Signals    none yet in this session; windows open: " in answer.out
 
 
 def test_status_works_with_half_of_the_servers_and_with_none(busy: Desk, run: Command) -> None:

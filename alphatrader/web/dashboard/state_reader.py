@@ -23,6 +23,7 @@ from alphatrader.runtime.store import Store, StoreError
 from alphatrader.web.dashboard.board import Board, of_symbol
 from alphatrader.web.dashboard.event_log import EventLog
 from alphatrader.web.dashboard.views import operations, trading
+from alphatrader.web.dashboard.views.expected import expected
 from alphatrader.web.dashboard.views.market import ms
 
 POLL_SECONDS: Final = 0.5
@@ -171,8 +172,13 @@ class StateReader:
             for signal in found.by_strategy.values()
         }
         self._board.put("standing", standing)
+        found = self._store.get_many([k.SIGNALS_WHY.at(symbol=symbol) for symbol in self._equities])
+        whys = {why.symbol: why for why in found if why is not None}
         for symbol in self._chosen():
-            self._board.put(of_symbol(symbol, "why"), trading.why(self._store.get(k.SIGNALS_WHY.at(symbol=symbol))))
+            self._board.put(of_symbol(symbol, "why"), trading.why(whys.get(symbol)))
+        here, now_ns, count = self._context, self._clock.market_ns(), self._store.get(k.SIGNALS_COUNT.at())
+        said = expected(here.settings.strategies, here.calendar, now_ns, count, whys.values(), self._clock.speed)
+        self._board.put("expected", said)
 
     def _poll_modules(self) -> None:
         settings = self._context.settings

@@ -9,7 +9,7 @@ export function tradingPanels(board) {
   return [
     { needs: ["position.", "summary"], draw: () => positions(board) },
     { needs: ["trade."], draw: () => trades(board) },
-    { needs: ["signal.", "standing"], draw: () => signals(board) },
+    { needs: ["signal.", "standing", "expected"], draw: () => signals(board) },
     { needs: ["order."], draw: () => orders(board), tick: () => unconfirmed(board) },
     { needs: ["risk", "measure.", "summary"], draw: () => risk(board) },
   ];
@@ -53,6 +53,7 @@ function signals(board) {
   found.sort((a, b) => b.at_ms - a.at_ms);
   const now = Object.values(standing);
   get("signals-note").textContent = `${now.filter((s) => s === "pending").length} pending, ${now.filter((s) => s === "active").length} active`;
+  get("expected").textContent = board.get("expected") || "";
   if (!found.length) return get("signals").replaceChildren(waiting("No signal yet: `Why no signal` tells the gate that stops each symbol."));
   get("signals").replaceChildren(...found.map((s) =>
     el(
