@@ -95,6 +95,7 @@ def test_modules_are_told_by_their_heartbeats(day: Desk, page: Page) -> None:
 
 
 def test_an_alarm_is_told_with_what_it_brings_folded_under_it(day: Desk, page: Page) -> None:
+    day.observed()
     page.wait(lambda v: v.get("alerts"))
     told = {alert["text"]: alert["brings"] for alert in page.values["alerts"]}
     assert told["The broker cannot be reached (refused)."] == ["order i-s9 unconfirmed"]
