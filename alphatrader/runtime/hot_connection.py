@@ -28,6 +28,10 @@ MOST_UNANSWERED: Final = 50_000
 HALF: Final = 0.5
 
 
+WILL_BE_WELL: Final = ("LOADING", "MISCONF")
+"""A server that has just started, and one whose disk is full: it is waited for."""
+
+
 class RefusedCommandError(RuntimeError):
     """The server refused a command: no permission, no memory, a wrong type."""
 
@@ -236,8 +240,8 @@ class HotConnection(asyncio.Protocol):
             self._deaf = self._loop.call_later(self._listen_seconds, self._listen)
 
     def _take_error(self, text: str) -> None:
-        if text.startswith("LOADING"):
-            self._lost = self._lost or ConnectionError(text)  # a server that has just started: it will be there
+        if text.startswith(WILL_BE_WELL):
+            self._lost = self._lost or ConnectionError(text)
         else:
             self._refused = self._refused or RefusedCommandError(text)
 
@@ -266,7 +270,7 @@ def _give(answer: asyncio.Future[Any], reply: Any) -> None:
         return
     if not isinstance(reply, hiredis.ReplyError):
         answer.set_result(reply)
-    elif str(reply).startswith("LOADING"):
+    elif str(reply).startswith(WILL_BE_WELL):
         answer.set_exception(ConnectionError(str(reply)))
     else:
         answer.set_exception(RefusedCommandError(str(reply)))

@@ -133,6 +133,24 @@ class _Renderer:
         return head + tail + (f"\n{trace}" if trace else "")
 
 
+class _LogFile(logging.handlers.RotatingFileHandler):
+    """One that the disk does not take says so once: a traceback for each line buries what the terminal still shows."""
+
+    _taken = True
+    _said = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._taken = True
+        super().emit(record)
+        self._said = self._said and not self._taken
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        self._taken = False
+        if not self._said:
+            sys.stderr.write(f"{self.baseFilename} cannot be written: {sys.exc_info()[1]}\n")
+        self._said = True
+
+
 def configure(settings: Settings, instance: str, clock: Clock, secrets: Iterable[str], folder: Path) -> Any:
     """Sets up logging for this process and returns the module's logger."""
     redact = Redactor(secrets)
@@ -163,7 +181,7 @@ def configure(settings: Settings, instance: str, clock: Clock, secrets: Iterable
 
     terminal = logging.StreamHandler(sys.stdout)
     terminal.setFormatter(formatter(as_json=settings.log.format == "json"))
-    file = logging.handlers.RotatingFileHandler(folder / f"{instance}.jsonl", maxBytes=_BYTES_A_FILE, backupCount=3)
+    file = _LogFile(folder / f"{instance}.jsonl", maxBytes=_BYTES_A_FILE, backupCount=3)
     file.setFormatter(formatter(as_json=True))
     root = logging.getLogger()
     root.handlers[:] = [terminal, file]

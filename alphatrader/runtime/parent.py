@@ -102,6 +102,7 @@ class Parent:
         self._told_to_leave = False
         self._children = [_Child(name) for name in line.instances(settings)]
         self._epoch: Epoch | None = None
+        self._unstamped = False
         self._presence = Presence(self._folder)
 
     def say(self, text: str) -> None:
@@ -127,7 +128,8 @@ class Parent:
             self._epoch = self._begin_epoch()
         self._supervise()
         if self._epoch:
-            self._epoch.stamp(stopped=True)
+            with contextlib.suppress(OSError):  # then the next run takes this one for killed
+                self._epoch.stamp(stopped=True)
         return 0
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
@@ -145,10 +147,20 @@ class Parent:
                 self._keep(child)
             now = monotonic()
             if self._epoch and now - stamped >= 1.0:
-                self._epoch.stamp()
+                self._stamp(self._epoch)
                 stamped = now
             time.sleep(_TICK)
         self._end([child.process for child in self._children if child.process])
+
+    def _stamp(self, epoch: Epoch) -> None:
+        """A disk that is full ends no line: honcho would end the whole system with it."""
+        try:
+            epoch.stamp()
+            self._unstamped = False
+        except OSError as error:
+            if not self._unstamped:
+                self.say(f"the clock's stamp cannot be written: {error.strerror}; what starts now waits for it")
+            self._unstamped = True
 
     def _keep(self, child: _Child) -> None:
         now = monotonic()

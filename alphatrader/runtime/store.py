@@ -19,6 +19,7 @@ from typing import Any, Final, TypeVar, cast
 import msgspec
 import redis
 import redis.asyncio
+from redis._parsers.base import BaseParser
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
@@ -37,6 +38,13 @@ from alphatrader.runtime.hot_connection import LISTEN_SECONDS, HotConnection
 from alphatrader.runtime.settings import server_socket
 
 T = TypeVar("T")
+
+
+class ServerFullError(RedisConnectionError):
+    """It answers and takes no writes, as one whose disk is full: like one that is away it is waited for, and recovered from."""
+
+
+BaseParser.EXCEPTION_CLASSES["MISCONF"] = ServerFullError  # redis-py itself does so with LOADING
 
 StoreLost: Final = (RedisConnectionError, RedisTimeoutError)
 """What reading and writing raise while a server is away: stop, back off, recover."""

@@ -152,3 +152,21 @@ def test_the_terminal_line_is_short_and_redacted(logger) -> None:
     assert " ET " in line
     assert "order_sent order=a-1" in line
     assert CANARY not in line
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
+def test_a_file_that_the_disk_does_not_take_is_said_once_and_written_again_when_it_does(
+    logger, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = logging.getLogger().handlers[1]
+    assert isinstance(file, logging.FileHandler)
+    whole, file.stream = file.stream, open("/dev/full", "w")  # noqa: SIM115 the handler's
+    for number in range(3):
+        logger.warning("not_kept", number=number)
+    full, file.stream = file.stream, whole
+    logger.info("room_again")
+    told = capsys.readouterr().err
+    assert told.count("pages.jsonl cannot be written: [Errno 28] No space left on device") == 1 and "Traceback" not in told
+    assert [line["event"] for line in lines(tmp_path)] == ["room_again"]
+    with pytest.raises(OSError, match="No space left"):
+        full.close()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -80,30 +83,65 @@ class Waiting(StreamModule):
             await self.pause(0.05)
 
 
+@contextmanager
+def full_disk(process: int) -> Iterator[None]:
+    """No file of this process grows any more."""
+    _, hard = resource.prlimit(process, resource.RLIMIT_FSIZE)
+    resource.prlimit(process, resource.RLIMIT_FSIZE, (1, hard))
+    try:
+        yield
+    finally:
+        resource.prlimit(process, resource.RLIMIT_FSIZE, (hard, hard))
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="this system cannot bound another process")
+def test_a_module_outlives_a_state_server_whose_disk_is_full(tmp_path: Path) -> None:
+    """It answers and refuses every write: modules ended with a traceback, and the connections that an exit needs with them."""
+
+    async def story(servers: Servers) -> None:
+        with servers_module(servers) as (module, said):
+            living = asyncio.create_task(live(module))
+            try:
+                await until(lambda: said() == ("ready", None))
+                with full_disk(servers.processes[Module.STATE].pid):
+                    await until(lambda: said() is None, "its heartbeat lapses")
+                    assert not living.done()
+                await until(lambda: said() == ("ready", None), "it goes on")
+                assert not living.done()
+            finally:
+                module.stopping.set()
+                await living
+
+    with running_servers(tmp_path) as servers:
+        asyncio.run(story(servers))
+
+
+@contextmanager
+def servers_module(servers: Servers) -> Iterator[tuple[Waiting, Callable[[], tuple[str, str | None] | None]]]:
+    secrets = Secrets(Module.SIGNALS, servers.vault.environment_for(Module.SIGNALS))
+    reader, log = servers.store(Module.OPERATOR), structlog.get_logger()
+
+    def said() -> tuple[str, str | None] | None:
+        beat = reader.get(k.HEALTH.at(module=Module.SIGNALS))
+        return beat and (beat.state, beat.waits_for)
+
+    yield Waiting(Context(Module.SIGNALS, servers.settings, secrets, Clock(), nyse(), log, servers.folder)), said
+    reader.close()
+
+
 def test_a_module_without_the_data_server_says_that_it_waits_for_it(tmp_path: Path) -> None:
     """Its heartbeat stands on the other server: it is called dead by nobody, and the alarm names the cause."""
 
     async def story(servers: Servers) -> None:
-        secrets = Secrets(Module.SIGNALS, servers.vault.environment_for(Module.SIGNALS))
-        clock, log = Clock(), structlog.get_logger()
-        module = Waiting(Context(Module.SIGNALS, servers.settings, secrets, clock, nyse(), log, servers.folder))
-        living = asyncio.create_task(live(module))
-        reader = servers.store(Module.OPERATOR)
-
-        def said() -> tuple[str, str | None] | None:
-            beat = reader.get(k.HEALTH.at(module=Module.SIGNALS))
-            return beat and (beat.state, beat.waits_for)
-
-        try:
-            await until(lambda: said() == ("ready", None))
-            servers.processes[Module.REDIS].kill()
-            await until(lambda: said() == ("waiting", "data server"))
-            beat = reader.get(k.HEALTH.at(module=Module.SIGNALS))
-            await until(lambda: reader.get(k.HEALTH.at(module=Module.SIGNALS)).machine_ns > beat.machine_ns, "another beat")
-        finally:
-            module.stopping.set()
-            await living
-            reader.close()
+        with servers_module(servers) as (module, said):
+            living = asyncio.create_task(live(module))
+            try:
+                await until(lambda: said() == ("ready", None))
+                servers.processes[Module.REDIS].kill()
+                await until(lambda: said() == ("waiting", "data server"))
+            finally:
+                module.stopping.set()
+                await living
 
     with running_servers(tmp_path) as servers:
         asyncio.run(story(servers))

@@ -14,7 +14,8 @@ import psutil
 import pytest
 
 from alphatrader.contract.modules import Module
-from alphatrader.runtime.parent import live_refused
+from alphatrader.roster import AlphaTrader
+from alphatrader.runtime.parent import Parent, live_refused
 from alphatrader.runtime.settings import ROOT, data_path, load
 from tests.support.servers import Servers
 
@@ -124,3 +125,18 @@ def test_every_line_of_the_procfile_is_in_the_roster_in_order() -> None:
     lines = [line.split(":")[0] for line in (ROOT / "Procfile").read_text().splitlines()]
     assert lines == [str(line.module) for line in AlphaTrader.LINES]
     assert set(lines) == set(Module) - {Module.CLI, Module.OPERATOR}
+
+
+def test_a_clock_that_cannot_be_stamped_ends_no_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A full disk: the sandbox's parent ended, honcho ended all others with it, and the reason stood in none of their logs."""
+    settings = load({"ALPHATRADER_MODE": "sandbox", "ALPHATRADER_DATA_DIR": str(tmp_path)})
+    sandbox = Parent(AlphaTrader.line("sandbox"), settings)
+    epoch = sandbox._begin_epoch()
+    (tmp_path / "sandbox" / "clock.new").mkdir()
+    for _ in range(3):
+        sandbox._stamp(epoch)
+    assert capsys.readouterr().out.count("the clock's stamp cannot be written") == 1
+    (tmp_path / "sandbox" / "clock.new").rmdir()
+    before = (tmp_path / "sandbox" / "clock.json").read_text()
+    sandbox._stamp(epoch)
+    assert (tmp_path / "sandbox" / "clock.json").read_text() != before

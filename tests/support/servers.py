@@ -75,7 +75,9 @@ def running_servers(base: Path, **overrides: str) -> Iterator[Servers]:
     processes: dict[Module, subprocess.Popen[bytes]] = {}
     try:
         for line in servers.LINES:
-            processes[line] = subprocess.Popen(servers.command(line, settings, folder, vault), stdout=subprocess.DEVNULL)
+            processes[line] = subprocess.Popen(
+                servers.command(line, settings, folder, vault), stdout=subprocess.DEVNULL, restore_signals=False
+            )
         for line in servers.LINES:
             assert servers.ServerDoor(line, settings, vault).wait_ready(15.0), f"{line} did not start"
         yield Servers(settings, folder, vault, environment, processes)
