@@ -6,6 +6,7 @@ A check is `go`, `no-go`, or `note`: something to know that stops nothing. Exit 
 from __future__ import annotations
 
 import argparse
+import shutil
 import socket
 import sys
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from alphatrader.contract.key import Server
 from alphatrader.contract.modules import Module
 from alphatrader.contract.settings.secrets import SECRETS
 from alphatrader.core.watch.causes import grouped
+from alphatrader.core.watch.sight import LEAST_FREE_BYTES
 from alphatrader.runtime import env_file, servers
 from alphatrader.runtime.calendar import CalendarError, nyse
 from alphatrader.runtime.clock import SECOND, ClockError, open_clock
@@ -82,6 +84,7 @@ def examine(access: Access) -> Iterator[Check]:
         yield check
         if check.verdict == "go":
             yield _policy(access, server)
+    yield _disk(access)
     yield _clock(access)
     yield _calendar(access)
     for address in access.settings.broker.gateways:
@@ -130,12 +133,14 @@ def _answers(access: Access, server: Server) -> Check:
 
 
 def _policy(access: Access, server: Server) -> Check:
-    reply: Any = access.store.raw(server, "INFO", "memory")
+    reply: Any = access.store.raw(server, "INFO", "memory", "persistence")
     info = reply if isinstance(reply, dict) else _parsed(reply)
     policy = str(info.get("maxmemory_policy"))
     used, most = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
     wanted = _POLICIES[server]
     share = f"{used / most:.0%} of {most / 1e9:.1f} GB used" if most else "no memory limit"
+    if str(info.get("aof_last_write_status", "ok")) != "ok":
+        return Check(f"{server} memory", "no-go", "it takes no writes: its log cannot be written (disk full?)")
     right = policy == wanted and (not most or used / most < access.settings.watchdog.memory_alarm_share)
     return _judge(f"{server} memory", right, f"{policy}, {share}", f"{policy} ({wanted} is needed), {share}")
 
@@ -143,6 +148,13 @@ def _policy(access: Access, server: Server) -> Check:
 def _parsed(reply: bytes) -> dict[str, str]:
     rows = (line.partition(":") for line in reply.decode().splitlines() if ":" in line)
     return {name: value for name, _, value in rows}
+
+
+def _disk(access: Access) -> Check:
+    place = next(folder for folder in (access.folder, *access.folder.parents) if folder.exists())
+    free = shutil.disk_usage(place).free
+    told = f"{free / 1e9:.1f} GB free for {access.folder}"
+    return _judge("disk", free >= LEAST_FREE_BYTES, told, f"{told}: both servers refuse writes when there is none")
 
 
 def _clock(access: Access) -> Check:

@@ -40,7 +40,7 @@ def _modules(found: dict[str, Any]) -> Iterator[Alarm]:
     for name, row in found["modules"].items():
         state, reason = row["state"], row["reason"]
         alarm = unwell(name, state, reason, row.get("waits_for"))
-        if name in _SERVERS and state == "down":
+        if name in _SERVERS and state in ("down", "degraded"):
             yield Alarm(f"server {_SERVERS[name].split()[0]}", f"{name}: {state}: {reason}", _SERVERS[name])
         elif alarm is not None:
             waits = (*alarm.waits_for, _START) if state == "waiting" or alarm.waits_for else alarm.waits_for

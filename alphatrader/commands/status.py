@@ -6,6 +6,7 @@ Exit codes: 0 all is well, 1 something is wrong (it says what), 3 neither server
 from __future__ import annotations
 
 import argparse
+import contextlib
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
@@ -19,7 +20,7 @@ from alphatrader.contract.messages.operations import Alarm
 from alphatrader.contract.modules import Module
 from alphatrader.runtime.calendar import nyse
 from alphatrader.runtime.clock import SECOND, exchange_datetime
-from alphatrader.runtime.store import Store, StoreError
+from alphatrader.runtime.store import ServerFullError, Store, StoreError
 from alphatrader.web.dashboard.views import operations, trading
 from alphatrader.web.dashboard.views.expected import expected
 
@@ -91,8 +92,19 @@ _SERVERS: Final = {Module.REDIS: Server.DATA, Module.STATE: Server.STATE}
 
 
 def _ping(store: Store, server: Server) -> bool:
-    store.raw(server, "PING")
+    """Whether it answers. Raises StoreError."""
+    with contextlib.suppress(ServerFullError):  # reads are answered all the same
+        store.raw(server, "PING")
     return True
+
+
+def _full(store: Store, server: Server) -> str | None:
+    """Why it takes no writes. Raises StoreError."""
+    try:
+        store.raw(server, "PING")
+    except ServerFullError as error:
+        return f"takes no writes: {error}"
+    return None
 
 
 def uptime_seconds(store: Store) -> float:
@@ -111,6 +123,9 @@ def _modules(access: Access, store: Store, answers: dict[str, bool], up_s: float
     for row in rows.values():
         if row["state"] == "down" and row["kind"] != "server" and starting(up_s):
             row |= {"state": "starting", "reason": "no heartbeat yet"}
+    for line, server in _SERVERS.items():
+        if answers[str(line)] and (full := _full(store, server)):
+            rows[str(line)] |= {"state": "degraded", "reason": full}
     now_ms = access.clock.machine_ns() // 1_000_000
     return {
         name: row | {"beat_age_s": (now_ms - row["beat_ms"]) / 1000 if row.get("beat_ms") else None} for name, row in rows.items()

@@ -7,6 +7,7 @@ sandbox) it sees whether they listen, and beat by the tasks that are done.
 
 from __future__ import annotations
 
+import shutil
 import signal
 import socket
 import threading
@@ -112,6 +113,7 @@ class Watchdog:
             memory_share=memory,
             clock_set_seconds=self._clock_step(),
             closed_ports=self._closed_ports(),
+            disk_free_bytes=self._disk_free(),
             resetting=in_window(f"{clock.market_datetime():%H:%M}", broker.reset_from, broker.reset_until),
         )
         for server, look in ((Server.DATA, self._look_at_data), (Server.STATE, self._look_at_state)):
@@ -188,6 +190,12 @@ class Watchdog:
         if str(info.get("aof_last_write_status", "ok")) != "ok":
             raise ServerIllError("its log cannot be written (disk full?)")
         return int(info["used_memory"]) / max(int(info["maxmemory"]), 1)
+
+    def _disk_free(self) -> int | None:
+        try:
+            return shutil.disk_usage(self._context.data_dir).free
+        except OSError:
+            return None
 
     def _closed_ports(self) -> tuple[str, ...]:
         settings = self._context.settings

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from decimal import Decimal as D
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,9 @@ from alphatrader.contract.messages.contracts import FutureRoot
 from alphatrader.contract.messages.signals import SignalEvent
 from alphatrader.contract.modules import Module
 from alphatrader.runtime.clock import SECOND
+from alphatrader.runtime.store import StoreError
 from tests.commands.conftest import Command
+from tests.frame.test_module import full_disk
 from tests.support.servers import free_port
 from tests.web.desk import Desk
 from tests.web.desk_market import DAY
@@ -52,9 +56,8 @@ def test_status_says_every_module_and_what_is_wrong(busy: Desk, run: Command) ->
     causes = {problem["what"]: problem["brings"] for problem in found["problems"]}
     assert any("telegram: degraded" in cause for cause in causes)
     # each thing once: the watchdog's word on a module is older than the module's own, and the rest stands under its cause
-    assert [brings for cause, brings in causes.items() if "watchdog: The broker" in cause] == [
-        ["watchdog: order i-s9 unconfirmed"]
-    ]
+    (brought,) = (brings for cause, brings in causes.items() if "watchdog: The broker" in cause)
+    assert "watchdog: order i-s9 unconfirmed" in brought
     assert not any("watchdog: telegram" in text for cause, brings in causes.items() for text in (cause, *brings))
 
 
@@ -128,6 +131,23 @@ def test_status_waits_once_for_a_server_that_hangs(busy: Desk, run: Command) -> 
     )
     assert cause["what"] == "state: down: does not answer"
     assert took < 10, "not two seconds for each thing that it would say"
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="this system cannot bound another process")
+def test_a_server_that_takes_no_writes_is_said_to_answer_and_to_be_full(busy: Desk, run: Command) -> None:
+    with full_disk(busy.servers.processes[Module.STATE].pid):
+        until = time.monotonic() + 20
+        while "takes no writes" not in run("status").out:
+            with suppress(StoreError):
+                busy.halt(number=9)
+            assert time.monotonic() < until
+        status, doctor = run("status", "--json").json(), run("doctor", "--json").json()
+    assert status["modules"]["state"]["state"] == "degraded" and status["modules"]["risk"]["state"] == "ready"
+    assert status["halt"] is not None
+    assert {check["name"]: check["verdict"] for check in doctor["checks"]}["state memory"] == "no-go"
+    until = time.monotonic() + 20
+    while "takes no writes" in run("status").out:
+        assert time.monotonic() < until, "it goes on when there is room again"
 
 
 def test_doctor_names_every_no_go_and_no_secret(busy: Desk, run: Command) -> None:

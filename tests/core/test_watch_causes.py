@@ -93,6 +93,13 @@ def test_a_stopped_server_explains_what_cannot_be_seen_behind_it() -> None:
     assert roots(replace(CLEAN, servers={"data": "TimeoutError", "state": None}, health=data, feeds=None)) == {"server data"}
 
 
+def test_a_full_disk_explains_both_servers_and_one_that_is_nearly_full_explains_nothing() -> None:
+    ill = {"data": "its log cannot be written", "state": "its log cannot be written"}
+    assert roots(replace(CLEAN, servers=ill, disk_free_bytes=0)) == {"disk"}
+    assert roots(replace(CLEAN, servers=ill, disk_free_bytes=400_000_000)) == {"disk", "server data", "server state"}
+    assert roots(replace(CLEAN, disk_free_bytes=500_000_000)) == set()
+
+
 def test_the_flow_has_no_circle_but_by_name_and_a_circle_of_alarms_ends() -> None:
     waiting = {name: Alarm(name, name, name, (other,)) for name, other in (("a", "b"), ("b", "a"), ("c", "b"))}
     assert causes(waiting)  # ends

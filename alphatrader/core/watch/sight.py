@@ -48,12 +48,18 @@ class Sight:
     """Of the present session, as far as they have begun."""
     routines_missed: tuple[str, ...] = ()
     """Of the present session: fell due under this watch, and were not begun within LATE_NS."""
+    disk_free_bytes: int | None = None
+    """Where the servers' logs and the journals stand."""
     resetting: bool = False
     """Whether this is the broker's nightly reset: losing it is no alarm until the window ends."""
 
 
 LATE_NS: Final = 660 * SECOND
 """Market time. Beat makes up for what fell due in the 600 s before it came (celeryconfig's beat_cron_starting_deadline)."""
+LEAST_FREE_BYTES: Final = 500_000_000
+FULL_BYTES: Final = 10_000_000
+"""With less than this both servers refuse writes: their alarm is the disk's."""
+DISK: Final = "disk"
 BROKER_MODULES: Final = ("ibkr", "execution", "emergency")
 LEAST_WITHOUT_BROKER: Final = 2
 """So many of the broker's modules without it: then it is the broker, and not one connection."""
@@ -92,7 +98,11 @@ def _alarms(sight: Sight, limits: Watchdog) -> Iterator[Alarm]:
     for server, wrong in sight.servers.items():
         if wrong:
             text = f"The {server} server does not work: {wrong}. Opening is off; broker-side stops stand."
-            yield Alarm(f"server {server}", text, f"{server} server")
+            yield Alarm(f"server {server}", text, f"{server} server", (DISK,))
+    free = sight.disk_free_bytes
+    if free is not None and free < LEAST_FREE_BYTES:
+        text = f"The disk of the data folder has {free / 1e6:.0f} MB left: without any nothing is written, and nothing opens."
+        yield Alarm(DISK, text, DISK, explains=free < FULL_BYTES)
     for server, share in sight.memory_share.items():
         if share >= limits.memory_alarm_share:
             yield _alone(f"memory {server}", f"The {server} server uses {share:.0%} of its memory.")

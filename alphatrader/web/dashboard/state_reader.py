@@ -19,7 +19,7 @@ from alphatrader.roster import AlphaTrader
 from alphatrader.runtime.context import Context
 from alphatrader.runtime.cursor import Cursor
 from alphatrader.runtime.servers import LINES
-from alphatrader.runtime.store import Store, StoreError
+from alphatrader.runtime.store import ServerFullError, Store, StoreError
 from alphatrader.web.dashboard.board import Board, of_symbol
 from alphatrader.web.dashboard.event_log import EventLog
 from alphatrader.web.dashboard.views import operations, trading
@@ -205,6 +205,8 @@ class StateReader:
             return True
         try:
             self._store.raw(server, "PING")
+        except ServerFullError:
+            return True  # it does, and the watchdog says what is wrong with it
         except StoreError:
             return False
         return True
