@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -85,6 +87,35 @@ def test_the_page_draws_the_day_and_halts_in_one_click(day: Desk, link: Callable
     complaints = [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
     assert complaints == []
     assert day.store(Module.OPERATOR).get(k.HALT.at()).epoch == 5
+
+
+def test_what_the_page_cannot_hear_of_any_more_is_never_shown_as_now(day: Desk, link: Callable[[], str], browser: Any) -> None:
+    day.halt(number=4)
+    day.moment(1)
+    browser.get(link())
+
+    def until(holds: str) -> None:
+        end = time.monotonic() + 30
+        while not browser.execute_script(f"return {holds}"):
+            assert time.monotonic() < end, holds
+            time.sleep(0.05)
+
+    marked = """["strip", "h-risk", "h-positions", "h-orders", "h-signals", "h-why"]
+        .map(id => document.getElementById(id).textContent)
+        .map(text => text.includes("as it was"))"""
+    until("document.getElementById('positions').textContent.includes('SPY 18 Nov')")
+    assert not any(browser.execute_script(f"return {marked}")[:1])
+    process = day.servers.processes[Module.STATE].pid
+    os.kill(process, signal.SIGSTOP)
+    try:
+        until(f"{marked}.every(Boolean)")
+        until("document.getElementById('banner').textContent.includes('The state server does not answer')")
+        assert browser.execute_script("return getComputedStyle(document.querySelector('#strip dd')).opacity") == "0.5"
+        assert browser.execute_script("return document.getElementById('expected').textContent") == ""
+    finally:
+        os.kill(process, signal.SIGCONT)
+    until("!document.body.classList.contains('lost')")
+    until("!document.getElementById('strip').textContent.includes('Equity, as it was')")
 
 
 SHIFTS = """window.shifted = 0; new PerformanceObserver(list => { for (const e of list.getEntries()) if (!e.hadRecentInput)

@@ -98,6 +98,7 @@ class StateReader:
         self._board.put("halt", trading.halt(None) | {"reason": f"{unknown}: treated as halted"})
         self._board.put("lease", trading.lease(None) | {"reason": unknown})
         self._board.put("modules_unknown", unknown)
+        self._board.put("expected", None)
 
     # -- Events --------------------------------------------------------------------------------------------------------------
 

@@ -24,6 +24,12 @@ export class Board {
     return found;
   }
 
+  // Whether what the state server said may be old: it is away, or we are.
+  lost() {
+    const state = this.get("link.state");
+    return !this.link.up || Boolean(state && !state.up);
+  }
+
   // Both clocks now, in milliseconds, carried on from the server's last word; null while unknown.
   now() {
     const clock = this.get("clock");

@@ -51,6 +51,7 @@ function states(board) {
   if (!board.link.up) chip("link-state", "■ Not connected", "bad", board.link.text);
   else if (down.length) chip("link-state", `■ ${down.join(" and ")} server lost`, "bad");
   else chip("link-state", "● Live", "good");
+  document.body.classList.toggle("lost", board.lost() && board.values.size > 0);
   warn(board, down);
 }
 
@@ -89,15 +90,16 @@ function strip(board) {
   const made = counts.made && session && counts.made.session === session.day ? counts.made.count : null;
   const told = counts.told && session && counts.told.session === session.day ? counts.told.count : null;
   const writer = board.get("module.positions");
-  const when = writer && writer.state === "down" && summary.known ? ", as it was" : "";
+  const when = board.lost() || (writer && writer.state === "down" && summary.known) ? ", as it was" : "";
+  const other = board.lost() ? ", as it was" : "";
   get("strip").replaceChildren(
     result(`Day${when}`, total, "Realized and unrealized of this session"),
     result(`Realized${when}`, summary.known ? summary.realized : null),
     result(`Unrealized${when}`, summary.known ? summary.unrealized : null, "Unknown while a held contract has no fresh quote"),
     figure(`Open positions${when}`, summary.known ? String(summary.open) : "—", summary.known && !summary.reconciled ? "warn" : "", summary.known ? (summary.reconciled ? "Equal to the broker's" : summary.differences.join("; ")) : "waiting for positions"),
-    figure("Equity", risk.known ? money(risk.equity, 0) : "—"),
-    figure("Buying power", money(power.value, 0), "", "As the broker states it"),
-    figure("Losses in a row", risk.known ? String(risk.consecutive_losses) : "—"),
+    figure(`Equity${other}`, risk.known ? money(risk.equity, 0) : "—"),
+    figure(`Buying power${other}`, money(power.value, 0), "", "As the broker states it"),
+    figure(`Losses in a row${other}`, risk.known ? String(risk.consecutive_losses) : "—"),
     figure("Signals made", made === null ? "—" : number(made, 0), "", "In this session"),
     figure("Signals told", told === null ? "—" : number(told, 0), "", "Distributed in this session"),
   );

@@ -7,7 +7,7 @@ const get = (id) => document.getElementById(id);
 export function operationPanels(board) {
   return [
     { needs: ["queues", "deliveries"], draw: () => deliveries(board), tick: () => queues(board) },
-    { needs: ["module", "alerts", "discovery"], draw: () => modules(board), tick: () => beats(board) },
+    { needs: ["module", "alerts", "discovery", "link"], draw: () => modules(board), tick: () => beats(board) },
     { needs: ["note"], draw: () => note(board) },
     { needs: ["log."], draw: () => log(board) },
   ];
@@ -71,16 +71,17 @@ function modules(board) {
     const beat = el("span", { "data-beat": m.beat_ms ?? null, text: DASH });
     return { hover: `${m.about}. ${facts(m)}`, cells: [el("b", { text: name }), [`${sign} ${m.state}`, kind], beat, el("span", { class: `clamp ${m.reason ? (kind === "up" ? "" : kind) : "muted"}`, text: m.reason || facts(m) })] };
   });
-  writers(new Map(found));
+  writers(board, new Map(found));
   get("modules").replaceChildren(table([["Module"], ["State"], ["Beat", "n"], ["What it says", "text wide"]], rows, "Modules"));
   beats(board);
 }
 
-// Beside the titles: the module that writes what a panel shows is down, so it stands there as it was.
-function writers(found) {
+// Beside the titles: who writes what a panel shows is down, or nobody can be heard, so it stands there as it was.
+function writers(board, found) {
   for (const node of document.querySelectorAll("[data-writer]")) {
     const name = node.dataset.writer;
-    node.textContent = found.has(name) && found.get(name).state === "down" ? `${name} is down: this is as it was` : "";
+    if (board.lost()) node.textContent = "nothing is heard: this is as it was";
+    else node.textContent = found.has(name) && found.get(name).state === "down" ? `${name} is down: this is as it was` : "";
   }
 }
 
