@@ -113,7 +113,9 @@ class Parent:
     def run(self) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
-        if self._line.kind != "server":
+        if self._line.kind == "server":
+            self._presence.name(self._line.module)
+        else:
             self._presence.stay(self._line.module)
         refusal = live_refused(self._settings)
         if refusal:

@@ -28,6 +28,10 @@ class Presence:
     def stay(self, line: str) -> None:
         """This process lives, until it ends. Waits only while a leaving server looks, which it does for an instant."""
         fcntl.flock(self._file, fcntl.LOCK_SH)
+        self.name(line)
+
+    def name(self, line: str) -> None:
+        """Who this process is, for a start that finds it left over; a server is named and does not stay."""
         with contextlib.suppress(OSError):  # a full disk keeps nobody from working
             os.write(self._file, f"{os.getpid()} {line}\n".encode())
 

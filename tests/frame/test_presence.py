@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,8 @@ def test_a_server_waits_for_every_line_and_sees_one_that_was_killed(tmp_path: Pa
     line = subprocess.Popen([sys.executable, "-c", STAYING, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert line.stdout is not None and line.stdout.readline() == b"here\n"
     assert not redis.others_gone(0.1) and not state.others_gone(0.1)
+    redis.name("redis")
+    assert redis.named() == {line.pid: "risk", os.getpid(): "redis"}
     # when it dies without a word
     line.kill()
     line.communicate()
