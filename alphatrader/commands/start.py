@@ -69,6 +69,7 @@ def obstacles(settings: Settings) -> list[str]:
     """Why the system cannot be started, each with what to do. Where there are none, no other start passes until this process
     ends."""
     folder = data_path(settings)
+    Presence(folder).close()  # raises SettingsError where it takes no file
     lock = os.open(folder / "start.lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

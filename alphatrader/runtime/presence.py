@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from alphatrader.runtime.clock import monotonic
+from alphatrader.runtime.settings import SettingsError
 
 FILE: Final = "lines.lock"
 _TICK: Final = 0.02
@@ -22,8 +23,12 @@ _TICK: Final = 0.02
 
 class Presence:
     def __init__(self, folder: Path) -> None:
+        """Raises SettingsError where the folder takes no file."""
         self._path = folder / FILE
-        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        except OSError as error:
+            raise SettingsError(f"data_dir: {folder} cannot be written: {error.strerror}") from error
 
     def stay(self, line: str) -> None:
         """This process lives, until it ends. Waits only while a leaving server looks, which it does for an instant."""

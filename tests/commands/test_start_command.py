@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from alphatrader.contract.settings import Settings
 from alphatrader.runtime import env_file
 from alphatrader.runtime.settings import SettingsError, load
 from tests.frame.test_presence import STAYING
+from tests.frame.test_settings import as_nobody
 from tests.support.servers import free_port
 from tests.support.typed_commands import typed
 
@@ -61,6 +63,19 @@ def test_a_second_start_and_one_beside_a_leftover_are_refused(environment: dict[
     assert obstacles(settings(environment)) == []
     (told,) = refused(environment)
     assert "another `alphatrader start` runs in" in told and "kill" not in told
+
+
+def test_a_data_folder_that_takes_no_file_is_named(environment: dict[str, str]) -> None:
+    with tempfile.TemporaryDirectory() as name:  # pytest's own folders let nobody else in
+        folder = Path(name) / "sandbox"
+        folder.mkdir()
+        for closed in (Path(name), folder):
+            closed.chmod(0o555)
+        here = settings(environment | {"ALPHATRADER_DATA_DIR": name})
+        with as_nobody(), pytest.raises(SettingsError, match=r"data_dir: .*sandbox cannot be written: Permission denied"):
+            obstacles(here)
+        for closed in (Path(name), folder):
+            closed.chmod(0o755)
 
 
 def refused(environment: dict[str, str]) -> list[str]:
