@@ -41,6 +41,8 @@ from tests.web.desk_market import DAY
 def busy(desk: Desk) -> Desk:
     desk.whole_day()
     desk.moment(0)
+    desk.beats()  # heartbeats and the watchdog's word lapse within a quarter of a minute, and a day takes a while to write
+    desk.observed()
     return desk
 
 
