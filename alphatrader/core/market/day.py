@@ -45,7 +45,8 @@ def impossible(price: float, bid: float | None, ask: float | None, count: Counts
     if not (count.last and count.vpin) or bid is None or ask is None or bid >= ask or (bid <= 0 and not below_zero):
         return None
     middle = (bid + ask) / 2
-    if abs(price - middle) > max(FAR_SHARE * abs(middle), FAR_POINTS if below_zero else 0.0):
+    far = FAR_SHARE * abs(middle)
+    if abs(price - middle) > (max(far, FAR_POINTS) if below_zero else far):
         return f"print at {price}, the quote before it was {bid} to {ask}"
     return None
 

@@ -111,6 +111,7 @@ class InstrumentStatus:
     def __init__(self, symbol: str, market_wide: MarketWide, *, equity: bool) -> None:
         self.halts = Halts()
         self._symbol, self._market_wide, self._equity = symbol, market_wide, equity
+        self._is_proxy = symbol in PROXIES
         self._luld: LuldEstimate | None = None
         self._luld_of: tuple[str, float] | None = None
         self._auction_told_ns: dict[str, int] = {}
@@ -137,9 +138,10 @@ class InstrumentStatus:
     ) -> None:
         """A print that sets the last price, or an index's value. `quote`: before it. The index it stands for is moved no further
         than that: one print through it is one venue's mistake, and would stop all shares."""
-        bid, ask = quote
-        at_quote = min(max(price, bid), ask) if bid is not None and ask is not None and bid < ask else price
-        self._market_wide.see(self._symbol, ts_ns, at_quote, previous_close, hours)
+        if self._is_proxy:
+            bid, ask = quote
+            at_quote = min(max(price, bid), ask) if bid is not None and ask is not None and bid < ask else price
+            self._market_wide.see(self._symbol, ts_ns, at_quote, previous_close, hours)
         if not self._equity or hours is None or not previous_close or previous_close <= 0:
             return
         if self._luld is None or self._luld_of != (hours.name, previous_close):
