@@ -222,6 +222,18 @@ def test_the_vendors_wait_is_kept():
     assert after(Outcome("limited", wait_seconds=17.0)).retry_machine_ns == 1018 * NS
 
 
+def test_each_try_waits_three_times_as_long_as_the_one_before_up_to_five_minutes():
+    record, waits = claimed(), []
+    for _ in range(6):
+        record = after(Outcome("limited", wait_seconds=2.0), record, most=99)
+        waits.append((record.retry_machine_ns - 1001 * NS) / NS)
+    assert waits == [5, 15, 45, 135, 300, 300]
+    # and not a nanosecond less
+    assert [ledger.step(record, record.retry_machine_ns - one) for one in (1, 0)] == ["wait", "retry"]
+    # a vendor that could not be reached is asked again soon, however often
+    assert after(Outcome("unreachable"), claimed(attempts=0)).retry_machine_ns == 1006 * NS
+
+
 def test_answered_tries_are_bounded_and_an_absent_vendor_is_waited_for_a_day():
     record, tries = claimed(), 0
     while record.state == "sending" or record.retry_machine_ns is not None:
@@ -230,7 +242,9 @@ def test_answered_tries_are_bounded_and_an_absent_vendor_is_waited_for_a_day():
 
     hour = MONDAY_TEN_NS + 3600 * NS
     assert after(Outcome("unreachable"), claimed(attempts=5), now_ns=hour).retry_machine_ns is not None
-    assert after(Outcome("unreachable"), now_ns=MONDAY_TEN_NS + 25 * 3600 * NS).retry_machine_ns is None
+    day = claimed().due_ns + 24 * 3600 * NS
+    assert after(Outcome("unreachable"), now_ns=day).retry_machine_ns is not None
+    assert after(Outcome("unreachable"), now_ns=day + 1).retry_machine_ns is None
 
 
 def test_a_claim_is_waited_for_a_minute_then_its_worker_is_dead():

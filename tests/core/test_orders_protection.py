@@ -172,7 +172,8 @@ def test_an_exit_follows_the_market_with_what_is_left_to_close_and_never_while_i
         assert repriceable(case(3, known), []) == [(known, 3)]
     # what is bought back is no more than is short
     assert repriceable(replaced(case(0, COVER), short=1), []) == [(COVER, 1)]
-    # nothing left, not at work, no exit, or being changed besides
+    # nothing left or not known how much, not at work, no exit, or being changed besides
+    assert repriceable(replaced(case(5, child("stop", 5, state="FILLED"), whole), unbooked=True), []) == []
     assert repriceable(case(0, whole), []) == []
     assert repriceable(case(5, replace(whole, state="UNKNOWN"), child("target", 5), ENTRY), []) == []
     for action in (Modify("i/exit", 1), Cancel("i/exit", "it is to be held")):

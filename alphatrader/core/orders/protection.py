@@ -111,7 +111,10 @@ def is_protected(case: Case) -> bool:
 def repriceable(case: Case, actions: Iterable[Action]) -> list[tuple[OrderRecord, int]]:
     """Exits at work whose price may follow the market, with what should go on working of each: no more than is left to close.
 
-    None that `actions` change or cancel: its size as it stands is the one that must not be sent again."""
+    None that `actions` change or cancel: its size as it stands is the one that must not be sent again. None either while a fill
+    is known by word alone: what is left to close is not known."""
+    if case.unbooked:
+        return []
     changed = {action.ref for action in actions if isinstance(action, Modify | Cancel)}
     found = [r for r in case.records if r.role == "exit" and r.state == "WORKING" and r.id not in changed]
     sizes = [(record, _as_it_was(record, case.short if record.side == "BUY" else case.held)) for record in found]
