@@ -214,6 +214,7 @@ def test_how_a_try_ends_decides_whether_there_is_another(outcome, state, again):
     record = after(outcome)
 
     assert record.state == state and (record.retry_machine_ns is not None) == again
+    assert after(outcome, claimed(attempts=2)).attempts == (2 if outcome.kind == "unreachable" else 3)
     assert ledger.step(record, 1001 * NS) == ("wait" if again else "ended")
     assert ledger.step(record, 10_000 * NS) == ("retry" if again else "ended")
 
