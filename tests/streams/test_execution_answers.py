@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from alphatrader.contract.messages.broker import GarbledNews
 from alphatrader.contract.modules import Module
 from alphatrader.contract.settings.system import Address
-from alphatrader.streams.execution import ExecutionManager
+from alphatrader.streams.execution import ExecutionManager, settling
 from tests.support.modules import running_module
 from tests.support.proxy import Proxy, proxy, tws_frames
 from tests.support.servers import Servers
@@ -141,5 +142,32 @@ def test_an_answer_that_comes_after_its_time_is_not_taken_for_the_next_ones(serv
                 await until(lambda: execution.exits.broker == {on.contract.con_id: 5}, limit=20.0, what="the list of now")
                 assert on.broker_orders()["i-1/stop"].remaining == 2
                 assert refs_of(on.placed()) == ["i-1", "i-1/stop", "i-1/target"]
+
+    play(servers, tmp_path, story)
+
+
+def test_frames_that_cannot_be_read_are_asked_about_again_after_a_while(
+    servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that comes again and again must not keep us asking; later it may be the only word of a stop's end."""
+    monkeypatch.setattr(settling, "GARBLED_ASKS", 2)
+    monkeypatch.setattr(settling, "GARBLED_SECONDS", 1.0)
+
+    async def story(on: Stage) -> None:
+        async with on.execution() as execution:
+            settlement = execution.settlement
+            assert settlement is not None and execution.desk is not None
+
+            def told() -> bool:
+                """Whether a frame that cannot be read makes the broker be asked."""
+                settlement._ask_wanted = None
+                settlement.hear(GarbledNews("3", "a test"))
+                return settlement._ask_wanted is not None
+
+            begun = execution.desk.clock.monotonic()
+            said = [told() for _ in range(3)]
+            assert execution.desk.clock.monotonic() - begun > 1.0 or said == [True, True, False]
+            await until(told, what="asked again")
+            assert execution.desk.clock.monotonic() - begun > 1.0
 
     play(servers, tmp_path, story)

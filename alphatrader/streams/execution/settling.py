@@ -7,6 +7,7 @@ orders and positions, at first at once, then more and more slowly; nothing opens
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
@@ -41,7 +42,9 @@ POSITIONS_SETTLE_SECONDS: Final = 2.0
 MISSING_FILLS_NS: Final = 3_600 * SECOND
 """Executions of a filled order are asked for this long; the broker has none of an earlier day."""
 GARBLED_ASKS: Final = 10
-"""Frames that cannot be read are asked about this many times: a frame that never can must not keep us asking."""
+GARBLED_SECONDS: Final = 600.0
+"""Frames that cannot be read are asked about at most so often in so long: one that never can must not keep us asking, and one of
+next month may be the only word of a stop's end."""
 
 
 class Settlement:
@@ -57,6 +60,8 @@ class Settlement:
         self.link_up = True
         """Whether the gateway has its own link to the broker."""
         self.garbled = 0
+        self._garbled_at: deque[float] = deque(maxlen=GARBLED_ASKS)
+        """When frames were last asked about, monotonic."""
         self._ask_wanted: str | None = None
         self._ask_at = 0.0
         self._ask_pause = ASK_FIRST_SECONDS
@@ -101,7 +106,9 @@ class Settlement:
             case GarbledNews():
                 self._desk.health.count("frames_garbled")
                 self.garbled += 1
-                if self.garbled <= GARBLED_ASKS:
+                asked, at = self._garbled_at, desk.clock.monotonic()
+                if len(asked) < GARBLED_ASKS or at - asked[0] > GARBLED_SECONDS:
+                    asked.append(at)
                     self._want("a frame could not be read")
         self._wake.set()
 
