@@ -16,8 +16,10 @@ from alphatrader.commands.access import Access, Cell, open_access, print_json, s
 from alphatrader.commands.problems import problems_of, starting
 from alphatrader.contract import keys as k
 from alphatrader.contract.key import BoundKey, Server
+from alphatrader.contract.messages.market import Book
 from alphatrader.contract.messages.operations import Alarm
 from alphatrader.contract.modules import Module
+from alphatrader.core.market.checksum import flaw
 from alphatrader.runtime.calendar import nyse
 from alphatrader.runtime.clock import SECOND, exchange_datetime
 from alphatrader.runtime.store import ServerFullError, Store, StoreError
@@ -163,12 +165,17 @@ def _trading(access: Access, store: Store) -> dict[str, Any]:
     halted = {n: s.halt_reason or f"code {s.halt_code}" for n, s in known.items() if s.halted}
     unknown = [n for n in names if n not in known or known[n].halted is None]
     at_limit = {n: s.luld.state for n, s in known.items() if s.luld is not None and s.luld.state != "inside"}
-    not_ready = {
-        name: "no book" if book is None else book.reason or "not ready"
-        for name, book in zip(names, books, strict=True)
-        if book is None or not book.ready
-    }
+    not_ready = {name: why for name, book in zip(names, books, strict=True) if (why := _not_ready(book)) is not None}
     return {"halted": halted, "halt_unknown": unknown, "at_limit": at_limit, "books_not_ready": not_ready, "of": len(names)}
+
+
+def _not_ready(book: Book | None) -> str | None:
+    if book is None:
+        return "no book"
+    if not book.ready:
+        return book.reason or "not ready"
+    wrong = flaw(book)
+    return None if wrong is None else f"refused: {wrong}"
 
 
 def _queues(access: Access, store: Store, now_ns: int) -> dict[str, Any]:

@@ -275,6 +275,7 @@ def test_why_tells_the_whole_way_of_a_signal(busy: Desk, run: Command) -> None:
 def test_status_names_halted_symbols_limits_and_books_that_are_not_ready(busy: Desk, run: Command) -> None:
     now = busy.clock.market_ns()
     luld = m.Luld(100.0, 110.0, 105.0, 0.05, "limit_up")
+    other = m.Book("IWM", now, 1, True, None, "depth", (m.Level(99.0, 100.0),), (m.Level(99.1, 100.0),), 1)
     done = threading.Event()
 
     def renew() -> None:  # as ibkr does: these keys live a second
@@ -285,6 +286,7 @@ def test_status_names_halted_symbols_limits_and_books_that_are_not_ready(busy: D
                 lambda b: b.put(k.MARKET_STATUS.at(symbol="SPY"), m.Status("SPY", now, False, 0, luld=luld)),
             )
             busy.book("QQQ", reason="no depth slot")
+            busy.write(Module.IBKR, lambda b: b.put(k.MARKET_BOOK.at(symbol="IWM"), other))
             done.wait(0.2)
 
     renewing = threading.Thread(target=renew)
@@ -297,6 +299,7 @@ def test_status_names_halted_symbols_limits_and_books_that_are_not_ready(busy: D
     assert "NVDA HALTED (volatility pause)" in told
     assert "SPY at its limit (limit up, estimated)" in told
     assert "QQQ: no depth slot" in told
+    assert "IWM: refused: wrong checksum" in told
 
 
 def test_report_judges_the_paper_gate(busy: Desk, run: Command) -> None:
