@@ -123,7 +123,9 @@ def check(tape: Iterator[tuple[MarketEvent, tuple[int, int]]], by: Model) -> lis
     for event, hours in tape:
         meter.fold(event, hours)
         if isinstance(event, Trade) and event.counts_for_last and hours[0] <= event.ts_ns < hours[1]:
-            prints.append((event.ts_ns, str(event.price)))
+            over = prints and event.ts_ns // MINUTE < prints[-1][0] // MINUTE
+            if not over and event.ts_ns - event.received_ns <= MINUTE:  # what comes late, or is stamped ahead, is in no minute
+                prints.append((event.ts_ns, str(event.price)))
         now_ns = event.received_ns + 2 * NS  # type: ignore[union-attr]
         if len({ns // MINUTE for ns, _ in prints}) == minutes or not (told := measured(meter, now_ns)):
             continue

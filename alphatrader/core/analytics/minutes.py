@@ -28,8 +28,11 @@ class Minutes(msgspec.Struct):
     """(slot start, newest price in it), oldest first."""
     warmed: bool = False
 
-    def add_print(self, ts_ns: int, price: float) -> None:
+    def add_print(self, ts_ns: int, price: float) -> bool:
+        """False where its minute is over: what is told late says nothing of the present one."""
         start = ts_ns - ts_ns % MINUTE_NS
+        if self.current is not None and start < self.current[0]:
+            return False
         if self.current is None or start > self.current[0]:
             if self.current is not None:
                 self.bars.append(self.current)
@@ -40,13 +43,14 @@ class Minutes(msgspec.Struct):
             if price != last:
                 self.current = (at, first, price if price > high else high, price if price < low else low, price)
         self.add_price(ts_ns, price)
+        return True
 
     def add_price(self, ts_ns: int, price: float) -> None:
         """A price that is no print (a mid): moves the five-second closes only."""
         start = ts_ns - ts_ns % SLOT_NS
         if self.slots and start <= self.slots[-1][0]:
             last, known = self.slots[-1]
-            if price != known:
+            if price != known and start == last:  # one that is over stands as it closed
                 self.slots[-1] = (last, price)
             return
         self.slots.append((start, price))

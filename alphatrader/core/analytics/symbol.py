@@ -29,7 +29,7 @@ from alphatrader.contract.settings.market import Analytics
 from alphatrader.core.analytics.adverse import Adverse
 from alphatrader.core.analytics.flow import FlowWindow
 from alphatrader.core.analytics.imbalance import Ofi, Smoothed
-from alphatrader.core.analytics.minutes import Minutes
+from alphatrader.core.analytics.minutes import MINUTE_NS, Minutes
 from alphatrader.core.analytics.regime import Regime
 from alphatrader.core.analytics.sweep import SweepDetector
 from alphatrader.core.analytics.vol_state import VolState
@@ -217,7 +217,10 @@ class SymbolState(msgspec.Struct):
             self.venue_ns = received_ns
         if trade.counts_for_last:
             self.last_price = price
-            self.minutes.add_print(ts_ns, price)
+            if ts_ns - received_ns > MINUTE_NS:  # it would open a minute that is not yet, and end the present one
+                self.note("prints stamped ahead left out of the minutes")
+            elif not self.minutes.add_print(ts_ns, price):
+                self.note("prints of a minute that was over left out of the minutes")
         if not trade.counts_for_vpin:
             return
         self.vpin.add(ts_ns, round(size), side)
