@@ -310,6 +310,20 @@ def test_a_book_from_depth_says_its_nbbo_and_why_it_is_not_ready_and_what_was_re
     assert said.depth == "not ready" and said.depth_reason == broken.reason
 
 
+def test_round_lots_go_by_the_previous_close_then_by_the_bid_then_by_the_book() -> None:
+    """The exchanges set them by closes, so a day's move over $250 makes no other lot."""
+    story = Story()
+    story.depth(249.98, 250.02)
+    lots = []
+    for tell in (lambda: None, lambda: story.feed.tick_price(1, 250.01, 100), lambda: story.feed.tick_price(9, 249.5, None)):
+        tell()
+        book = story.feed.book(0.0).nbbo
+        lots.append(book and book.round_lot)
+        story.later(0.001)
+        story.feed.depth(UPDATE, 0, BID, 249.98, 100 + len(lots), "ARCA", "")
+    assert lots == [100, 40, 100]
+
+
 def test_the_event_and_the_key_of_one_turn_are_one_book() -> None:
     time = Time()
     feed = SymbolFeed("SPY", full=True, depth_rows=10, quiet_seconds=5.0, market_ns=time.market_ns, monotonic=time.monotonic)
