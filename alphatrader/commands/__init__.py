@@ -73,13 +73,19 @@ def dispatch(argv: list[str]) -> int:
 
 def _run(module: object, args: argparse.Namespace, name: str) -> int:
     from alphatrader.runtime.settings import SettingsError
-    from alphatrader.runtime.store import StoreError, WrongServerError
+    from alphatrader.runtime.store import StoreError, WrongPasswordError, WrongServerError
 
     try:
         return int(module.run(args))  # type: ignore[attr-defined]
     except SettingsError as error:
         sys.stderr.write(f"alphatrader {name}: {error}\n")
         return MISUSED
+    except WrongPasswordError:
+        sys.stderr.write(
+            f"alphatrader {name}: a server answers and knows other passwords: it is of another mode, or of another data folder\n"
+            "Which is meant? (`mode` and `data_dir`; ALPHATRADER_MODE, ALPHATRADER_DATA_DIR, `.env`)\n"
+        )
+        return UNREACHABLE
     except StoreError as error:
         sys.stderr.write(
             f"alphatrader {name}: the servers cannot be reached: {error}\nDoes the system run? (`alphatrader start`)\n"

@@ -22,7 +22,7 @@ from alphatrader.contract.modules import Module
 from alphatrader.core.market.checksum import flaw
 from alphatrader.runtime.calendar import nyse
 from alphatrader.runtime.clock import SECOND, exchange_datetime
-from alphatrader.runtime.store import ServerFullError, Store, StoreError
+from alphatrader.runtime.store import ServerFullError, Store, StoreError, WrongPasswordError
 from alphatrader.web.dashboard.views import operations, trading
 from alphatrader.web.dashboard.views.expected import expected
 
@@ -60,6 +60,10 @@ def collect(access: Access) -> dict[str, Any]:
         """What was read, or None; a server that hung once is not waited for again."""
         try:
             return None if lost.intersection(servers) else read()
+        except WrongPasswordError:
+            if access.vault.started:
+                raise
+            return None  # of a mode that was never started there is nothing to be said but that
         except StoreError:
             return None
 

@@ -21,8 +21,8 @@ import redis
 import redis.asyncio
 from redis._parsers.base import BaseParser
 from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
@@ -49,6 +49,8 @@ BaseParser.EXCEPTION_CLASSES["MISCONF"] = ServerFullError  # redis-py itself doe
 StoreLost: Final = (RedisConnectionError, RedisTimeoutError)
 """What reading and writing raise while a server is away: stop, back off, recover."""
 StoreError = RedisError
+WrongPasswordError = AuthenticationError
+"""A server that answers and knows other passwords: it is of another data folder, or of another mode."""
 
 BLOCK_SECONDS: Final = 1.0
 """Longest wait inside one read: well under the socket's time-out."""

@@ -32,7 +32,7 @@ from alphatrader.runtime.clock import SECOND
 from alphatrader.runtime.store import StoreError
 from tests.commands.conftest import Command
 from tests.frame.test_module import full_disk
-from tests.support.servers import free_port
+from tests.support.servers import free_port, running_servers
 from tests.web.desk import Desk
 from tests.web.desk_market import DAY
 
@@ -117,6 +117,16 @@ def test_looking_at_a_mode_that_was_never_started_leaves_nothing_behind(run: Com
     assert doctor.code == 1 and "NO-GO" in doctor.out and get.code == 3
     assert login.code == 2 and "no system of mode paper was ever started" in login.err and not login.out
     assert not (tmp_path / "data").exists()
+
+
+def test_another_folder_s_servers_are_not_said_to_be_down(busy: Desk, run: Command, tmp_path: Path) -> None:
+    with running_servers(tmp_path) as others:
+        here = {"servers__data__port": str(others.settings.servers.data.port), "data_dir": str(busy.servers.folder.parent)}
+        here["servers__state__port"] = str(others.settings.servers.state.port)
+        for command in (("status",), ("get", "global:halt")):
+            answer = run(*command, **here)
+            assert answer.code == 3 and "knows other passwords: it is of another mode, or of another data folder" in answer.err
+            assert not answer.out
 
 
 def test_status_waits_once_for_a_server_that_hangs(busy: Desk, run: Command) -> None:
