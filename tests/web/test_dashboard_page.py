@@ -152,6 +152,12 @@ def test_the_page_follows_the_system_s_colours_jumps_nowhere_and_is_had_by_keybo
     assert system("light") == "light"
     until("positions", lambda: "SPY 18 Nov" in run("return document.getElementById('positions').textContent"))
     assert run("return window.shifted") < 0.1
+    phone = {"width": 360, "height": 740, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
+    browser.refresh()
+    until("positions", lambda: "SPY 18 Nov" in run("return document.getElementById('positions').textContent"))
+    assert run("return window.shifted") < 0.1 and run("return document.documentElement.scrollWidth") <= 360
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     # it follows, until the other is chosen, and again once it equals the system's
     until("dark", lambda: system("dark") == "dark")
     browser.find_element("id", "theme").click()

@@ -37,7 +37,7 @@ function when(board) {
 
 function states(board) {
   const halt = board.get("halt");
-  if (!halt) chip("halt-state", "halt state unknown", "unknown");
+  if (!halt) chip("halt-state", "halt unknown", "unknown");
   else if (halt.flatten) chip("halt-state", "■ FLATTENING", "bad", halt.reason);
   else if (halt.halted) chip("halt-state", halt.known ? "■ HALTED" : "■ HALTED (no record)", "bad", `${halt.reason} — ${halt.by || "nobody"}`);
   else chip("halt-state", "● Trading allowed", "good", `epoch ${halt.epoch}, by ${halt.by}`);
