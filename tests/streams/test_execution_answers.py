@@ -171,3 +171,21 @@ def test_frames_that_cannot_be_read_are_asked_about_again_after_a_while(
             assert execution.desk.clock.monotonic() - begun > 1.0
 
     play(servers, tmp_path, story)
+
+
+def test_a_stop_that_ended_without_a_word_is_missed_in_the_brokers_list_and_replaced(servers: Servers, tmp_path: Path) -> None:
+    """I13: a stop that is believed to stand protects nothing."""
+
+    async def story(on: Stage) -> None:
+        async with on.execution():
+            await filled(on)
+            await until(lambda: on.state("i-1/stop") == "WORKING" and on.state("i-1/target") == "WORKING", what="bracket")
+            # when the exchange ends the stop, and its status never comes
+            gateway = on.gateway.gateway
+            gateway.inject("withhold_status", count=1)
+            gateway.engine.end(on.broker_orders()["i-1/stop"], "Cancelled", "by the exchange", on.clock.market_ns())
+            # then another stands in its place
+            await until(lambda: "i-1/stop-2" in on.broker_orders(), what="another stop")
+            assert on.broker_orders()["i-1/stop-2"].remaining == on.held() == 2
+
+    play(servers, tmp_path, story)

@@ -275,7 +275,17 @@ class Settlement:
             self.doubt(f"the account could not be read: {reason}")
             self._want("the account could not be read")
             return
+        self._compare(open_orders)
         await self._publish(positions, open_orders, asked_at)
+
+    def _compare(self, open_orders: tuple[BrokerOrder, ...]) -> None:
+        """An order that works here and is not in the broker's list has ended without a word that came, or could be read: it is
+        asked about, as a stop that is believed to stand protects nothing."""
+        mine = [order for order in open_orders if order.client_id == self._desk.client_id]
+        named = {order.order_ref for order in open_orders} | {order.order_id for order in mine if not order.order_ref}
+        for record in self._desk.book.open():
+            if record.state == "WORKING" and record.id not in named and record.order_id not in named:
+                self._want(f"the broker does not list {record.id}")
 
     async def _publish(
         self, positions: tuple[BrokerPosition, ...], open_orders: tuple[BrokerOrder, ...], asked_at: float
