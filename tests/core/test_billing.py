@@ -61,6 +61,20 @@ def test_a_former_price_of_the_same_product_is_still_that_tier() -> None:
     assert tier_of(replace(MONTH, prices=(Price("price_2024", "prod", None, 3900, True, False),)), one_product) is None
 
 
+def test_a_price_is_a_tiers_by_its_key_alone_or_by_its_id_alone() -> None:
+    def of(price: Price, sold: Any = SOLD) -> str | None:
+        return tier_of(replace(MONTH, prices=(price,)), sold)
+
+    keyed = Price("price_of_2027", "prod_new", "premium", 19900, True, True)
+    assert of(keyed) == of(keyed, {}) == "premium"  # whoever pays by it has it, though it is not sold at the shown price
+    shared: Any = {"premium": replace(PREMIUM, product="prod"), "basic": replace(BASIC, product="prod", lookup_key=None)}
+    assert of(shared["basic"], shared) == "basic"
+    assert of(replace(shared["basic"], id="price_x"), shared) is None
+    assert of(replace(BASIC, lookup_key=None), {"premium": PREMIUM}) is None
+    # a price with another's key is none of a tier without one, whatever it costs
+    assert list(offers([PREMIUM, replace(BASIC, lookup_key="gift")], USD)[0]) == ["premium"]
+
+
 SUBSCRIPTIONS = st.builds(
     replace,
     st.just(MONTH),
