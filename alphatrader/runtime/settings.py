@@ -34,7 +34,7 @@ class SettingsError(ValueError):
     """A setting is missing, unknown or out of its bounds."""
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+class UniqueNamesLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """Refuses a name that stands twice in one map: YAML takes the last, and the limits of the first would be gone unseen."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -51,7 +51,7 @@ def load(environment: Mapping[str, str] | None = None, path: Path | None = None)
     environment = os.environ if environment is None else environment
     path = path or Path(environment.get("ALPHATRADER_CONFIG") or ROOT / "config" / "config.yaml")
     try:
-        tree = yaml.load(path.read_text("utf-8"), Loader=_Loader)  # noqa: S506 a safe loader
+        tree = yaml.load(path.read_text("utf-8"), Loader=UniqueNamesLoader)  # noqa: S506 a safe loader
     except OSError as error:
         raise SettingsError(f"{path.name}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:

@@ -87,6 +87,7 @@ def test_the_example_runs_to_its_end_and_the_gateway_listens_again(tmp_path):
         ("- {after_seconds: 1, do: fill_cap, size: much}", "entry 1: fill_cap: Expected `int`, got `str` - at `$.size`"),
         ("do: drop", "a scenario is a list"),
         ("- [", "not YAML"),
+        ("- {after_seconds: 1, do: drop, do: lost}", "'do' stands 2 times"),
         (b"\xff\xfe", "not text"),
         (None, "s.yaml: No such file or directory"),
     ],

@@ -16,6 +16,7 @@ from typing import Any, Final
 import msgspec
 import yaml
 
+from alphatrader.runtime.settings import UniqueNamesLoader
 from alphatrader.sandbox.gateway import hours
 
 TYPES: Final[dict[str, Any]] = {
@@ -102,7 +103,7 @@ def _entries(path: Path) -> Iterator[tuple[str, Callable[[], dict[str, Any]]]]:
     """(place, how to read it) of each entry: of a YAML list, or of lines of JSON."""
     try:
         text = path.read_text()
-        entries = yaml.safe_load(text) if path.suffix in (".yaml", ".yml") else None
+        entries = yaml.load(text, Loader=UniqueNamesLoader) if path.suffix in (".yaml", ".yml") else None  # noqa: S506
     except OSError as error:
         raise ScenarioError(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
