@@ -157,7 +157,7 @@ def test_a_killed_shard_pauses_only_its_symbols_and_goes_on_where_the_other_stan
             assert not twins.folded(there)
             assert await until(alarmed, "an alarm", limit=LIMIT) == {f"module {SECOND}"}
             # and without a beat it is down, not gone, in the list of modules
-            assert operations.modules(shared, {}, None, {})[SECOND]["state"] == "down"
+            assert operations.modules(shared, {}, None, {str(Module.STATE): True})[SECOND]["state"] == "down"
 
             # when the parent goes on
             parent.send_signal(signal.SIGCONT)
