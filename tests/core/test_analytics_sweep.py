@@ -92,7 +92,11 @@ def test_where_the_feed_shows_f_prints_without_it_are_separate_orders() -> None:
     assert detector.add(SECOND + MS, 10.0, 100, "BATS", "buy") is None
     found = detector.add(SECOND + 2 * MS, 10.0, 100, "IEX", "buy")
     assert found is not None and found.rule == "venues" and found.iso_prints == 1
-    # and half an hour without any F the feed may not show it: venues alone count again
+    # at the end of half an hour without any F the feed is still one that shows it; past it venues alone count again
+    last = 1_801 * SECOND
+    assert [detector.add(last - n * MS, 10.0, 100, venue, "buy") for n, venue in ((2, "ARCA"), (1, "BATS"), (0, "IEX"))] == [
+        None
+    ] * 3
     later = 1_810 * SECOND
     made = [detector.add(later + n * MS, 10.0, 100, venue, "buy") for n, venue in enumerate(("ARCA", "BATS", "IEX"))]
     assert made[-1] is not None and made[-1].iso_prints == 0
