@@ -17,7 +17,7 @@ from alphatrader.runtime.beating import be_of_this_build
 from alphatrader.runtime.context import process_context
 from alphatrader.runtime.settings import load
 
-_THREADS = 50
+_THREADS = 100
 
 
 class _Application(BaseApplication):  # type: ignore[misc]

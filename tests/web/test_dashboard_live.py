@@ -16,6 +16,7 @@ from alphatrader.contract import keys as k
 from alphatrader.contract.messages import signals as s
 from alphatrader.contract.messages.metrics import Candidate, Candidates, DiscoveryProgress
 from alphatrader.contract.modules import Module
+from alphatrader.web.dashboard.live import MOST_CLIENTS
 from tests.web.desk import Desk
 from tests.web.running import Dashboard
 from tests.web.test_dashboard_access import cookies, open_socket
@@ -219,3 +220,35 @@ def test_a_jump_that_waits_and_a_run_under_way_are_told(day: Desk, page: Page) -
     under_way, jumped = page.values["discovery"]
     assert under_way == "discovery running, 5 of 23: TSLA"
     assert "SPY jumped from 1,000 shares to 4,000 shares" in jumped and "discover --accept" in jumped
+
+
+def test_fifty_pages_are_told_and_one_more_is_refused_with_a_word(
+    day: Desk, dashboard: Dashboard, operator: requests.Session, page: Page
+) -> None:
+    opened = []
+
+    def knock() -> str:
+        """What the door says to one more page."""
+        opened.append(open_socket(dashboard, Cookie=cookies(operator)))
+        assert opened[-1].recv().startswith("0")
+        opened[-1].send("40")
+        return str(opened[-1].recv())
+
+    try:
+        assert {knock()[:2] for _ in range(MOST_CLIENTS - 1)} == {"40"}
+        assert f"{MOST_CLIENTS} pages are open already: close one" in knock()
+        for socket in opened[:-1]:
+            told = socket.recv()
+            while not told.startswith("42"):
+                told = socket.recv()
+            assert json.loads("[" + told.partition("[")[2])[1]["whole"]
+    finally:
+        for socket in opened:
+            socket.close()
+    # and when they are gone there is room again
+    until = time.monotonic() + 20
+    while not knock().startswith("40"):
+        opened.pop().close()
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    opened.pop().close()

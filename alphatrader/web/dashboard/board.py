@@ -32,11 +32,21 @@ class Board:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._read = threading.Event()
         self._values: dict[str, tuple[int, Any]] = {}
         self._removed: dict[str, int] = {}
         self._version = 0
         self._forgotten = 0
         """Removals up to this version are no longer known: who is behind it gets the whole board."""
+
+    def market_was_read(self) -> None:
+        """All quotes are of now."""
+        self._read.set()
+
+    def wait_for_market(self, seconds: float) -> None:
+        """Until they are so again, but not longer than so many seconds. For one thread."""
+        self._read.wait(seconds)
+        self._read.clear()
 
     def put(self, path: str, value: Any) -> None:
         self.put_all({path: value})

@@ -15,11 +15,11 @@ from flask import Flask, Request, request, session
 from flask_socketio import ConnectionRefusedError, SocketIO
 
 from alphatrader.runtime.context import Context
-from alphatrader.web.dashboard.board import Board
+from alphatrader.web.dashboard.board import Board, Changes
 from alphatrader.web.dashboard.login import Gate
 
 UPDATE_SECONDS: Final = 0.25
-MOST_CLIENTS: Final = 12
+MOST_CLIENTS: Final = 50
 """Each holds one of the server's threads; the rest stay free for the buttons."""
 LOCAL_HOSTS: Final = ("127.0.0.1", "localhost", "[::1]")
 _HEARTBEAT: Final = (10, 10)
@@ -75,6 +75,7 @@ class Clients:
         """Sends each client that has read its last update what changed since."""
         with self._lock:
             current = list(self._clients.items())
+        found: dict[tuple[int, str], Changes] = {}
         for sid, client in current:
             if not self._gate.session_open(client.content):
                 socketio.server.disconnect(sid)
@@ -82,7 +83,8 @@ class Clients:
             if client.unread:
                 continue
             symbol, since = client.symbol, client.version
-            changes = self._board.changes(since, symbol)
+            if (changes := found.get((since, symbol))) is None:
+                changes = found[since, symbol] = self._board.changes(since, symbol)
             if not changes.values:
                 continue
             client.unread = True
@@ -158,10 +160,14 @@ def attach(app: Flask, context: Context, gate: Gate, board: Board, clients: Clie
         return {"chosen": clients.choose(request.sid, symbol)}  # type: ignore[attr-defined]
 
     def keep_sending() -> None:
+        """As soon as the quotes were read, if it is time: what a page is told is not as old again as the time between."""
+        sent = 0.0
         while True:
-            clients.send(socketio)
-            pause.wait(UPDATE_SECONDS)
+            board.wait_for_market(UPDATE_SECONDS)
+            now = context.clock.monotonic()
+            if now - sent >= UPDATE_SECONDS:
+                sent = now
+                clients.send(socketio)
 
-    pause = threading.Event()
     threading.Thread(target=keep_sending, name="sender", daemon=True).start()
     return socketio

@@ -57,6 +57,7 @@ class MarketReader:
         self._quotes()
         for symbol in self._chosen():
             self._symbol(symbol)
+        self._board.market_was_read()
 
     def lost(self) -> None:
         self._board.put_group("quote.", {name: view.quote(None, None, None) for name in self._instruments})
