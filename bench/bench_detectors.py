@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -38,6 +39,8 @@ from alphatrader.runtime.calendar import nyse
 from alphatrader.runtime.clock import exchange_instant
 from alphatrader.sandbox.market import SimulatedMarket, TruthLog
 from alphatrader.sandbox.market.types import Print
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tests.support.market_world import chain_of
 
 TURN_MS = 50
