@@ -144,8 +144,10 @@ class DecodePath:
             raise OurFaultError("the checksum is not the book's")
         if len(book.bids) > 10 or len(book.asks) > 10:
             raise OurFaultError("more than ten levels")
-        if book.ready and not (book.bids and book.asks and book.bids[0].price <= book.asks[0].price):
-            raise OurFaultError(f"a ready book without two sides in order: {book}")
+        if book.ready and not (book.bids and book.asks):
+            raise OurFaultError(f"a ready book without two sides: {book}")
+        if book.ready and book.bids[0].price > book.asks[0].price and not self.feed.status().halted:  # in a halt they gather
+            raise OurFaultError(f"a ready book whose sides cross: {book}")
 
 
 def _believable(value: Any) -> None:
