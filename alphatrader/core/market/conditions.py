@@ -2,9 +2,8 @@
 
 A print carries up to four codes and the most restrictive wins. Each is one character and has its place of four (settlement, trade
 through, extended hours or late, detail); IB's `specialConditions` are the four places with blanks where there is none, such as
-"  TI" or " F I", so neighbours stand together. The tapes
-agree in all letters but B: bunched on UTP (Nasdaq's stocks), an average price on CTA (all others), which says nothing of the
-price now.
+"  TI" or " F I", so neighbours stand together. The tapes agree in all letters but B: bunched on UTP (Nasdaq's stocks), an average
+price on CTA (all others), which says nothing of the price now.
 """
 
 from __future__ import annotations

@@ -17,18 +17,17 @@ from alphatrader.core.market.book import BookError
 from alphatrader.core.market.conflation import Conflation
 from alphatrader.core.market.depth_line import DepthLine
 from alphatrader.core.market.feed_book import FeedBook
-from alphatrader.core.market.futures import BELOW_ZERO, EVENING_NS
+from alphatrader.core.market.futures import BELOW_ZERO
 from alphatrader.core.market.maker_book import MakerBook
 from alphatrader.core.market.quotes import HALTED_TICK, RT_VOLUME_TICK, BadTickError, QuoteFold, checked_time
 from alphatrader.core.market.standing import FeedStands
-from alphatrader.core.market.status import Hours, HoursNow, InstrumentStatus, MarketWide
+from alphatrader.core.market.status import Hours, HoursNow, InstrumentStatus, MarketWide, TradeDate
 from alphatrader.core.market.tape import Raw, Tape
 from alphatrader.core.market.tick_line import TickLine
 
 CONFLATE_SECONDS: Final = 0.05
 """Books and quotes of a symbol become an event at most this often; prints always."""
 SECOND_NS: Final = 1_000_000_000
-HOUR_NS: Final = 3600 * SECOND_NS
 
 
 class SymbolFeed:
@@ -65,8 +64,7 @@ class SymbolFeed:
         self._market_ns, self._monotonic = market_ns, monotonic
         self._equity = equity
         self._quote = QuoteFold()
-        self._hours, self._look_up = HoursNow(session), session
-        self._trade_date_known = (-1, "")
+        self._hours, self._trade_date = HoursNow(session), TradeDate(session)
         self._depth = DepthLine(depth_rows, quiet_seconds)
         self.makers = MakerBook(depth_rows, market_ns, monotonic)
         self._tape = Tape(cta=LISTED_ON.get(symbol) != UTP_LISTS, below_zero=not equity and symbol in BELOW_ZERO)
@@ -416,14 +414,6 @@ class SymbolFeed:
     def _priced(self, price: float, hours: Hours | None) -> None:
         self._status.printed(self._received_ns, price, self._quote.prev_close, hours, self._before)
 
-    def _trade_date(self, at_ns: int) -> str:
-        """The session that a future's day is named by: from the evening before on. Looked up once an hour: it begins with one."""
-        hour = (at_ns + EVENING_NS) // HOUR_NS
-        if hour != self._trade_date_known[0]:
-            day = None if self._look_up is None else self._look_up(at_ns + EVENING_NS)
-            self._trade_date_known = hour, day.name if day else ""
-        return self._trade_date_known[1]
-
     def _print(self, raw: Raw) -> None:
         tape, received_ns = self._tape, self._received_ns
         hours = self._hours.at(received_ns)
@@ -431,7 +421,7 @@ class SymbolFeed:
             session = hours.name if hours else ""
             after_hours = hours is not None and not hours.open_ns <= received_ns < hours.close_ns
         else:
-            session, after_hours = self._trade_date(received_ns), False
+            session, after_hours = self._trade_date.at(received_ns), False
         trade = tape.add(
             raw, self.seq + 1, received_ns, session, self._before, tick_by_tick=self.ticks.on, after_hours=after_hours
         )

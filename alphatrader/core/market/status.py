@@ -13,6 +13,7 @@ import msgspec
 from alphatrader.contract.messages.market import Breaker, Imbalance, Luld, Status
 from alphatrader.core.market.auctions import closing
 from alphatrader.core.market.breakers import PROXIES, MarketBreaker
+from alphatrader.core.market.futures import EVENING_NS
 from alphatrader.core.market.halts import VOLATILITY, Halts
 from alphatrader.core.market.luld import LuldEstimate, Security, pause_ends_ns
 from alphatrader.core.market.quotes import QuoteFold
@@ -22,6 +23,7 @@ SECURITIES: Final = {"VXX": Security(tier=1)}
 """Who is no stock of the S&P 500 or the Russell 1000. VXX is a listed exchange-traded product, liquid and without leverage: such
 are Tier 1, too (sources.md §7). A leveraged one, or a stock of neither index, needs a line here."""
 SECOND_NS: Final = 1_000_000_000
+HOUR_NS: Final = 3600 * SECOND_NS
 SILENT_NS: Final = 60 * SECOND_NS
 """A proxy that says nothing for so long is not looked to while the next one speaks: the index is told every second."""
 _AUCTION: Final = {
@@ -69,6 +71,22 @@ class HoursNow:
     def regular(self, now_ns: int) -> bool:
         hours = self.at(now_ns)
         return hours is None or hours.open_ns <= now_ns < hours.close_ns
+
+
+class TradeDate:
+    """The session that a future's day is named by: from the evening before on. Looked up once an hour: it begins with one."""
+
+    def __init__(self, look_up: Callable[[int], Hours | None] | None) -> None:
+        self._look_up = look_up
+        self._hour, self._name = -1, ""
+
+    def at(self, now_ns: int) -> str:
+        """Its name; empty where none is known."""
+        hour = (now_ns + EVENING_NS) // HOUR_NS
+        if hour != self._hour:
+            day = None if self._look_up is None else self._look_up(now_ns + EVENING_NS)
+            self._hour, self._name = hour, day.name if day else ""
+        return self._name
 
 
 class MarketWide:
